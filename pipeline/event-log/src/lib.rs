@@ -1,1 +1,19 @@
 #![doc = include_str!("../README.md")]
+
+mod error;
+mod message;
+mod seam;
+
+pub use error::{AppendError, BoxError, CommitError, ConsumeError};
+pub use message::{ContentType, Message, Position, Record, Schema};
+pub use seam::{Consumer, Delivery, Lag, Producer};
+
+/// The topic of events: a Kafka topic, or the name the spool goes by. Part of the dedup tokens in ClickHouse.
+pub const EVENTS_TOPIC: &str = "hoplog.events.v1";
+
+/// Largest payload of one message, bytes. A message holds at most some thousand events of well below 1 KiB;
+/// 16 MiB is far above that, and small enough that a reader can hold a few of them.
+pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Largest metadata of a committed position, bytes: the default of Kafka's `offset.metadata.max.bytes`.
+pub const METADATA_BYTES_MAX: usize = 4096;
