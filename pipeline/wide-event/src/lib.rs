@@ -1,1 +1,15 @@
 #![doc = include_str!("../README.md")]
+
+pub mod agent;
+pub mod codec;
+pub mod event;
+pub mod producer;
+pub mod redact;
+pub mod registry;
+pub mod timestamp;
+pub mod value;
+
+pub use event::{Event, FIELDS, Resource, Symbol, Value};
+pub use producer::BootEnd;
+pub use timestamp::Timestamp;
+pub use value::{Cache, Host, Network, Outcome, SpanId, Text, TraceId, Visitor};
