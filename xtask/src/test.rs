@@ -1,0 +1,93 @@
+//! `cargo xtask test`: gets the real parts that tests need and runs every test. A part it could not get is named,
+//! and is a failure with `--require-all`; a failing test is a failure always.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{command, engine};
+
+/// The scripts in which other people's clients talk to the engine, and what they need installed.
+const CLIENTS: &str = "services/engine/tests/clients";
+
+pub(crate) fn run(require_all: bool, filter: &[String]) -> Result<()> {
+    let started = Instant::now();
+    let mut not_covered = Vec::new();
+    let library = available(engine::fetch(), "the real ClickHouse engine", &mut not_covered);
+    let python = match &library {
+        Some(_) => available(python(), "Python's ClickHouse client", &mut not_covered),
+        None => None,
+    };
+
+    let mut tests = command::cargo()?;
+    tests.args(["test", "--release", "--workspace", "--no-fail-fast", "--"]).args(filter);
+    if let Some(library) = &library {
+        tests.env(engine::LIBRARY_VARIABLE, library);
+    }
+    let mut failures = Vec::new();
+    failures.extend(command::run(&mut tests).err());
+    if let (Some(library), Some(python), []) = (&library, &python, filter) {
+        failures.extend(clients(library, python).err());
+    }
+
+    for part in &not_covered {
+        eprintln!("NOT COVERED: {part}");
+    }
+    for failure in &failures {
+        eprintln!("FAILED: {failure:#}");
+    }
+    let seconds = started.elapsed().as_secs();
+    match (failures.len(), not_covered.len()) {
+        (0, 0) => eprintln!("test: all passed, everything covered, in {seconds} s"),
+        (0, missing) if !require_all => {
+            eprintln!("test: all that ran passed, {missing} not covered, in {seconds} s")
+        }
+        (failed, missing) => bail!("{failed} failed, {missing} not covered, in {seconds} s"),
+    }
+    Ok(())
+}
+
+fn available<T>(part: Result<T>, what: &str, not_covered: &mut Vec<String>) -> Option<T> {
+    part.map_err(|error| not_covered.push(format!("{what}: {error:#}"))).ok()
+}
+
+/// The interpreter of a virtual environment with the pinned requirements, made anew when they change.
+fn python() -> Result<PathBuf> {
+    let requirements = fs::read_to_string(command::root()?.join(CLIENTS).join("requirements.txt"))
+        .with_context(|| format!("{CLIENTS}/requirements.txt cannot be read"))?;
+    let directory = engine::cache_dir()?.join("tools").join("engine-clients");
+    let interpreter = directory.join("bin").join("python3");
+    let installed = directory.join("installed.txt");
+    if interpreter.is_file() && fs::read_to_string(&installed).is_ok_and(|before| before == requirements) {
+        return Ok(interpreter);
+    }
+    command::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&directory))?;
+    let mut pip = Command::new(&interpreter);
+    pip.args(["-m", "pip", "install", "--quiet", "--requirement"]);
+    command::run(pip.arg(command::root()?.join(CLIENTS).join("requirements.txt")))?;
+    fs::write(installed, requirements)?;
+    Ok(interpreter)
+}
+
+/// Runs each client script; it starts the engine that it talks to itself.
+fn clients(library: &Path, python: &Path) -> Result<()> {
+    let folder = command::root()?.join(CLIENTS);
+    let mut scripts: Vec<PathBuf> =
+        fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    scripts.retain(|path| path.extension().is_some_and(|extension| extension == "py"));
+    scripts.sort();
+    if scripts.is_empty() {
+        bail!("{CLIENTS} holds no script");
+    }
+    command::run(command::cargo()?.args(["build", "--release", "--package", "engine", "--bins"]))?;
+    let binary = command::release_dir()?.join("engine");
+    for script in scripts {
+        let mut run = Command::new(python);
+        run.current_dir(command::root()?).arg(script).env(engine::LIBRARY_VARIABLE, library);
+        command::run(run.env("HOPLOG_ENGINE_BINARY", &binary))?;
+    }
+    Ok(())
+}
