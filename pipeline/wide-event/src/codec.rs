@@ -119,3 +119,141 @@ fn classify(error: &sonic_rs::Error) -> DecodeError {
         DecodeError::WrongType(message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cache, Host, Network, Outcome, SpanId, Text, Timestamp, TraceId, Visitor};
+    use proptest::prelude::*;
+
+    const LINE: &str = r#"{"ts":"2025-11-21T22:37:00.123456Z","instance":"web-1","boot_id":"b","seq":7,"status":302,"outcome":"ok"}"#;
+
+    fn event() -> impl Strategy<Value = Event<'static>> {
+        let required = (0..4_000_000_000_000_000i64, "\\PC{1,20}", 1..u64::MAX, 100..600u16);
+        let texts = ("\\PC{0,200}", ".{0,40}", "[a-z.\\[\\]:-]{0,30}", any::<u128>(), any::<u64>());
+        let rest =
+            (any::<bool>(), any::<[u8; 6]>(), any::<u32>(), 0..Outcome::ALL.len(), 0..Cache::ALL.len());
+        (required, texts, rest).prop_map(
+            |(
+                (ts, instance, seq, status),
+                (long, short, host, trace, span),
+                (flag, net, number, outcome, cache),
+            )| Event {
+                ts: Timestamp(ts),
+                instance: Text::new(instance),
+                boot_id: Text::new("b"),
+                seq,
+                status,
+                outcome: Outcome::ALL[outcome],
+                cache: Cache::ALL[cache],
+                request_id: Text::new(long),
+                code: Text::new(short),
+                host: Host::parse(host).unwrap(),
+                trace_id: TraceId(trace),
+                span_id: SpanId(span),
+                visitor: Visitor(span),
+                bot: flag,
+                client_net: if flag { Network::V6(net) } else { Network::V4([net[0], net[1], net[2]]) },
+                store_us: number,
+                ..Event::default()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(events in proptest::collection::vec(event(), 0..5)) {
+            let mut message = Vec::new();
+            events.iter().for_each(|event| encode(event, &mut message));
+            let read: Result<Vec<_>, _> = lines(&message).map(decode).collect();
+            prop_assert_eq!(read.unwrap(), events);
+        }
+
+        #[test]
+        fn the_two_parsers_agree(event in event(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut line = serde_json::to_vec(&event).unwrap();
+            let at = at.index(line.len());
+            line[at] = byte;
+            let theirs = serde_json::from_slice::<Event<'_>>(&line).ok();
+            prop_assert_eq!(decode_record::<Event<'_>>(&line).ok(), theirs);
+        }
+
+        #[test]
+        fn no_input_panics(line in proptest::collection::vec(any::<u8>(), 0..300)) {
+            drop(decode(&line));
+        }
+    }
+
+    #[test]
+    fn a_bounded_event_fits_a_line() {
+        let worst = "\u{1}".repeat(2_000); // six bytes each in JSON
+        let mut event = Event { request_id: Text::new(worst.clone()), ..Event::default() };
+        event.error_message = Text::new(worst.clone());
+        event.code = Text::new(worst.clone());
+        for field in [
+            &mut event.instance,
+            &mut event.boot_id,
+            &mut event.service,
+            &mut event.version,
+            &mut event.environment,
+            &mut event.method,
+            &mut event.route,
+            &mut event.scheme,
+            &mut event.error_type,
+            &mut event.breaker,
+            &mut event.limiter,
+            &mut event.browser,
+            &mut event.os,
+            &mut event.device,
+            &mut event.bot_reason,
+            &mut event.api_key_id,
+        ] {
+            *field = Text::new(worst.clone());
+        }
+        let mut message = Vec::new();
+        encode(&event, &mut message);
+        assert!(message.len() < LINE_BYTES_MAX / 2, "{}", message.len());
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over() {
+        let line = LINE.replace(r#""seq""#, r#""from_the_future":{"a":[1,"}"]},"seq""#);
+        assert_eq!(decode(line.as_bytes()).unwrap(), decode(LINE.as_bytes()).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_a_reason() {
+        let put = |from: &str, to: &str| LINE.replace(from, to).into_bytes();
+        let cases = [
+            (b"not json".to_vec(), "syntax"),
+            (LINE.as_bytes()[..60].to_vec(), "truncated"),
+            (vec![b'{', b'"', 0xff, b'"', b'}'], "not_utf8"),
+            (vec![b' '; LINE_BYTES_MAX + 1], "too_long"),
+            (put(r#""seq":7,"#, ""), "missing_field"),
+            (put(r#""outcome":"ok""#, r#""code":"x""#), "missing_field"),
+            (put(r#""seq":7"#, r#""seq":"7""#), "wrong_type"),
+            (put(":7,", ":-7,"), "wrong_type"),
+            (put("302", "70000"), "wrong_type"),
+            (put("302", "42"), "bad_value"),
+            (put(":7,", ":0,"), "bad_value"),
+            (put(r#""ok""#, r#""fine""#), "bad_value"),
+            (put("2025-11-21", "2025-13-21"), "bad_value"),
+            (put(r#""seq""#, r#""client_net":"203.0.113.9/32","seq""#), "bad_value"),
+            (put(r#""seq""#, r#""referrer_host":"a.example/secret?token=1","seq""#), "bad_value"),
+            (b"[]".to_vec(), "wrong_type"),
+            (b"null".to_vec(), "wrong_type"),
+            ([LINE.as_bytes(), LINE.as_bytes()].concat(), "syntax"),
+        ];
+        for (line, reason) in cases {
+            let error = decode(&line).unwrap_err();
+            assert_eq!(error.reason(), reason, "{error:?} for {}", String::from_utf8_lossy(&line));
+            assert!(!error.to_string().contains("secret"), "{error}");
+            assert!(!error.to_string().contains("203.0.113"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_wire_format_is_fixed() {
+        insta::assert_snapshot!(serde_json::to_string(&decode(LINE.as_bytes()).unwrap()).unwrap(), @r#"{"ts":"2025-11-21T22:37:00.123456Z","instance":"web-1","boot_id":"b","seq":7,"status":302,"outcome":"ok"}"#);
+    }
+}

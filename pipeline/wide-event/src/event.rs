@@ -89,11 +89,11 @@ macro_rules! registry {
         pub const FIELDS: &[Field] = &[
             $(Field {
                 name: stringify!($rname), kind: Kind::$rkind, required: true, unit: $runit,
-                privacy: Privacy::$rprivacy, otel: $rotel, doc: concat!($($rdoc),+),
+                privacy: Privacy::$rprivacy, otel: $rotel, doc: concat!($($rdoc),+).trim_ascii(),
             },)*
             $(Field {
                 name: stringify!($name), kind: Kind::$kind, required: false, unit: $unit,
-                privacy: Privacy::$privacy, otel: $otel, doc: concat!($($doc),+),
+                privacy: Privacy::$privacy, otel: $otel, doc: concat!($($doc),+).trim_ascii(),
             },)*
         ];
 
@@ -228,5 +228,33 @@ impl<'a> Event<'a> {
         self.instance = Text::new(resource.instance.as_str());
         self.boot_id = Text::new(resource.boot_id.as_str());
         self.environment = Text::new(resource.environment.as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_field_is_whole() {
+        let names: BTreeSet<_> = FIELDS.iter().map(|field| field.name).collect();
+        let otel: BTreeSet<_> = FIELDS.iter().map(|field| field.otel).collect();
+        assert_eq!((names.len(), otel.len()), (FIELDS.len(), FIELDS.len()), "a name twice");
+        for field in FIELDS {
+            assert!(field.doc.trim().ends_with('.'), "{}", field.name);
+            assert_eq!(field.unit == "us", field.name.ends_with("_us"), "{}", field.name);
+        }
+    }
+
+    #[test]
+    fn values_come_in_the_order_of_the_fields() {
+        let event = Event { seq: 7, status: 302, code: Text::new("abc"), ..Event::default() };
+        let at = |name| FIELDS.iter().position(|field| field.name == name).unwrap();
+        let values = event.values();
+        assert_eq!(values[at("seq")], Value::U64(7));
+        assert_eq!(values[at("status")], Value::U16(302));
+        assert_eq!(values[at("code")], Value::Text("abc"));
+        assert_eq!(values[at("outcome")], Value::Text("ok"));
     }
 }

@@ -84,3 +84,77 @@ fn referrer_host(referrer: &[u8]) -> Option<Host<'static>> {
     let host = host.strip_prefix("www.").unwrap_or(&host);
     if host.is_empty() { None } else { Host::parse(host.to_owned()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_referrer_is_its_host() {
+        let cases: &[(&str, Option<&str>)] = &[
+            ("http://example.com/a?token=1#x", Some("example.com")),
+            ("https://WWW.Example.COM:8443/", Some("example.com")),
+            ("https://user:secret@example.com/", Some("example.com")),
+            ("https://a@b@example.com/", Some("example.com")),
+            ("http://[2001:db8::1]:80/", Some("2001:db8::1")),
+            ("http://example.com.", Some("example.com")),
+            ("android-app://com.google.android.gm/", Some("com.google.android.gm")),
+            ("https://xn--bcher-kva.example/", Some("xn--bcher-kva.example")),
+            ("http://evil.example\\@good.example/", Some("evil.example")),
+            ("http://?token=1", None),
+            ("example.com/path", None),
+            ("javascript:alert(1)", None),
+            ("http://a b/", None),
+            ("-", None),
+            ("", None),
+        ];
+        for (referrer, host) in cases {
+            let found = referrer_host(referrer.as_bytes());
+            assert_eq!(found.as_ref().map(Host::as_str), *host, "{referrer}");
+        }
+        assert_eq!(referrer_host(b"http://\xff/"), None);
+        assert_eq!(referrer_host(format!("http://{}/", "a".repeat(300)).as_bytes()), None);
+    }
+
+    #[test]
+    fn visitors_differ_by_address_agent_day_and_secret_and_by_nothing_else() {
+        let visitor = |secret: u8, us: i64, address: &str, user_agent: &str| {
+            Redactor::new([secret; 32]).visitor(
+                Timestamp(us),
+                address.parse().unwrap(),
+                user_agent.as_bytes(),
+            )
+        };
+        const DAY: i64 = 86_400_000_000;
+        let one = visitor(1, 5, "203.0.113.9", "a");
+        assert_eq!(one, visitor(1, DAY - 1, "203.0.113.9", "a"), "the same day");
+        assert_eq!(one, visitor(1, 5, "::ffff:203.0.113.9", "a"), "IPv4 in IPv6 clothes");
+        for other in [
+            visitor(1, DAY, "203.0.113.9", "a"),
+            visitor(1, 5, "203.0.113.8", "a"),
+            visitor(1, 5, "203.0.113.9", "b"),
+            visitor(2, 5, "203.0.113.9", "a"),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn nothing_whole_comes_out() {
+        let mut event = Event { ts: Timestamp(1), ..Event::default() };
+        let client = Client {
+            address: Some("2001:db8:1:2:3:4:5:6".parse().unwrap()),
+            user_agent:
+                b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0 secret-agent",
+            referrer: b"https://search.example/?q=secret",
+        };
+        Redactor::new([7; 32]).redact(client, &mut event);
+        let json = serde_json::to_string(&event).unwrap();
+        for leak in ["2001:db8:1:2", "140.0", "secret", "?"] {
+            assert!(!json.contains(leak), "{leak} in {json}");
+        }
+        assert_eq!(event.client_net.to_string(), "2001:db8:1::/48");
+        assert_eq!((event.browser.as_str(), event.os.as_str()), ("Firefox", "Linux"));
+        assert_eq!(event.referrer_host.as_str(), "search.example");
+    }
+}

@@ -346,3 +346,63 @@ symbols! {
         Negative = "negative",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_where_a_character_ends() {
+        for (text, cut) in [("abcd", "abcd"), ("abcde", "abcd"), ("abcé", "abc"), ("ab€", "ab"), ("", "")]
+        {
+            assert_eq!(Text::<4>::new(text).as_str(), cut);
+            assert_eq!(Text::<4>::new(text.to_owned()).as_str(), cut);
+            assert_eq!(
+                serde_json::from_str::<Text<'_, 4>>(&serde_json::to_string(text).unwrap()).unwrap().as_str(),
+                cut
+            );
+        }
+    }
+
+    #[test]
+    fn a_network_is_never_more_than_a_network() {
+        let cases = [
+            ("203.0.113.0/24", Some(Network::V4([203, 0, 113]))),
+            ("2001:db8:1::/48", Some(Network::V6([0x20, 1, 0xd, 0xb8, 0, 1]))),
+            ("", Some(Network::Unknown)),
+            ("203.0.113.9/24", None),
+            ("203.0.113.9", None),
+            ("203.0.113.0/32", None),
+            ("2001:db8:1::1/48", None),
+            ("2001:db8:1::/128", None),
+            ("::ffff:203.0.113.0/120", None),
+            ("nonsense/24", None),
+        ];
+        for (text, network) in cases {
+            assert_eq!(Network::parse(text), network, "{text}");
+            if let Some(network) = network {
+                assert_eq!(network.to_string(), text);
+            }
+        }
+        assert_eq!(Network::of("::ffff:203.0.113.9".parse().unwrap()), Network::V4([203, 0, 113]));
+    }
+
+    #[test]
+    fn ids_have_one_form() {
+        assert_eq!(SpanId::parse("00f067aa0ba902b7"), Some(SpanId(0x00f0_67aa_0ba9_02b7)));
+        assert_eq!(SpanId(1).to_string(), "0000000000000001");
+        for bad in ["00F067AA0BA902B7", "f067aa0ba902b7", "00f067aa0ba902b7a", "+0f067aa0ba902b7", ""] {
+            assert_eq!(SpanId::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn symbols_have_one_name_each() {
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::parse(outcome.as_str()), Some(*outcome));
+        }
+        for cache in Cache::ALL {
+            assert_eq!(Cache::parse(cache.as_str()), Some(*cache));
+        }
+    }
+}
