@@ -2,10 +2,13 @@
 
 mod error;
 mod message;
+mod metrics;
 mod seam;
+pub mod spool;
 
 pub use error::{AppendError, BoxError, CommitError, ConsumeError};
 pub use message::{ContentType, Message, Position, Record, Schema};
+pub use metrics::EventLogMetrics;
 pub use seam::{Consumer, Delivery, Lag, Producer};
 
 /// The topic of events: a Kafka topic, or the name the spool goes by. Part of the dedup tokens in ClickHouse.

@@ -1,0 +1,347 @@
+//! The consumer of a group: takes the group over by raising its epoch, reads all partitions in turn, commits under
+//! its epoch. Keeps nothing but positions; what it has not delivered it reads again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::{Connection, SqliteConnection};
+use tokio::time::Instant;
+
+use super::failure::{Failure, Inconsistent};
+use super::{Spool, files, now_us, totals};
+use crate::{
+    CommitError, ConsumeError, Consumer, ContentType, Delivery, Lag, METADATA_BYTES_MAX, Position, Record,
+    Schema,
+};
+
+/// Reads a spool for a group, all partitions of it.
+#[derive(Debug)]
+pub struct SpoolConsumer {
+    spool: Spool,
+    group: String,
+    epoch: i64,
+    open: Option<Open>,
+    partitions: BTreeMap<u32, Reading>,
+    /// Not yet told of.
+    assigned: VecDeque<(u32, Position)>,
+    /// Partition read last: the next one is another's turn.
+    last: u32,
+}
+
+#[derive(Debug)]
+struct Open {
+    log: SqliteConnection,
+    groups: SqliteConnection,
+}
+
+/// How far a partition is.
+#[derive(Debug)]
+struct Reading {
+    /// Next offset to deliver.
+    next: u64,
+    committed: u64,
+    /// As last seen in the log.
+    end: u64,
+    paused: bool,
+}
+
+type Row = (i64, i64, i64, String, String, Vec<u8>);
+
+impl SpoolConsumer {
+    pub(super) async fn take_over(spool: Spool, group: &str) -> Result<Self, ConsumeError> {
+        let mut consumer = Self {
+            spool,
+            group: group.to_owned(),
+            epoch: 0,
+            open: None,
+            partitions: BTreeMap::new(),
+            assigned: VecDeque::new(),
+            last: u32::MAX,
+        };
+        consumer.raise_epoch().await?;
+        consumer.look().await?;
+        Ok(consumer)
+    }
+
+    async fn open(&mut self) -> Result<&mut Open, Failure> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let log = files::connect_log(&self.spool.config).await?;
+                Open { log, groups: files::connect_groups(&self.spool.config).await? }
+            }
+        };
+        Ok(self.open.insert(open))
+    }
+
+    /// After a failure the next call connects anew.
+    fn failed<E: From<Failure>>(&mut self, failure: Failure) -> E {
+        self.open = None;
+        failure.into()
+    }
+
+    async fn raise_epoch(&mut self) -> Result<(), Failure> {
+        let group = self.group.clone();
+        let groups = &mut self.open().await?.groups;
+        let known: Option<i64> =
+            sqlx::query_scalar("UPDATE groups SET epoch = epoch + 1 WHERE name = ? RETURNING epoch")
+                .bind(&group)
+                .fetch_optional(groups)
+                .await?;
+        if let Some(epoch) = known {
+            self.epoch = epoch;
+            return Ok(());
+        }
+        self.register(None).await?;
+        let groups = &mut self.open().await?.groups;
+        self.epoch = sqlx::query_scalar("UPDATE groups SET epoch = epoch + 1 WHERE name = ? RETURNING epoch")
+            .bind(&group)
+            .fetch_one(groups)
+            .await?;
+        Ok(())
+    }
+
+    /// Makes the group, and its positions where it has none yet. Holds the log's write lock, under which retention
+    /// works: what a new position names is not deleted before the position counts.
+    async fn register(&mut self, only: Option<u32>) -> Result<(), Failure> {
+        let group = self.group.clone();
+        let Open { log, groups } = self.open().await?;
+        let mut lock = log.begin_with("BEGIN IMMEDIATE").await?;
+        let first: Vec<(u32, i64)> =
+            sqlx::query_as("SELECT partition, first_offset FROM partitions").fetch_all(&mut *lock).await?;
+        let mut transaction = groups.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query("INSERT INTO groups VALUES (?, 0) ON CONFLICT DO NOTHING")
+            .bind(&group)
+            .execute(&mut *transaction)
+            .await?;
+        for (partition, offset) in first.into_iter().filter(|(p, _)| only.is_none_or(|only| only == *p)) {
+            sqlx::query("INSERT INTO positions VALUES (?, ?, ?, '', 0) ON CONFLICT DO NOTHING")
+                .bind(&group)
+                .bind(partition)
+                .bind(offset)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        lock.rollback().await?;
+        Ok(())
+    }
+
+    /// Whether the group is still ours; how far the partitions are; new ones.
+    async fn look(&mut self) -> Result<(), ConsumeError> {
+        let (group, epoch) = (self.group.clone(), self.epoch);
+        let Open { log, groups } = self.open().await?;
+        let current: i64 = sqlx::query_scalar("SELECT epoch FROM groups WHERE name = ?")
+            .bind(&group)
+            .fetch_one(groups)
+            .await
+            .map_err(Failure::from)?;
+        if current != epoch {
+            return Err(ConsumeError::Fenced);
+        }
+        let ends: Vec<(u32, i64)> = sqlx::query_as("SELECT partition, next_offset FROM partitions")
+            .fetch_all(log)
+            .await
+            .map_err(Failure::from)?;
+        for (partition, end) in ends {
+            if !self.partitions.contains_key(&partition) {
+                self.assign(partition).await?;
+            }
+            if let Some(reading) = self.partitions.get_mut(&partition) {
+                reading.end = end as u64;
+            }
+        }
+        Ok(())
+    }
+
+    async fn assign(&mut self, partition: u32) -> Result<(), Failure> {
+        let (offset, metadata) = match self.position(partition).await? {
+            Some(position) => position,
+            None => {
+                self.register(Some(partition)).await?;
+                let missing =
+                    || Inconsistent(format!("partition {partition} was registered and is not there"));
+                self.position(partition).await?.ok_or_else(missing)?
+            }
+        };
+        let offset = offset as u64;
+        self.partitions
+            .insert(partition, Reading { next: offset, committed: offset, end: offset, paused: false });
+        self.assigned.push_back((partition, Position { offset, metadata }));
+        Ok(())
+    }
+
+    async fn position(&mut self, partition: u32) -> Result<Option<(i64, String)>, Failure> {
+        let group = self.group.clone();
+        let groups = &mut self.open().await?.groups;
+        Ok(sqlx::query_as("SELECT offset, metadata FROM positions WHERE name = ? AND partition = ?")
+            .bind(group)
+            .bind(partition)
+            .fetch_optional(groups)
+            .await?)
+    }
+
+    /// What there is now, without waiting.
+    async fn poll(&mut self) -> Result<Option<Delivery>, ConsumeError> {
+        self.look().await?;
+        if let Some((partition, position)) = self.assigned.pop_front() {
+            return Ok(Some(Delivery::Assigned { partition, position }));
+        }
+        let ready = |(_, reading): &(&u32, &Reading)| !reading.paused && reading.next < reading.end;
+        let after = self.partitions.range(self.last.saturating_add(1)..).find(ready);
+        let Some((&partition, reading)) = after.or_else(|| self.partitions.iter().find(ready)) else {
+            return Ok(None);
+        };
+        let (next, end) = (reading.next, reading.end);
+        let records = self.fetch(partition, next, end).await?;
+        if let Some(reading) = self.partitions.get_mut(&partition) {
+            reading.next += records.len() as u64;
+        }
+        self.last = partition;
+        Ok(Some(Delivery::Records { partition, records }))
+    }
+
+    /// Records from `next`, at least one.
+    async fn fetch(&mut self, partition: u32, next: u64, end: u64) -> Result<Vec<Record>, Failure> {
+        let config = self.spool.config.clone();
+        let log = &mut self.open().await?.log;
+        // Bounded by keys first: the sum alone would have SQLite look at all rows that follow.
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, appended_at_us, events, schema, content_type, payload FROM messages \
+             WHERE id >= ?1 AND id < ?2 \
+             AND bytes_before < (SELECT bytes_before FROM messages WHERE id = ?1) + ?3 ORDER BY id",
+        )
+        .bind(files::key(partition, next))
+        .bind(files::key(partition, end.min(next + u64::from(config.fetch_messages_max))))
+        .bind(config.fetch_bytes_max as i64)
+        .fetch_all(log)
+        .await?;
+        let records: Vec<Record> = rows.into_iter().map(record).collect();
+        let contiguous = (next..).zip(&records).all(|(offset, record)| record.offset == offset);
+        if records.is_empty() || !contiguous {
+            return Err(Inconsistent(format!(
+                "messages from offset {next} of partition {partition} are gone"
+            ))
+            .into());
+        }
+        Ok(records)
+    }
+
+    fn check(&self, partition: u32, position: &Position) -> Result<(), CommitError> {
+        let Some(reading) = self.partitions.get(&partition) else {
+            return Err(CommitError::Invalid("the partition is not assigned"));
+        };
+        if position.metadata.len() > METADATA_BYTES_MAX {
+            return Err(CommitError::Invalid("the metadata is longer than 4096 bytes"));
+        }
+        if position.offset < reading.committed {
+            return Err(CommitError::Invalid("the offset is below the committed one"));
+        }
+        if position.offset > reading.next {
+            return Err(CommitError::Invalid("the offset is beyond what was delivered"));
+        }
+        Ok(())
+    }
+
+    /// One statement, so that the epoch is checked in the transaction that commits.
+    async fn update(&mut self, partition: u32, position: &Position) -> Result<bool, Failure> {
+        let (group, epoch) = (self.group.clone(), self.epoch);
+        let groups = &mut self.open().await?.groups;
+        let done = sqlx::query(
+            "UPDATE positions SET offset = ?1, metadata = ?2, committed_at_us = ?3 \
+             WHERE name = ?4 AND partition = ?5 AND (SELECT epoch FROM groups WHERE name = ?4) = ?6",
+        )
+        .bind(position.offset as i64)
+        .bind(&position.metadata)
+        .bind(now_us())
+        .bind(group)
+        .bind(partition)
+        .bind(epoch)
+        .execute(groups)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn lags(&mut self) -> Result<Vec<Lag>, Failure> {
+        let known: Vec<_> = self.partitions.iter().map(|(&p, r)| (p, r.committed, r.end)).collect();
+        let log = &mut self.open().await?.log;
+        let mut lags = Vec::with_capacity(known.len());
+        for (partition, committed, end) in known {
+            let oldest = totals::at(log, partition, committed).await?;
+            lags.push(Lag { partition, committed, end, oldest_appended_at_us: oldest.map(|(_, at)| at) });
+        }
+        Ok(lags)
+    }
+}
+
+#[async_trait]
+impl Consumer for SpoolConsumer {
+    fn topic(&self) -> &str {
+        &self.spool.config.topic
+    }
+
+    async fn next(&mut self, wait: Duration) -> Result<Delivery, ConsumeError> {
+        let deadline = Instant::now() + wait;
+        let appended = self.spool.appended.clone();
+        loop {
+            // Before looking: what is appended after that wakes us.
+            let notified = appended.notified();
+            match self.poll().await {
+                Ok(Some(delivery)) => return Ok(delivery),
+                Ok(None) if Instant::now() >= deadline => return Ok(Delivery::Idle),
+                Ok(None) => {}
+                Err(error) => {
+                    self.open = None;
+                    return Err(error);
+                }
+            }
+            let poll = deadline.min(Instant::now() + self.spool.config.poll());
+            tokio::select! {
+                () = notified => {}
+                () = tokio::time::sleep_until(poll) => {}
+            }
+        }
+    }
+
+    async fn commit(&mut self, partition: u32, position: Position) -> Result<(), CommitError> {
+        self.check(partition, &position)?;
+        let current =
+            self.update(partition, &position).await.map_err(|failure| self.failed::<CommitError>(failure))?;
+        if !current {
+            return Err(CommitError::Fenced);
+        }
+        if let Some(reading) = self.partitions.get_mut(&partition) {
+            reading.committed = position.offset;
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, partition: u32) {
+        if let Some(reading) = self.partitions.get_mut(&partition) {
+            reading.paused = true;
+        }
+    }
+
+    fn resume(&mut self, partition: u32) {
+        if let Some(reading) = self.partitions.get_mut(&partition) {
+            reading.paused = false;
+        }
+    }
+
+    async fn lag(&mut self) -> Result<Vec<Lag>, ConsumeError> {
+        self.look().await?;
+        self.lags().await.map_err(|failure| self.failed(failure))
+    }
+}
+
+fn record((id, appended_at_us, events, schema, content_type, payload): Row) -> Record {
+    Record {
+        offset: files::offset_of(id),
+        appended_at_us,
+        payload: payload.into(),
+        events: u32::try_from(events).ok(),
+        schema: Schema::from(schema.as_str()),
+        content_type: ContentType::from(content_type.as_str()),
+    }
+}

@@ -1,0 +1,42 @@
+//! The spool through its public interface, across processes and crashes.
+
+// Clippy takes only the tests themselves for tests, not what they share.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod consume;
+mod crash;
+mod damage;
+
+use std::path::Path;
+use std::time::Duration;
+
+use event_log::spool::{Spool, SpoolConfig, SpoolConsumer};
+use event_log::{Consumer, Delivery, Position, Record};
+
+/// Long enough for a slow machine; no test waits for it unless it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn config(dir: &Path) -> SpoolConfig {
+    SpoolConfig { path: dir.join("spool"), ..SpoolConfig::default() }
+}
+
+fn spool(dir: &Path) -> Spool {
+    let config = config(dir);
+    assert_eq!(config.check(), []);
+    Spool::new(config)
+}
+
+fn position(offset: u64, metadata: &str) -> Position {
+    Position { offset, metadata: metadata.to_owned() }
+}
+
+/// The next records of any partition.
+async fn records(consumer: &mut SpoolConsumer) -> Vec<Record> {
+    loop {
+        match consumer.next(PATIENCE).await.unwrap() {
+            Delivery::Records { records, .. } => return records,
+            Delivery::Assigned { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
