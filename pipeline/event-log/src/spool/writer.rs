@@ -25,6 +25,9 @@ pub(super) struct Writer {
     turn: u32,
     /// The last upkeep failed.
     ailing: bool,
+    /// A disk that is full at so many pages, without filling one.
+    #[cfg(test)]
+    pages_max: i64,
 }
 
 struct Open {
@@ -40,14 +43,27 @@ struct Tail {
     bytes_total: u64,
 }
 
+/// SQLite's own limit.
+#[cfg(test)]
+const PAGES_MAX: i64 = 0xffff_fffe;
+
 type Answers = Vec<Result<(), AppendError>>;
 
 impl Writer {
     pub(super) fn new(spool: Spool, metrics: EventLogMetrics) -> Self {
-        Self { spool, metrics, open: None, turn: 0, ailing: false }
+        Self {
+            spool,
+            metrics,
+            open: None,
+            turn: 0,
+            ailing: false,
+            #[cfg(test)]
+            pages_max: PAGES_MAX,
+        }
     }
 
-    /// Appends all calls that fit, durably; an answer for each.
+    /// Appends all calls that fit, durably; an answer for each. After a failure, also of a full disk, the
+    /// connection is given up: SQLite may have rolled back by itself, which sqlx does not know.
     pub(super) async fn append(&mut self, calls: &[Call]) -> Answers {
         match self.transact(calls).await {
             Ok(answers) => {
@@ -56,7 +72,7 @@ impl Writer {
                 answers
             }
             Err(failure) => {
-                self.failed(&failure);
+                self.open = None;
                 calls.iter().map(|_| Err(failure.clone().into())).collect()
             }
         }
@@ -107,7 +123,7 @@ impl Writer {
                     tracing::warn!(?failure, "upkeep of the spool failed; it is tried again");
                 }
                 self.ailing = true;
-                self.failed(&failure);
+                self.open = None;
             }
         }
     }
@@ -145,18 +161,14 @@ impl Writer {
             Some(open) => open,
             None => {
                 files::create(&self.spool.config).await?;
-                let log = files::connect_log(&self.spool.config).await?;
+                #[cfg_attr(not(test), expect(unused_mut))]
+                let mut log = files::connect_log(&self.spool.config).await?;
+                #[cfg(test)]
+                tests::limit_pages(&mut log, self.pages_max).await;
                 Open { log, groups: files::connect_groups(&self.spool.config).await? }
             }
         };
         Ok(self.open.insert(open))
-    }
-
-    /// A full disk leaves the connection sound; after anything else a new one is tried.
-    fn failed(&mut self, failure: &Failure) {
-        if !matches!(failure, Failure::DiskFull(_)) {
-            self.open = None;
-        }
     }
 
     fn count(&self, calls: &[Call], answers: &Answers) {
@@ -255,10 +267,9 @@ mod tests {
         [Call::new(vec![Message::events(vec![b'x'; bytes], 3)])]
     }
 
-    /// As a full disk answers, but without filling one.
-    async fn limit_pages(writer: &mut Writer, pages: i64) {
+    pub(super) async fn limit_pages(log: &mut SqliteConnection, pages: i64) {
         let sql = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
-        sqlx::raw_sql(sql).execute(&mut writer.open().await.unwrap().log).await.unwrap();
+        sqlx::raw_sql(sql).execute(log).await.unwrap();
     }
 
     #[tokio::test]
@@ -266,7 +277,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = writer(SpoolConfig { path: dir.path().join("s"), ..SpoolConfig::default() }).await;
         writer.append(&call(1000)).await.remove(0).unwrap();
-        limit_pages(&mut writer, 40).await;
+        (writer.pages_max, writer.open) = (40, None);
         for _ in 0..3 {
             let both =
                 [Call::new(vec![Message::events("small", 1)]), Call::new(call(1 << 20)[0].messages.clone())];
@@ -279,7 +290,7 @@ mod tests {
             (1, 3),
             "nothing of a failed group is there"
         );
-        limit_pages(&mut writer, 1 << 30).await;
+        writer.pages_max = PAGES_MAX;
         writer.append(&call(1 << 20)).await.remove(0).unwrap();
         assert_eq!(writer.spool.totals().await.unwrap()[0].end_offset, 2);
     }
@@ -323,6 +334,7 @@ mod tests {
         writer.append(&call(10)).await.remove(0).unwrap();
         let config = writer.spool.config.clone();
         let mut consumer = writer.spool.consumer("g").await.unwrap();
+        consumer.next(Duration::ZERO).await.unwrap();
         let mut reader = files::connect_log(&config).await.unwrap();
         let mut snapshot = reader.begin().await.unwrap();
         Tail::read(&mut snapshot, 0).await.unwrap();
@@ -332,11 +344,7 @@ mod tests {
                 break error;
             }
             // All is consumed at once: only the WAL can fill the spool.
-            while let crate::Delivery::Records { records, .. } =
-                match consumer.next(Duration::ZERO).await.unwrap() {
-                    crate::Delivery::Assigned { .. } => continue,
-                    other => other,
-                }
+            while let crate::Delivery::Records { records, .. } = consumer.next(Duration::ZERO).await.unwrap()
             {
                 offset += records.len() as u64;
                 consumer.commit(0, crate::Position { offset, metadata: String::new() }).await.unwrap();
