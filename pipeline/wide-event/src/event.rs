@@ -150,8 +150,8 @@ registry! {
         error_type: Symbol<'a>, Symbol, "", Public, "error.type";
         /// The error with its causes, for people.
         error_message: Text<'a, 1024>, Text, "", Free, "exception.message";
-        /// Short code that was asked for, known or not.
-        code: Text<'a, 128>, Text, "", Public, "hoplog.link.code";
+        /// Short code that was asked for, known or not; as long as a slug may be.
+        code: Text<'a, 255>, Text, "", Public, "hoplog.link.code";
         /// Identifier of the link that the code names; 0 where there is none.
         link_id: u64, U64, "1", Public, "hoplog.link.id";
         /// Version of the link's destination that was served, from 1.
