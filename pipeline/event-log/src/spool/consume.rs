@@ -106,7 +106,9 @@ impl SpoolConsumer {
     /// works: what a new position names is not deleted before the position counts.
     async fn register(&mut self, only: Option<u32>) -> Result<(), Failure> {
         let group = self.group.clone();
+        let mut turns = self.spool.turns();
         let Open { log, groups } = self.open().await?;
+        let _turn = turns.next().await?;
         let mut lock = log.begin_with("BEGIN IMMEDIATE").await?;
         let first: Vec<(u32, i64)> =
             sqlx::query_as("SELECT partition, first_offset FROM partitions").fetch_all(&mut *lock).await?;

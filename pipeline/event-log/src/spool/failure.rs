@@ -83,6 +83,13 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+/// Of lock files.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        OpenError::from(error).into()
+    }
+}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {

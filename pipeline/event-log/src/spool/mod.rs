@@ -10,9 +10,11 @@ mod files;
 mod model;
 mod retain;
 mod totals;
+mod turn;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -24,6 +26,7 @@ pub use totals::{GroupTotals, PartitionTotals};
 
 use crate::{ConsumeError, EventLogMetrics};
 use failure::Failure;
+use turn::Turns;
 
 /// A spool by its configuration; cheap to clone. Any number of processes may use the same directory.
 #[derive(Debug, Clone)]
@@ -71,6 +74,10 @@ impl Spool {
     /// See [`ConsumeError`].
     pub async fn totals(&self) -> Result<Vec<PartitionTotals>, ConsumeError> {
         Ok(totals::read(&self.config).await?)
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::new(self.config.path.clone(), Duration::from_millis(self.config.busy_ms))
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::append::Call;
 use super::failure::{Failure, Inconsistent};
+use super::turn::Turns;
 use super::{Spool, SpoolConfig, files, now_us, retain, totals};
 use crate::{AppendError, EventLogMetrics, Message};
 
@@ -31,6 +32,7 @@ pub(super) struct Writer {
 }
 
 struct Open {
+    turns: Turns,
     log: SqliteConnection,
     groups: SqliteConnection,
 }
@@ -82,7 +84,8 @@ impl Writer {
         let config = Arc::clone(&self.spool.config);
         let partition = self.turn % config.partitions;
         self.turn = self.turn.wrapping_add(1);
-        let Open { log, groups } = self.open().await?;
+        let Open { turns, log, groups } = self.open().await?;
+        let _turn = turns.next().await?;
         let mut transaction = log.begin_with("BEGIN IMMEDIATE").await?;
         let mut tail = Tail::read(&mut transaction, partition).await?;
         let mut used = disk_bytes(&config, &mut transaction).await?;
@@ -130,12 +133,14 @@ impl Writer {
 
     async fn try_upkeep(&mut self, deadline: Instant) -> Result<(), Failure> {
         let config = Arc::clone(&self.spool.config);
-        let Open { log, groups } = self.open().await?;
+        let Open { turns, log, groups } = self.open().await?;
+        let turn = turns.next().await?;
         while retain::delete_expired(log, groups, &config).await? && Instant::now() < deadline {}
         retain::give_back(log, deadline).await?;
         if wal_bytes(&config) > WAL_BYTES_MAX {
             retain::cut_wal(log, config.busy_ms).await?;
         }
+        drop(turn);
         let depth = totals::depth(log, groups).await?;
         let disk = file_bytes(&files::log_path(&config)) + wal_bytes(&config);
         self.metrics.spool_bytes.set(disk.try_into().unwrap_or(i64::MAX));
@@ -147,7 +152,7 @@ impl Writer {
     }
 
     pub(super) async fn close(self) {
-        if let Some(Open { log, groups }) = self.open {
+        if let Some(Open { log, groups, .. }) = self.open {
             for connection in [log, groups] {
                 if let Err(error) = connection.close().await {
                     tracing::warn!(%error, "closing the spool failed; nothing acknowledged is lost");
@@ -165,7 +170,8 @@ impl Writer {
                 let mut log = files::connect_log(&self.spool.config).await?;
                 #[cfg(test)]
                 tests::limit_pages(&mut log, self.pages_max).await;
-                Open { log, groups: files::connect_groups(&self.spool.config).await? }
+                let groups = files::connect_groups(&self.spool.config).await?;
+                Open { turns: self.spool.turns(), log, groups }
             }
         };
         Ok(self.open.insert(open))

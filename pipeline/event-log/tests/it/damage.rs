@@ -43,6 +43,7 @@ async fn files_that_are_not_ours_are_refused_and_left_alone() {
     let producer = spool.producer(EventLogMetrics::default());
     assert!(matches!(producer.append(vec![Message::events("a", 1)]).await, Err(AppendError::Broken(_))));
     assert!(matches!(spool.consumer("g").await, Err(ConsumeError::Broken(_))));
+    producer.close().await;
 
     std::fs::remove_dir_all(dir.path().join("spool")).unwrap();
     std::fs::create_dir(dir.path().join("spool")).unwrap();
