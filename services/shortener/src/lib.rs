@@ -1,1 +1,21 @@
 #![doc = include_str!("../README.md")]
+
+pub mod admission;
+mod api;
+pub mod cache;
+pub mod client_addr;
+pub mod codes;
+pub mod config;
+pub mod hop;
+pub mod keys;
+pub mod link;
+pub mod links;
+pub mod listener;
+pub mod metrics;
+mod redirect;
+mod service;
+pub mod store;
+pub mod target;
+
+pub use config::ShortenerConfig;
+pub use service::{OpenError, Readiness, Shortener};

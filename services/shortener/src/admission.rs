@@ -1,0 +1,90 @@
+//! Overload: requests are refused before any work is done for them, the management API long before redirects.
+//! Limits by client are not here; this one protects the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::config::LimitsConfig;
+use crate::metrics::Metrics;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A redirect, a preview, a page: what visitors see.
+    Visit,
+    /// The management API.
+    Api,
+}
+
+/// Counts requests under way and refuses those above the limits.
+#[derive(Debug)]
+pub struct Admission {
+    in_flight: AtomicUsize,
+    visit_max: usize,
+    api_max: usize,
+    metrics: Metrics,
+}
+
+/// A place under the limits, given back when dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Admission>);
+
+impl Admission {
+    /// With these limits.
+    pub fn new(limits: &LimitsConfig, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            in_flight: AtomicUsize::new(0),
+            visit_max: limits.in_flight_max,
+            api_max: limits.api_in_flight_max,
+            metrics,
+        })
+    }
+
+    /// A place, or nothing when the limit of the class is reached.
+    pub fn admit(self: &Arc<Self>, class: Class) -> Option<Place> {
+        let (limit, limiter) = match class {
+            Class::Visit => (self.visit_max, LIMITER_VISIT),
+            Class::Api => (self.api_max, LIMITER_API),
+        };
+        // Counted first and taken back: two requests can't both see the last place as free.
+        if self.in_flight.fetch_add(1, Ordering::AcqRel) >= limit {
+            self.in_flight.fetch_sub(1, Ordering::AcqRel);
+            self.metrics.shed(limiter);
+            return None;
+        }
+        self.metrics.in_flight(1);
+        Some(Place(Arc::clone(self)))
+    }
+}
+
+/// Name of the limit of redirects.
+pub const LIMITER_VISIT: &str = "in_flight";
+/// Name of the limit of the management API.
+pub const LIMITER_API: &str = "api_in_flight";
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.metrics.in_flight(-1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_is_refused_first_and_places_come_back() {
+        let limits = LimitsConfig { in_flight_max: 3, api_in_flight_max: 1, ..LimitsConfig::default() };
+        let admission = Admission::new(&limits, Metrics::default());
+        let first = admission.admit(Class::Api).unwrap();
+        assert!(admission.admit(Class::Api).is_none());
+        let visits = [admission.admit(Class::Visit).unwrap(), admission.admit(Class::Visit).unwrap()];
+        assert!(admission.admit(Class::Visit).is_none());
+        drop(first);
+        assert!(admission.admit(Class::Api).is_none(), "visits count for the API's limit");
+        assert!(admission.admit(Class::Visit).is_some());
+        drop(visits);
+        assert!(admission.admit(Class::Api).is_some());
+    }
+}

@@ -1,0 +1,150 @@
+//! The management API: Shlink's REST v3 as far as it is here, with keys, limits and problem documents.
+//! Handlers translate between HTTP and [`crate::links`]; they decide nothing about links.
+
+mod fields;
+mod json;
+mod problem;
+mod query;
+mod short_urls;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::admission::Class;
+use crate::hop::{Fact, Hop};
+use crate::keys::ApiKey;
+use crate::service::App;
+use problem::Problem;
+
+/// The OpenAPI document of what is here; a test holds it against the routes.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// What Shlink's clients decide by which features to offer.
+const SHLINK_VERSION: &str = "4.0.0";
+
+/// Methods of each path, for `Allow`.
+const ALLOW_COLLECTION: &str = "GET, HEAD, POST, OPTIONS";
+const ALLOW_ITEM: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
+const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
+
+pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    let with_key = Router::new()
+        .route(
+            "/rest/v3/short-urls",
+            get(short_urls::list)
+                .post(short_urls::create)
+                .options(|| async { allow(ALLOW_COLLECTION) })
+                .fallback(|| async { refused_method(ALLOW_COLLECTION) }),
+        )
+        .route(
+            "/rest/v3/short-urls/{short_code}",
+            get(short_urls::show)
+                .patch(short_urls::edit)
+                .delete(short_urls::delete)
+                .options(|| async { allow(ALLOW_ITEM) })
+                .fallback(|| async { refused_method(ALLOW_ITEM) }),
+        )
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), require_key));
+    let open = || get(health).options(|| async { allow(ALLOW_READ) }).fallback(|| async { refused_method(ALLOW_READ) });
+    Router::new()
+        .route("/rest/health", open())
+        .route("/rest/v3/health", open())
+        .route(
+            "/rest/v3/openapi.json",
+            get(openapi).options(|| async { allow(ALLOW_READ) }).fallback(|| async { refused_method(ALLOW_READ) }),
+        )
+        .route("/rest", axum::routing::any(no_route))
+        .route("/rest/{*path}", axum::routing::any(no_route))
+        .merge(with_key)
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), admit))
+}
+
+/// The hop of a request and who makes it.
+pub(crate) struct Caller {
+    pub(crate) hop: Hop,
+    pub(crate) key: Option<ApiKey>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self { hop: Hop::of(&parts.extensions), key: parts.extensions.get().cloned() })
+    }
+}
+
+async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.arrive(&request, Class::Api) {
+        (_, Some(_place)) => next.run(request).await,
+        _ => Problem::busy().into_response(),
+    }
+}
+
+async fn require_key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS {
+        return next.run(request).await;
+    }
+    let hop = Hop::of(request.extensions());
+    let mut given = request.headers().get_all("x-api-key").iter();
+    let (Some(key), None) = (given.next(), given.next()) else {
+        return Problem::missing_authentication().answer(&hop);
+    };
+    // What is no text is no key; it is still somebody's try, and answered as such.
+    let text = key.to_str().unwrap_or_default();
+    match app.links.authenticate(&hop, text).await {
+        Ok(Some(key)) => {
+            hop.record(Fact::ApiKey(&key.id));
+            request.extensions_mut().insert(key);
+            next.run(request).await
+        }
+        Ok(None) => Problem::invalid_api_key().answer(&hop),
+        Err(error) => Problem::store(&hop, &error),
+    }
+}
+
+async fn health(State(app): State<Arc<App>>, caller: Caller) -> Response {
+    let answer = app.links.ping(&caller.hop).await;
+    let (status, word) = match &answer {
+        Ok(()) => (StatusCode::OK, "pass"),
+        Err(error) => {
+            caller.hop.record(Fact::Failed(error.kind(), Some(error)));
+            (StatusCode::SERVICE_UNAVAILABLE, "fail")
+        }
+    };
+    let body = serde_json::json!({
+        "status": word,
+        "version": SHLINK_VERSION,
+        "hoplogVersion": env!("CARGO_PKG_VERSION"),
+        "links": { "about": "/", "openapi": "/rest/v3/openapi.json" },
+    });
+    let mut response = json::answer(status, &body);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/health+json"));
+    response
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], OPENAPI).into_response()
+}
+
+async fn no_route(caller: Caller) -> Response {
+    Problem::no_route().answer(&caller.hop)
+}
+
+fn allow(methods: &'static str) -> Response {
+    (StatusCode::NO_CONTENT, [(header::ALLOW, HeaderValue::from_static(methods))]).into_response()
+}
+
+fn refused_method(methods: &'static str) -> Response {
+    let mut response = Problem::method().into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
+}

@@ -1,0 +1,144 @@
+//! Errors of the API as RFC 9457 problem documents, with Shlink's types where Shlink has one.
+//! 5xx documents say nothing of the cause: the event has it.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use crate::hop::{Fact, Hop};
+use crate::store::StoreError;
+
+/// Where Shlink's types live. Its clients compare them.
+const TYPES: &str = "https://shlink.io/api/error/";
+
+/// Seconds after which a refused client may come again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// A problem document.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    // Shlink's name of the type; without one, the type is `about:blank` and the status says it all.
+    name: Option<&'static str>,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    more: Map<String, Value>,
+}
+
+impl Problem {
+    fn shlink(status: StatusCode, name: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, name: Some(name), kind: name, title, detail: detail.into(), more: Map::new() }
+    }
+
+    fn plain(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self { status, name: None, kind, title, detail: detail.into(), more: Map::new() }
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Fields that are wrong, each with what is wrong about it. `reasons` is ours, the rest is Shlink's.
+    pub(crate) fn invalid(wrong: &[(&'static str, String)]) -> Self {
+        let names: Vec<_> = wrong.iter().map(|(name, _)| *name).collect();
+        let reasons: Map<String, Value> =
+            wrong.iter().map(|(name, why)| ((*name).to_owned(), json!(why))).collect();
+        Self::shlink(StatusCode::BAD_REQUEST, "invalid-data", "Invalid data", "Provided data is not valid")
+            .with("invalidElements", names)
+            .with("reasons", reasons)
+    }
+
+    pub(crate) fn malformed_body(detail: &str) -> Self {
+        Self::shlink(StatusCode::BAD_REQUEST, "malformed-request-body", "Malformed request body", detail)
+    }
+
+    pub(crate) fn slug_taken(slug: &str) -> Self {
+        let detail = format!("Provided slug \"{slug}\" is already in use.");
+        // Shlink answers 400; its clients look at the type, everybody else is better served by the right status.
+        Self::shlink(StatusCode::CONFLICT, "non-unique-slug", "Invalid custom slug", detail)
+            .with("customSlug", slug)
+    }
+
+    pub(crate) fn short_url_not_found(code: &str, domain: Option<&str>) -> Self {
+        let detail = format!("No URL found with short code \"{code}\"");
+        let problem =
+            Self::shlink(StatusCode::NOT_FOUND, "short-url-not-found", "Short URL not found", detail)
+                .with("shortCode", code);
+        match domain {
+            Some(domain) => problem.with("domain", domain),
+            None => problem,
+        }
+    }
+
+    pub(crate) fn missing_authentication() -> Self {
+        let detail = "Expected one of the following authentication headers, [\"X-Api-Key\"], but none were provided";
+        Self::shlink(StatusCode::UNAUTHORIZED, "missing-authentication", "Invalid authorization", detail)
+            .with("expectedTypes", json!(["X-Api-Key"]))
+    }
+
+    pub(crate) fn invalid_api_key() -> Self {
+        let detail = "Provided API key does not exist or is invalid.";
+        Self::shlink(StatusCode::UNAUTHORIZED, "invalid-api-key", "Invalid API key", detail)
+    }
+
+    pub(crate) fn no_route() -> Self {
+        Self::shlink(StatusCode::NOT_FOUND, "not-found", "Not Found", "There is nothing at this path.")
+    }
+
+    pub(crate) fn method() -> Self {
+        Self::plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "See the Allow header.")
+    }
+
+    pub(crate) fn body_too_large(bytes_max: usize) -> Self {
+        let detail = format!("Bodies have at most {bytes_max} bytes.");
+        Self::plain(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    }
+
+    pub(crate) fn body_too_slow() -> Self {
+        Self::plain(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "The body did not arrive in time.")
+    }
+
+    pub(crate) fn busy() -> Self {
+        Self::plain(StatusCode::SERVICE_UNAVAILABLE, "shed", "Too many requests at the moment.")
+    }
+
+    /// The document, and in the hop what it was.
+    pub(crate) fn answer(self, hop: &Hop) -> Response {
+        hop.record(Fact::Failed(self.kind, None));
+        self.into_response()
+    }
+
+    /// The store failed: the cause goes to the hop, the client may come again.
+    pub(crate) fn store(hop: &Hop, error: &StoreError) -> Response {
+        Self::unavailable(hop, error.kind(), error)
+    }
+
+    /// Something that the client can't help failed.
+    pub(crate) fn unavailable(hop: &Hop, kind: &'static str, error: &(dyn std::error::Error + 'static)) -> Response {
+        hop.record(Fact::Failed(kind, Some(error)));
+        Self::plain(StatusCode::SERVICE_UNAVAILABLE, kind, "The link store does not answer at the moment.")
+            .into_response()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let kind = self.name.map_or_else(|| "about:blank".to_owned(), |name| format!("{TYPES}{name}"));
+        let mut document = Map::new();
+        document.insert("type".to_owned(), kind.into());
+        document.insert("title".to_owned(), self.title.into());
+        document.insert("detail".to_owned(), self.detail.into());
+        document.insert("status".to_owned(), self.status.as_u16().into());
+        document.extend(self.more);
+        let mut response = super::json::answer(self.status, &Value::Object(document));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
+    }
+}

@@ -1,0 +1,131 @@
+//! The query of the list of short URLs.
+
+use std::collections::BTreeSet;
+
+use super::fields::{parse_date, tag};
+use crate::keys::now;
+use crate::link::{ListQuery, Order};
+
+/// Links on a page where the request does not say.
+const ITEMS_DEFAULT: u32 = 10;
+
+/// Links on a page at most, also for Shlink's `-1` (all): beyond it there are pages.
+const ITEMS_MAX: u32 = 1_000;
+
+/// A list that was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ListRequest {
+    pub(super) query: ListQuery,
+    pub(super) page: u64,
+    pub(super) domain: Option<String>,
+}
+
+/// Reads it; every wrong parameter is named.
+pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static str, String)>> {
+    let mut wrong = Vec::new();
+    let mut list = ListQuery {
+        search: None,
+        tags: BTreeSet::new(),
+        tags_all: false,
+        created_from: None,
+        created_to: None,
+        exclude_exhausted: false,
+        exclude_expired_at: None,
+        order: Order::Created,
+        // Without an order Shlink gives the newest first.
+        descending: true,
+        offset: 0,
+        limit: ITEMS_DEFAULT,
+    };
+    let (mut page, mut domain) = (1_u64, None);
+    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let mut refuse = |name: &'static str, why: &str| wrong.push((name, why.to_owned()));
+        match &*name {
+            "page" => match value.parse::<u64>() {
+                Ok(number) if number >= 1 => page = number,
+                _ => refuse("page", "is not a whole number of at least 1"),
+            },
+            "itemsPerPage" => match value.parse::<i64>() {
+                Ok(-1) => list.limit = ITEMS_MAX,
+                Ok(number) if number >= 1 => {
+                    list.limit = u32::try_from(number).unwrap_or(ITEMS_MAX).min(ITEMS_MAX);
+                }
+                _ => refuse("itemsPerPage", "is neither a whole number of at least 1 nor -1"),
+            },
+            "searchTerm" if !value.is_empty() => list.search = Some(value.into_owned()),
+            // PHP's arrays come as `tags[]`, `tags[0]` and so on.
+            name if name == "tags" || (name.starts_with("tags[") && name.ends_with(']')) => {
+                list.tags.insert(tag(&value));
+            }
+            "tagsMode" => match &*value {
+                "any" => list.tags_all = false,
+                "all" => list.tags_all = true,
+                _ => refuse("tagsMode", "is neither any nor all"),
+            },
+            "orderBy" => match order(&value) {
+                Ok((order, descending)) => (list.order, list.descending) = (order, descending),
+                Err(why) => refuse("orderBy", why),
+            },
+            "startDate" => match parse_date(&value, false) {
+                Ok(time) => list.created_from = Some(time),
+                Err(why) => refuse("startDate", why),
+            },
+            "endDate" => match parse_date(&value, true) {
+                Ok(time) => list.created_to = Some(time),
+                Err(why) => refuse("endDate", why),
+            },
+            "excludeMaxVisitsReached" => list.exclude_exhausted = value == "true",
+            "excludePastValidUntil" => list.exclude_expired_at = (value == "true").then(now),
+            "domain" => domain = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    list.offset = (page - 1).saturating_mul(u64::from(list.limit));
+    if wrong.is_empty() { Ok(ListRequest { query: list, page, domain }) } else { Err(wrong) }
+}
+
+fn order(text: &str) -> Result<(Order, bool), &'static str> {
+    let (field, direction) = text.split_once('-').unwrap_or((text, "ASC"));
+    let order = match field {
+        "dateCreated" => Order::Created,
+        "shortCode" => Order::Code,
+        "longUrl" => Order::Target,
+        "title" => Order::Title,
+        "visits" | "nonBotVisits" => return Err("can't be visits: they are not counted in the link store"),
+        _ => return Err("is none of dateCreated, shortCode, longUrl, title"),
+    };
+    match direction {
+        "ASC" => Ok((order, false)),
+        "DESC" => Ok((order, true)),
+        _ => Err("ends neither in -ASC nor in -DESC"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_read() {
+        let read = parse(Some(
+            "page=3&itemsPerPage=20&searchTerm=x%20y&tags[]=A&tags%5B1%5D=b&tagsMode=all&orderBy=title-DESC\
+             &startDate=1970-01-02&endDate=1970-01-02&unknown=1&excludeMaxVisitsReached=true",
+        ))
+        .unwrap();
+        assert_eq!(read.page, 3);
+        assert_eq!(read.query.offset, 40);
+        assert_eq!(read.query.search.as_deref(), Some("x y"));
+        assert_eq!(read.query.tags.iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert!(read.query.tags_all && read.query.descending && read.query.exclude_exhausted);
+        assert_eq!((read.query.created_from, read.query.created_to), (Some(86_400), Some(172_799)));
+        assert_eq!(parse(Some("itemsPerPage=-1")).unwrap().query.limit, ITEMS_MAX);
+        assert_eq!(parse(Some("page=18446744073709551615")).unwrap().query.offset, u64::MAX);
+    }
+
+    #[test]
+    fn each_wrong_parameter_is_named() {
+        let wrong = parse(Some("page=0&itemsPerPage=x&tagsMode=some&orderBy=visits-DESC&startDate=never"));
+        let names: Vec<_> = wrong.unwrap_err().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["page", "itemsPerPage", "tagsMode", "orderBy", "startDate"]);
+    }
+}

@@ -1,0 +1,78 @@
+//! A link as the cache holds it: everything a redirect needs, made once, so that serving it makes nothing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use http::HeaderValue;
+use url::Url;
+
+use crate::link::{Link, UnixSeconds};
+
+/// Bytes of an entry besides its texts: the struct, its counts and the cache's own bookkeeping, measured roughly.
+const ENTRY_BYTES: usize = 320;
+
+/// What a redirect needs of a link.
+#[derive(Debug)]
+pub struct CachedLink {
+    /// See [`Link::id`].
+    pub id: i64,
+    /// See [`Link::version`].
+    pub version: u32,
+    /// See [`Link::revision`].
+    pub revision: i64,
+    /// The serialised target.
+    pub location: HeaderValue,
+    /// Its host.
+    pub target_host: Box<str>,
+    /// For the preview.
+    pub title: Option<Box<str>>,
+    /// See [`crate::link::Settings::valid_since`].
+    pub valid_since: Option<UnixSeconds>,
+    /// See [`crate::link::Settings::valid_until`].
+    pub valid_until: Option<UnixSeconds>,
+    /// See [`crate::link::Settings::max_visits`]: such a visit is taken from the store.
+    pub max_visits: Option<i64>,
+    /// See [`crate::link::Settings::forward_query`].
+    pub forward_query: bool,
+    /// When the store said so.
+    pub read_at: Instant,
+    exhausted: AtomicBool,
+}
+
+impl CachedLink {
+    /// Nothing when the target is no URL, which no store of ours holds.
+    pub fn of(link: &Link) -> Option<Self> {
+        let url = Url::parse(&link.target).ok()?;
+        let settings = &link.settings;
+        Some(Self {
+            id: link.id,
+            version: link.version,
+            revision: link.revision,
+            location: HeaderValue::from_str(&link.target).ok()?,
+            target_host: url.host_str()?.into(),
+            title: settings.title.as_deref().map(Into::into),
+            valid_since: settings.valid_since,
+            valid_until: settings.valid_until,
+            max_visits: settings.max_visits,
+            forward_query: settings.forward_query,
+            read_at: Instant::now(),
+            exhausted: AtomicBool::new(settings.max_visits.is_some_and(|max| link.visits >= max)),
+        })
+    }
+
+    /// Whether the store said that no visit is left. It stays so until an edit.
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted.load(Ordering::Relaxed)
+    }
+
+    /// Spares the store further questions.
+    pub fn set_exhausted(&self) {
+        self.exhausted.store(true, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn weight(code: &str, link: &CachedLink) -> u32 {
+    let texts = code.len() + link.location.len() + link.target_host.len();
+    let bytes = ENTRY_BYTES + texts + link.title.as_ref().map_or(0, |title| title.len());
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,169 @@
+//! Who the client is: the peer, or what trusted proxies say of it.
+//! It decides nothing by the answer and stores nothing; redaction is the event's.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use http::{HeaderMap, HeaderName};
+use serde::Deserialize;
+
+/// The only header read: `Forwarded` and vendors' own would each be one more way to lie.
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Hops looked at in `X-Forwarded-For`. Chains of real proxies are a few long; a longer one is an attack.
+const HOPS_MAX: usize = 32;
+
+/// A network in CIDR notation; an address alone is a network of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Whether `address` is in the network. An IPv4 address mapped into IPv6 is looked at as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from(self.prefix);
+                let mask = u32::MAX.checked_shl(shift).unwrap_or(0);
+                network.to_bits() & mask == address.to_bits() & mask
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128 - u32::from(self.prefix);
+                let mask = u128::MAX.checked_shl(shift).unwrap_or(0);
+                network.to_bits() & mask == address.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Why a text is no network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a network such as 10.0.0.0/8 or 2001:db8::/32")]
+pub struct NotANetwork(String);
+
+impl FromStr for Network {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || NotANetwork(text.to_owned());
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.unwrap_or(bits);
+        if prefix > bits { Err(wrong()) } else { Ok(Self { address, prefix }) }
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = NotANetwork;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// The client's address: the rightmost one that no trusted proxy has. `X-Forwarded-For` is looked at only when
+/// the peer is trusted; at the first entry that is no address the walk ends with the last address believed.
+pub fn client_addr(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
+    let mut believed = peer.to_canonical();
+    if !is_trusted(believed) {
+        return believed;
+    }
+    // Several header lines are one list, so the last line's last entry is the nearest hop.
+    let lines = headers.get_all(&X_FORWARDED_FOR);
+    let entries = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    for entry in entries.take(HOPS_MAX) {
+        let Some(address) = std::str::from_utf8(entry).ok().and_then(|text| parse_hop(text.trim())) else {
+            return believed;
+        };
+        believed = address;
+        if !is_trusted(address) {
+            return believed;
+        }
+    }
+    believed
+}
+
+/// An address as proxies write it: bare, with a port, or in brackets.
+fn parse_hop(text: &str) -> Option<IpAddr> {
+    let address = text
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())?;
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rightmost_untrusted_address_is_the_client() {
+        let cases: &[(&str, &[&str], &[&str], &str)] = &[
+            // peer, trusted, header lines, client
+            ("203.0.113.9", &[], &["198.51.100.1"], "203.0.113.9"),
+            ("203.0.113.9", &["10.0.0.0/8"], &["198.51.100.1"], "203.0.113.9"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &[], "10.0.0.1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["1.1.1.1, 198.51.100.1, 10.2.3.4"], "198.51.100.1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["1.1.1.1", "198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["10.1.1.1, 10.2.3.4"], "10.1.1.1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["198.51.100.1, rubbish"], "10.0.0.1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["198.51.100.1, rubbish, 10.9.9.9"], "10.9.9.9"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["198.51.100.1:4711"], "198.51.100.1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["[2001:db8::1]"], "2001:db8::1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["2001:db8::1"], "2001:db8::1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &["\u{ff}"], "10.0.0.1"),
+            ("10.0.0.1", &["10.0.0.0/8"], &[""], "10.0.0.1"),
+            ("::ffff:10.0.0.1", &["10.0.0.0/8"], &["198.51.100.1"], "198.51.100.1"),
+            ("::1", &["::1"], &["198.51.100.1"], "198.51.100.1"),
+            ("2001:db8::1", &["2001:db8::/32"], &["198.51.100.1"], "198.51.100.1"),
+            ("2001:db9::1", &["2001:db8::/32"], &["198.51.100.1"], "2001:db9::1"),
+            ("192.0.2.1", &["0.0.0.0/0"], &["198.51.100.1, 192.0.2.7"], "198.51.100.1"),
+        ];
+        for (peer, trusted, lines, client) in cases {
+            let mut headers = HeaderMap::new();
+            for line in *lines {
+                headers.append(&X_FORWARDED_FOR, http::HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            let trusted: Vec<Network> = trusted.iter().map(|text| text.parse().unwrap()).collect();
+            let found = client_addr(peer.parse().unwrap(), &headers, &trusted);
+            assert_eq!(found, client.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_chain_ends() {
+        let mut headers = HeaderMap::new();
+        let chain = vec!["10.0.0.2"; 10_000].join(",");
+        headers.append(&X_FORWARDED_FOR, chain.parse().unwrap());
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let found = client_addr("10.0.0.1".parse().unwrap(), &headers, &trusted);
+        assert_eq!(found, "10.0.0.2".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "host/8", "10.0.0.1/", "10.0.0.1/-1"] {
+            assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! API keys: made of 256 random bits, shown once, kept as a hash.
+//! Roles and rotation are not here yet; a key may do everything until it expires or is revoked.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::link::UnixSeconds;
+use crate::store::{LinkStore, StoreError};
+
+/// Longest key looked at, in bytes. Ours have 46; Shlink's, which may be imported, 36.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// What is known of a key; never the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Public name, in events and listings.
+    pub id: String,
+    /// What the owner calls it.
+    pub name: String,
+    /// When it was made.
+    pub created_at: UnixSeconds,
+    /// From when on it is refused.
+    pub expires_at: Option<UnixSeconds>,
+    /// Since when it is refused.
+    pub revoked_at: Option<UnixSeconds>,
+}
+
+impl ApiKey {
+    /// Whether it is accepted at `now`.
+    pub fn is_valid_at(&self, now: UnixSeconds) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|expires_at| now < expires_at)
+    }
+}
+
+/// Why a key could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The system has no randomness.
+    #[error("no randomness from the system")]
+    Random(#[source] getrandom::Error),
+    /// The store failed.
+    #[error("the key could not be stored")]
+    Store(#[source] StoreError),
+}
+
+/// Makes and stores a key. The text is returned once and kept nowhere.
+pub async fn create(
+    store: &dyn LinkStore,
+    name: &str,
+    expires_at: Option<UnixSeconds>,
+) -> Result<(ApiKey, String), KeyError> {
+    let mut secret = [0_u8; 32];
+    getrandom::fill(&mut secret).map_err(KeyError::Random)?;
+    let text = format!("hl_{}", URL_SAFE_NO_PAD.encode(secret));
+    let mut id = [0_u8; 6];
+    getrandom::fill(&mut id).map_err(KeyError::Random)?;
+    let key = ApiKey {
+        id: format!("k{}", URL_SAFE_NO_PAD.encode(id)),
+        name: name.to_owned(),
+        created_at: now(),
+        expires_at,
+        revoked_at: None,
+    };
+    store.insert_key(&key, &hash(&text)).await.map_err(KeyError::Store)?;
+    Ok((key, text))
+}
+
+/// All keys, the oldest first.
+pub async fn list(store: &dyn LinkStore) -> Result<Vec<ApiKey>, StoreError> {
+    store.list_keys().await
+}
+
+/// Revokes a key by its id; false when there is no such key, or it is revoked already. Running processes refuse
+/// it within [`crate::links::KEY_CACHE_S`] seconds.
+pub async fn revoke(store: &dyn LinkStore, id: &str) -> Result<bool, StoreError> {
+    store.revoke_key(id, now()).await
+}
+
+/// The key that `text` is, when it is one that is accepted now.
+pub async fn verify(store: &dyn LinkStore, text: &str) -> Result<Option<ApiKey>, StoreError> {
+    if text.is_empty() || text.len() > KEY_BYTES_MAX {
+        return Ok(None);
+    }
+    let given = hash(text);
+    let Some((key, stored)) = store.find_key(&given).await? else { return Ok(None) };
+    // The index finds by hash, whose timing tells nothing of the key; equality is settled in constant time.
+    let equal = blake3::Hash::from_bytes(given) == blake3::Hash::from_bytes(stored);
+    Ok((equal && key.is_valid_at(now())).then_some(key))
+}
+
+/// Keys hold 256 random bits, so a fast hash is enough: there is nothing to guess.
+pub(crate) fn hash(text: &str) -> [u8; 32] {
+    blake3::derive_key("hoplog api key v1", text.as_bytes())
+}
+
+pub(crate) fn now() -> UnixSeconds {
+    time::OffsetDateTime::now_utc().unix_timestamp()
+}

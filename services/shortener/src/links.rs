@@ -1,0 +1,203 @@
+//! What can be done with links and keys: the store, the cache and the codes, put together.
+//! Endpoints call this; it knows no HTTP. Each store call is timed and told to the hop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moka::sync::Cache;
+
+use crate::cache::{LinkCache, Lookup, LookupError};
+use crate::codes::{CodeError, Codes};
+use crate::hop::{Fact, Hop};
+use crate::keys::{self, ApiKey, now};
+use crate::link::{Link, LinkEdit, ListQuery, Match, NewLink, Page, Settings};
+use crate::metrics::Metrics;
+use crate::store::{Created, LinkStore, StoreError};
+use crate::target::Target;
+
+/// Seconds for which an accepted key is not asked for again, and so the longest a revoked one still works.
+pub const KEY_CACHE_S: u64 = 10;
+
+/// Accepted keys remembered: far more than one installation hands out.
+const KEY_CACHE_ENTRIES: u64 = 10_000;
+
+/// Generated codes that custom slugs may already have, in a row. Slugs can't aim at codes without the key, so with
+/// a hundred million of them a code is hit once in 35,000; eight in a row mean that something else is wrong.
+const SKIPS_MAX: u32 = 8;
+
+/// A link to be made.
+#[derive(Debug, Clone)]
+pub struct CreateLink {
+    /// The alias.
+    pub alias: Alias,
+    /// Where it leads.
+    pub target: Target,
+    /// The rest.
+    pub settings: Settings,
+    /// Take a link that is as good instead.
+    pub unless: Option<Match>,
+    /// Who makes it.
+    pub api_key_id: Option<String>,
+}
+
+/// The alias of a link to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Alias {
+    /// Chosen.
+    Custom(String),
+    /// Generated, of this length.
+    Generated(u32),
+}
+
+/// Why a link was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// Another link has the alias.
+    #[error("the alias is taken")]
+    Taken,
+    /// There is no code of the length.
+    #[error("no code could be made")]
+    Code(#[source] CodeError),
+    /// The store failed.
+    #[error("the link could not be stored")]
+    Store(#[source] StoreError),
+    /// Generated codes keep being taken, which can't be.
+    #[error("{SKIPS_MAX} generated codes in a row are taken")]
+    CodesTaken,
+}
+
+/// Links, keys and what stands behind them.
+pub struct Links {
+    store: Arc<dyn LinkStore>,
+    cache: Arc<LinkCache>,
+    codes: Codes,
+    accepted: Cache<[u8; 32], ApiKey>,
+    metrics: Metrics,
+}
+
+impl Links {
+    /// Puts the parts together.
+    pub fn new(store: Arc<dyn LinkStore>, cache: Arc<LinkCache>, codes: Codes, metrics: Metrics) -> Self {
+        let accepted = Cache::builder()
+            .max_capacity(KEY_CACHE_ENTRIES)
+            .time_to_live(Duration::from_secs(KEY_CACHE_S))
+            .build();
+        Self { store, cache, codes, accepted, metrics }
+    }
+
+    /// The link for a visit, from memory where possible.
+    pub async fn look_up(&self, code: &str) -> Result<Lookup, LookupError> {
+        self.cache.get(code).await
+    }
+
+    /// Takes a visit of a link with `max_visits`.
+    pub async fn take_visit(&self, hop: &Hop, id: i64) -> Result<bool, StoreError> {
+        self.timed(hop, "take_visit", self.store.take_visit(id)).await
+    }
+
+    /// Makes a link. `Created::Taken` never comes back: it is an error.
+    pub async fn create(&self, hop: &Hop, request: CreateLink) -> Result<Created, CreateError> {
+        if let Some(by) = &request.unless {
+            // Without a transaction first: what is found costs neither a write nor a code.
+            let found = self.timed(hop, "find_match", self.store.find_match(request.target.as_str(), by)).await;
+            if let Some(found) = found.map_err(CreateError::Store)? {
+                return Ok(Created::Found(found));
+            }
+        }
+        let custom = matches!(request.alias, Alias::Custom(_));
+        for _ in 0..SKIPS_MAX {
+            let code = match &request.alias {
+                Alias::Custom(slug) => slug.clone(),
+                Alias::Generated(length) => self.codes.next(*length).await.map_err(CreateError::Code)?,
+            };
+            let link = NewLink {
+                code,
+                target: request.target.clone(),
+                settings: request.settings.clone(),
+                api_key_id: request.api_key_id.clone(),
+            };
+            let created = self.timed(hop, "create", self.store.create(&link, request.unless.as_ref())).await;
+            match created.map_err(CreateError::Store)? {
+                Created::New(link) => {
+                    self.cache.put(&link);
+                    return Ok(Created::New(link));
+                }
+                Created::Found(link) => return Ok(Created::Found(link)),
+                Created::Taken if custom => return Err(CreateError::Taken),
+                Created::Taken => {
+                    // A slug that somebody chose is the code of this id: the id is spent, the next one is another.
+                    self.metrics.codes_skipped.inc();
+                }
+            }
+        }
+        Err(CreateError::CodesTaken)
+    }
+
+    /// The link as stored.
+    pub async fn find(&self, hop: &Hop, code: &str) -> Result<Option<Link>, StoreError> {
+        self.timed(hop, "find", self.store.find(code)).await
+    }
+
+    /// Changes a link.
+    pub async fn edit(&self, hop: &Hop, code: &str, edit: &LinkEdit) -> Result<Option<Link>, StoreError> {
+        let link = self.timed(hop, "edit", self.store.edit(code, edit)).await?;
+        if let Some(link) = &link {
+            self.cache.put(link);
+        }
+        Ok(link)
+    }
+
+    /// Deletes a link; false when there is none.
+    pub async fn delete(&self, hop: &Hop, code: &str) -> Result<bool, StoreError> {
+        let link = self.timed(hop, "delete", self.store.delete(code)).await?;
+        if let Some(link) = &link {
+            self.cache.forget(&link.code, link.id);
+        }
+        Ok(link.is_some())
+    }
+
+    /// Lists links.
+    pub async fn list(&self, hop: &Hop, query: &ListQuery) -> Result<Page, StoreError> {
+        self.timed(hop, "list", self.store.list(query)).await
+    }
+
+    /// Codes that robots may follow.
+    pub async fn crawlable(&self, hop: &Hop, limit: u32) -> Result<Vec<String>, StoreError> {
+        self.timed(hop, "crawlable", self.store.crawlable(limit)).await
+    }
+
+    /// Whether the store answers.
+    pub async fn ping(&self, hop: &Hop) -> Result<(), StoreError> {
+        self.timed(hop, "ping", self.store.ping()).await
+    }
+
+    /// The key that `text` is, when it is accepted.
+    pub async fn authenticate(&self, hop: &Hop, text: &str) -> Result<Option<ApiKey>, StoreError> {
+        let hash = keys::hash(text);
+        if let Some(key) = self.accepted.get(&hash) {
+            return Ok(key.is_valid_at(now()).then_some(key));
+        }
+        let key = self.timed(hop, "find_key", keys::verify(self.store.as_ref(), text)).await?;
+        if let Some(key) = &key {
+            self.accepted.insert(hash, key.clone());
+        }
+        Ok(key)
+    }
+
+    async fn timed<T>(
+        &self,
+        hop: &Hop,
+        call: &'static str,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let started = Instant::now();
+        let answer = answer.await;
+        let took = started.elapsed();
+        self.metrics.store_called(call, took);
+        hop.record(Fact::Store(took));
+        if let Err(error) = &answer {
+            self.metrics.store_failed(error.kind());
+        }
+        answer
+    }
+}

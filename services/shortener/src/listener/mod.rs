@@ -1,0 +1,231 @@
+//! The public listener: an accept loop of our own on hyper, with limits on everything a client decides, a shutdown
+//! that drains, and a report of each request that hyper refused before any service saw it.
+//! It knows no routes and makes no events: it calls who does.
+
+mod malformed;
+mod stream;
+
+pub use malformed::{Malformed, MalformedKind, OnMalformed};
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower::{Service, ServiceExt as _};
+
+use crate::config::HttpConfig;
+use crate::metrics::Metrics;
+use stream::ClientStream;
+
+/// Pause after a failed accept. It fails for want of file descriptors, which come back as connections end.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// How long cut connections may take to go: they are dropped at their next poll.
+const CUT_MAX: Duration = Duration::from_secs(1);
+
+/// What connections are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    Draining,
+    Cutting,
+}
+
+/// How a listener ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections cut because they were not done at the deadline.
+    pub cut: usize,
+}
+
+/// Serves `service` on `tcp` until `shutdown` is done; then stops accepting, lets requests under way finish and
+/// answers when they have, or at the deadline.
+///
+/// Each request carries its peer as `ConnectInfo<SocketAddr>`. `service` should hold the layer that makes events:
+/// together with `on_malformed` it sees each request once.
+pub async fn serve<S, B>(
+    tcp: TcpListener,
+    service: S,
+    limits: &HttpConfig,
+    metrics: Metrics,
+    on_malformed: Arc<dyn OnMalformed>,
+    shutdown: impl Future<Output = ()>,
+) -> Drained
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let connections_max = limits.connections_max.min(Semaphore::MAX_PERMITS);
+    let places = Arc::new(Semaphore::new(connections_max));
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let http = http(limits);
+    let write_stall = Duration::from_millis(limits.write_stall_ms_max);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = accept(&tcp, &places) => accepted,
+        };
+        let (stream, peer, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        // Answers are one small write each: waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        metrics.connections_accepted.inc();
+        let connection = Connection {
+            stream: ClientStream::new(stream, write_stall),
+            peer,
+            service: service.clone(),
+            metrics: metrics.clone(),
+            on_malformed: Arc::clone(&on_malformed),
+            phases: phases.clone(),
+        };
+        tokio::spawn(connection.run(http.clone(), place));
+    }
+    // The socket closes first, so that a load balancer's next connection goes elsewhere.
+    drop(tcp);
+    phase.send_replace(Phase::Draining);
+    let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
+    let deadline = Duration::from_millis(limits.drain_ms_max);
+    let _ = tokio::time::timeout(deadline, places.acquire_many(all)).await;
+    let cut = connections_max - places.available_permits().min(connections_max);
+    phase.send_replace(Phase::Cutting);
+    // Cut futures drop their requests at once, which is how these leave their events; none of them waits.
+    let _ = tokio::time::timeout(CUT_MAX, places.acquire_many(all)).await;
+    Drained { cut }
+}
+
+/// The next connection, with its place. Without a place nothing is accepted: clients wait in the system's backlog.
+async fn accept(
+    tcp: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = tcp.accept().await?;
+    Ok((stream, peer, place))
+}
+
+fn http(limits: &HttpConfig) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.header_read_ms_max))
+        .max_headers(limits.headers_max)
+        // hyper's buffer is the limit of a head; it refuses less than 8,192.
+        .max_buf_size(limits.header_bytes_max.max(8_192))
+        .keep_alive(true);
+    http
+}
+
+struct Connection<S> {
+    stream: ClientStream,
+    peer: SocketAddr,
+    service: S,
+    metrics: Metrics,
+    on_malformed: Arc<dyn OnMalformed>,
+    phases: watch::Receiver<Phase>,
+}
+
+impl<S, B> Connection<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    async fn run(self, http: http1::Builder, place: OwnedSemaphorePermit) {
+        let Self { stream, peer, service, metrics, on_malformed, mut phases } = self;
+        let _open = Open::new(&metrics);
+        // Whether a service has the request: then its event is the service's, whatever becomes of the connection.
+        let busy = Arc::new(AtomicBool::new(false));
+        let service = {
+            let busy = Arc::clone(&busy);
+            hyper::service::service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                let (service, busy) = (service.clone(), Busy::new(&busy));
+                async move {
+                    let response = service.oneshot(request).await;
+                    drop(busy);
+                    response
+                }
+            })
+        };
+        let mut connection = http.serve_connection(TokioIo::new(stream), service);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = reached(&mut phases, Phase::Draining) => {
+                Pin::new(&mut connection).graceful_shutdown();
+                tokio::select! {
+                    ended = &mut connection => ended,
+                    () = reached(&mut phases, Phase::Cutting) => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            let busy = busy.load(Ordering::Acquire);
+            let unread = connection.into_parts().read_buf.len();
+            if let Some(malformed) = malformed::judge(peer, &error, busy, unread) {
+                metrics.malformed(malformed.kind.as_str());
+                on_malformed.malformed(malformed);
+            }
+        }
+        drop(place);
+    }
+}
+
+async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
+    // The sender outlives the connections but for a cut one, for which its end is the same news.
+    let _ = phases.wait_for(|now| *now >= phase).await;
+}
+
+/// Counts an open connection.
+struct Open<'a>(&'a Metrics);
+
+impl<'a> Open<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.connections.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}
+
+/// Marks a request as the service's, until it has answered or is dropped.
+struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    fn new(flag: &Arc<AtomicBool>) -> Self {
+        flag.store(true, Ordering::Release);
+        Self(Arc::clone(flag))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}

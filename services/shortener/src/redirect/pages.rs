@@ -1,0 +1,117 @@
+//! The pages that visitors get instead of a redirect. Small, without scripts, and every stored text escaped.
+//! Nothing here looks at a request.
+
+use std::fmt::Write as _;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+
+/// Seconds after which a refused visitor may come again: load passes, and stores restart, in about that.
+const RETRY_AFTER_S: &str = "1";
+
+/// Nothing on these pages loads, runs or frames anything.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:15vh auto;padding:0 1em}\
+                     code{overflow-wrap:anywhere}";
+
+pub(super) fn base() -> Response {
+    html(StatusCode::OK, page("hoplog", "<p>This is a URL shortener.</p>"))
+}
+
+pub(super) fn not_found() -> Response {
+    html(StatusCode::NOT_FOUND, page("Not found", "<p>There is no such link.</p>"))
+}
+
+pub(super) fn gone() -> Response {
+    html(StatusCode::GONE, page("Gone", "<p>This link is no longer valid.</p>"))
+}
+
+pub(super) fn unavailable() -> Response {
+    retry(page("Unavailable", "<p>This link can't be looked up at the moment.</p>"))
+}
+
+pub(super) fn busy() -> Response {
+    retry(page("Busy", "<p>Too many requests at the moment.</p>"))
+}
+
+/// Where a link leads, to be read before it is followed.
+pub(super) fn preview(short_url: &str, target: &str, title: Option<&str>) -> Response {
+    let (short_url, target) = (escape(short_url), escape(target));
+    let heading = title.map(escape).unwrap_or_else(|| short_url.clone());
+    let body = format!(
+        "<p><code>{short_url}</code> leads to</p><p><code>{target}</code></p>\
+         <p><a rel=\"noopener noreferrer nofollow\" href=\"{target}\">Go there</a></p>"
+    );
+    html(StatusCode::OK, page(&heading, &body))
+}
+
+pub(super) fn robots(text: Bytes) -> Response {
+    let mut response = Response::new(Body::from(text));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response
+}
+
+/// There is none, and browsers should not ask again for a day.
+pub(super) fn favicon() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
+    response
+}
+
+fn retry(text: String) -> Response {
+    let mut response = html(StatusCode::SERVICE_UNAVAILABLE, text);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+    response
+}
+
+/// `heading` and `body` are markup: escaped already.
+fn page(heading: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"robots\" content=\"noindex\">\
+         <title>{heading}</title><style>{STYLE}</style><h1>{heading}</h1>{body}</html>\n"
+    )
+}
+
+fn html(status: StatusCode, text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// Safe as text and in a quoted attribute.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' | '<' | '>' | '"' | '\'' => {
+                let _ = write!(escaped, "&#{};", u32::from(character));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_texts_are_escaped() {
+        assert_eq!(escape("<b a=\"x\" b='y'>&"), "&#60;b a=&#34;x&#34; b=&#39;y&#39;&#62;&#38;");
+        assert_eq!(escape("grüße"), "grüße");
+    }
+}

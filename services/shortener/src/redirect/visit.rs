@@ -1,0 +1,143 @@
+//! `GET|HEAD /{code}` and `GET|HEAD /{code}+`.
+//! Clicks are not counted here: the event of the hop is the click.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, header};
+use percent_encoding::percent_decode_str;
+
+use super::{pages, query};
+use crate::admission::Class;
+use crate::cache::CachedLink;
+use crate::codes::is_possible;
+use crate::hop::{Fact, Hop, Tier};
+use crate::keys::now;
+use crate::service::App;
+
+/// Route of the preview, which the router can't tell from a redirect.
+const PREVIEW_ROUTE: &str = "/{code}+";
+
+/// A redirect must be asked for again: an edit, an end of validity and the click depend on it.
+static NOT_CACHED: HeaderValue = HeaderValue::from_static("private, no-store");
+
+/// Whether a link may be followed now.
+enum Standing {
+    Open,
+    NotYet,
+    Over(&'static str),
+}
+
+pub(super) async fn visit(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (hop, Some(_place)) = app.arrive(&request, Class::Visit) else { return pages::busy() };
+    // The body goes: nobody reads it, and what is held over an await must be shareable.
+    let (parts, _) = request.into_parts();
+    let path = parts.uri.path().trim_start_matches('/');
+    let (path, preview) = match path.strip_suffix('+') {
+        Some(path) => (path, true),
+        None => (path, false),
+    };
+    if preview {
+        hop.record(Fact::Route(PREVIEW_ROUTE));
+    }
+    let code = decode(path);
+    let bytes_max = app.config.links.slug_bytes_max.max(crate::codes::CODE_LENGTH_MAX as usize);
+    let Some(code) = code.filter(|code| is_possible(code, bytes_max)) else {
+        hop.record(Fact::Cache(Tier::None));
+        hop.record(Fact::Failed("unknown_code", None));
+        return pages::not_found();
+    };
+    hop.record(Fact::Code(&code));
+    let link = match look_up(&app, &hop, &code).await {
+        Ok(link) => link,
+        Err(response) => return response,
+    };
+    match standing(&link) {
+        Standing::Open => {}
+        Standing::NotYet => {
+            hop.record(Fact::Failed("not_yet_valid", None));
+            return pages::not_found();
+        }
+        Standing::Over(why) => {
+            hop.record(Fact::Failed(why, None));
+            return pages::gone();
+        }
+    }
+    if preview {
+        return pages::preview(&app.short_url(&code), link.location.to_str().unwrap_or_default(), link.title.as_deref());
+    }
+    follow(&app, &hop, &parts, &link).await
+}
+
+/// The alias in a path. Nothing when it is no UTF-8.
+fn decode(path: &str) -> Option<Cow<'_, str>> {
+    if path.contains('%') { percent_decode_str(path).decode_utf8().ok() } else { Some(Cow::Borrowed(path)) }
+}
+
+async fn look_up(app: &App, hop: &Hop, code: &str) -> Result<Arc<CachedLink>, Response> {
+    let lookup = app.links.look_up(code).await.map_err(|error| {
+        hop.record(Fact::Failed(error.kind(), Some(&error)));
+        pages::unavailable()
+    })?;
+    hop.record(Fact::Cache(lookup.tier));
+    if lookup.coalesced {
+        hop.record(Fact::Coalesced);
+    }
+    if let Some(took) = lookup.store {
+        hop.record(Fact::Store(took));
+    }
+    let link = lookup.link.ok_or_else(|| {
+        hop.record(Fact::Failed("unknown_code", None));
+        pages::not_found()
+    })?;
+    hop.record(Fact::Link { id: link.id, version: link.version, target_host: &link.target_host });
+    Ok(link)
+}
+
+fn standing(link: &CachedLink) -> Standing {
+    if link.valid_since.is_none() && link.valid_until.is_none() && link.max_visits.is_none() {
+        return Standing::Open;
+    }
+    let now = now();
+    if link.valid_since.is_some_and(|since| now < since) {
+        Standing::NotYet
+    } else if link.valid_until.is_some_and(|until| now >= until) {
+        Standing::Over("expired")
+    } else if link.is_exhausted() {
+        Standing::Over("exhausted")
+    } else {
+        Standing::Open
+    }
+}
+
+async fn follow(app: &App, hop: &Hop, request: &Parts, link: &CachedLink) -> Response {
+    // HEAD looks and takes nothing.
+    if link.max_visits.is_some() && request.method == Method::GET {
+        match app.links.take_visit(hop, link.id).await {
+            Ok(true) => {}
+            Ok(false) => {
+                link.set_exhausted();
+                hop.record(Fact::Failed("exhausted", None));
+                return pages::gone();
+            }
+            Err(error) => {
+                hop.record(Fact::Failed(error.kind(), Some(&error)));
+                return pages::unavailable();
+            }
+        }
+    }
+    let forwarded = request.uri.query().filter(|query| link.forward_query && !query.is_empty());
+    let location = forwarded
+        .and_then(|query| query::merge(&link.location, query, app.config.links.url_bytes_max))
+        .unwrap_or_else(|| link.location.clone());
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::FOUND;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, NOT_CACHED.clone());
+    response
+}

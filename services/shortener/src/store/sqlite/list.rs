@@ -1,0 +1,83 @@
+//! Links of the SQLite store many at a time.
+//! A search term scans the table: an index for it comes with the store that large tables are kept in.
+
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
+
+use super::{StoreError, rows, unavailable};
+use crate::link::{ListQuery, Order, Page};
+
+pub(super) async fn list(pool: &SqlitePool, query: &ListQuery) -> Result<Page, StoreError> {
+    // One transaction, so that the total is that of the page.
+    let mut transaction = pool.begin().await.map_err(unavailable)?;
+    let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*) AS total FROM links");
+    push_filter(&mut count, query);
+    let row = count.build().fetch_one(&mut *transaction).await.map_err(unavailable)?;
+    let total: i64 = row.try_get("total").map_err(unavailable)?;
+
+    let mut select = QueryBuilder::<Sqlite>::new("SELECT ");
+    select.push(rows::LINK_COLUMNS).push(" FROM links");
+    push_filter(&mut select, query);
+    let direction = if query.descending { " DESC" } else { " ASC" };
+    let column = match query.order {
+        Order::Created => "links.created_at",
+        Order::Code => "links.code",
+        Order::Target => "links.target",
+        Order::Title => "links.title",
+    };
+    // The id settles ties, so that no link is on two pages.
+    select.push(" ORDER BY ").push(column).push(direction).push(", links.id").push(direction);
+    select.push(" LIMIT ").push_bind(i64::from(query.limit));
+    select.push(" OFFSET ").push_bind(i64::try_from(query.offset).unwrap_or(i64::MAX));
+    let found = select.build().fetch_all(&mut *transaction).await.map_err(unavailable)?;
+    let links = found.iter().map(rows::link).collect::<Result<_, _>>()?;
+    Ok(Page { links, total: u64::try_from(total).unwrap_or_default() })
+}
+
+pub(super) async fn crawlable(pool: &SqlitePool, limit: u32) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query("SELECT code FROM links WHERE crawlable ORDER BY id DESC LIMIT ?")
+        .bind(limit)
+        .fetch_all(pool)
+        .await
+        .map_err(unavailable)?;
+    rows.iter().map(|row| row.try_get("code").map_err(unavailable)).collect()
+}
+
+fn push_filter(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
+    sql.push(" WHERE links.domain = ''");
+    if let Some(term) = &query.search {
+        // instr and not LIKE: a term with % or _ means these characters.
+        let term = term.to_lowercase();
+        sql.push(" AND (instr(lower(links.target), ").push_bind(term.clone());
+        sql.push(") OR instr(lower(links.code), ").push_bind(term.clone());
+        sql.push(") OR instr(lower(coalesce(links.title, '')), ").push_bind(term.clone());
+        sql.push(
+            ") OR EXISTS (SELECT 1 FROM link_tags JOIN tags ON tags.id = link_tags.tag_id
+                           WHERE link_tags.link_id = links.id AND instr(tags.name, ",
+        );
+        sql.push_bind(term).push(")))");
+    }
+    if !query.tags.is_empty() {
+        sql.push(
+            " AND (SELECT count(*) FROM link_tags JOIN tags ON tags.id = link_tags.tag_id
+                    WHERE link_tags.link_id = links.id AND tags.name IN (",
+        );
+        let mut names = sql.separated(", ");
+        for tag in &query.tags {
+            names.push_bind(tag.clone());
+        }
+        let least = if query.tags_all { query.tags.len() } else { 1 };
+        sql.push(")) >= ").push_bind(i64::try_from(least).unwrap_or(i64::MAX));
+    }
+    if let Some(from) = query.created_from {
+        sql.push(" AND links.created_at >= ").push_bind(from);
+    }
+    if let Some(to) = query.created_to {
+        sql.push(" AND links.created_at <= ").push_bind(to);
+    }
+    if query.exclude_exhausted {
+        sql.push(" AND (links.max_visits IS NULL OR links.visits < links.max_visits)");
+    }
+    if let Some(at) = query.exclude_expired_at {
+        sql.push(" AND (links.valid_until IS NULL OR links.valid_until > ").push_bind(at).push(")");
+    }
+}

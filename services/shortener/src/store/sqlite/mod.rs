@@ -1,0 +1,245 @@
+//! The SQLite link store: one file in WAL mode, one connection that writes and several that read.
+//! Queries live in the modules beside this one; this one opens, migrates and keeps deadlines.
+
+mod links;
+mod list;
+mod rows;
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Row, SqlitePool};
+
+use super::{Created, LinkStore, StoreError};
+use crate::config::StoreConfig;
+use crate::keys::ApiKey;
+use crate::link::{Link, LinkEdit, ListQuery, Match, NewLink, Page, UnixSeconds};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long SQLite itself waits for another process's write before the call fails. Below every write deadline
+/// that makes sense; the commands that share the file write for milliseconds.
+const BUSY_MS: u64 = 2_000;
+
+/// Links in one SQLite file.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    reads: SqlitePool,
+    // SQLite has one writer: waiting here is fair and quiet, waiting in SQLite is polling.
+    writes: SqlitePool,
+    read_ms: u64,
+    write_ms: u64,
+}
+
+impl SqliteStore {
+    /// Opens the file, making it if there is none. The schema is [`LinkStore::migrate`]'s.
+    pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let options = Self::options(&config.path, config.sync_commits);
+        let pool = |connections: u32, wait_ms: u64| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .min_connections(1)
+                .acquire_timeout(Duration::from_millis(wait_ms))
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+        };
+        let writes = pool(1, config.write_ms_max).connect_with(options.clone()).await.map_err(unavailable)?;
+        let readers = config.read_connections_max.max(1);
+        let reads = pool(readers, config.read_ms_max).connect_with(options).await.map_err(unavailable)?;
+        Ok(Self { reads, writes, read_ms: config.read_ms_max, write_ms: config.write_ms_max })
+    }
+
+    fn options(path: &Path, sync_commits: bool) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(if sync_commits { SqliteSynchronous::Full } else { SqliteSynchronous::Normal })
+            .busy_timeout(Duration::from_millis(BUSY_MS))
+    }
+
+    /// Waits for what is under way and closes the file.
+    pub async fn close(&self) {
+        self.reads.close().await;
+        self.writes.close().await;
+    }
+
+    async fn read<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        deadline(self.read_ms, query).await
+    }
+
+    async fn write<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        deadline(self.write_ms, query).await
+    }
+}
+
+async fn deadline<T>(ms: u64, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let timed = tokio::time::timeout(Duration::from_millis(ms), query).await;
+    timed.unwrap_or(Err(StoreError::Timeout { ms }))
+}
+
+/// What SQLite says when it fails is, but for rows that can't be read, a matter of time or of the disk.
+fn unavailable(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+            StoreError::Corrupt(error.to_string())
+        }
+        error => StoreError::Unavailable(Box::new(error)),
+    }
+}
+
+#[async_trait]
+impl LinkStore for SqliteStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        // No deadline: a migration takes as long as it takes, and is run before a rollout.
+        MIGRATIONS.run(&self.writes).await.map_err(|error| StoreError::Migrate(Box::new(error)))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.read(async {
+            // A query of a table: that of a constant works without schema and without file.
+            sqlx::query("SELECT 1 FROM links LIMIT 1").fetch_optional(&self.reads).await.map_err(unavailable)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        self.write(async {
+            let row = sqlx::query(
+                "INSERT INTO secrets (name, value) VALUES (?, ?)
+                 ON CONFLICT (name) DO UPDATE SET value = value RETURNING value",
+            )
+            .bind(name)
+            .bind(proposed.as_slice())
+            .fetch_one(&self.writes)
+            .await
+            .map_err(unavailable)?;
+            rows::bytes_32(&row, "value")
+        })
+        .await
+    }
+
+    async fn lease(&self, length: u32, count: u64) -> Result<Range<u64>, StoreError> {
+        let count = i64::try_from(count).map_err(|_| StoreError::Corrupt("lease too large".to_owned()))?;
+        self.write(async {
+            let row = sqlx::query(
+                "INSERT INTO code_ranges (length, next_id) VALUES (?1, ?2)
+                 ON CONFLICT (length) DO UPDATE SET next_id = next_id + ?2 RETURNING next_id",
+            )
+            .bind(length)
+            .bind(count)
+            .fetch_one(&self.writes)
+            .await
+            .map_err(unavailable)?;
+            let end: i64 = row.try_get("next_id").map_err(unavailable)?;
+            match (u64::try_from(end - count), u64::try_from(end)) {
+                (Ok(first), Ok(end)) => Ok(first..end),
+                _ => Err(StoreError::Corrupt("negative code range".to_owned())),
+            }
+        })
+        .await
+    }
+
+    async fn find(&self, code: &str) -> Result<Option<Link>, StoreError> {
+        self.read(links::find(&self.reads, code)).await
+    }
+
+    async fn find_match(&self, target: &str, by: &Match) -> Result<Option<Link>, StoreError> {
+        self.read(async {
+            let mut connection = self.reads.acquire().await.map_err(unavailable)?;
+            links::find_match(&mut connection, target, by).await
+        })
+        .await
+    }
+
+    async fn create(&self, link: &NewLink, unless: Option<&Match>) -> Result<Created, StoreError> {
+        self.write(links::create(&self.writes, link, unless)).await
+    }
+
+    async fn edit(&self, code: &str, edit: &LinkEdit) -> Result<Option<Link>, StoreError> {
+        self.write(links::edit(&self.writes, code, edit)).await
+    }
+
+    async fn delete(&self, code: &str) -> Result<Option<Link>, StoreError> {
+        self.write(links::delete(&self.writes, code)).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        self.read(list::list(&self.reads, query)).await
+    }
+
+    async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError> {
+        self.read(list::crawlable(&self.reads, limit)).await
+    }
+
+    async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
+        self.write(async {
+            let done = sqlx::query("UPDATE links SET visits = visits + 1 WHERE id = ? AND visits < max_visits")
+                .bind(link_id)
+                .execute(&self.writes)
+                .await
+                .map_err(unavailable)?;
+            Ok(done.rows_affected() == 1)
+        })
+        .await
+    }
+
+    async fn insert_key(&self, key: &ApiKey, hash: &[u8; 32]) -> Result<(), StoreError> {
+        self.write(async {
+            sqlx::query("INSERT INTO api_keys (id, name, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?)")
+                .bind(&key.id)
+                .bind(&key.name)
+                .bind(hash.as_slice())
+                .bind(key.created_at)
+                .bind(key.expires_at)
+                .execute(&self.writes)
+                .await
+                .map_err(unavailable)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<(ApiKey, [u8; 32])>, StoreError> {
+        self.read(async {
+            let row = sqlx::query("SELECT * FROM api_keys WHERE hash = ?")
+                .bind(hash.as_slice())
+                .fetch_optional(&self.reads)
+                .await
+                .map_err(unavailable)?;
+            row.map(|row| Ok((rows::key(&row)?, rows::bytes_32(&row, "hash")?))).transpose()
+        })
+        .await
+    }
+
+    async fn list_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.read(async {
+            let rows = sqlx::query("SELECT * FROM api_keys ORDER BY created_at, id")
+                .fetch_all(&self.reads)
+                .await
+                .map_err(unavailable)?;
+            rows.iter().map(rows::key).collect()
+        })
+        .await
+    }
+
+    async fn revoke_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError> {
+        self.write(async {
+            let done = sqlx::query("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
+                .bind(at)
+                .bind(id)
+                .execute(&self.writes)
+                .await
+                .map_err(unavailable)?;
+            Ok(done.rows_affected() == 1)
+        })
+        .await
+    }
+}
