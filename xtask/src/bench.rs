@@ -30,6 +30,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Result<()> {
     let release = command::release_dir()?;
     let mut program = Command::new(release.join("hoplog-bench"));
     program.arg(name).arg("--hoplog").arg(release.join("hoplog")).args(args);
+    program.env_remove("HOPLOG_ENGINE_ARCHIVE").env_remove("HOPLOG_ENGINE_SHA256");
     program.env(engine::LIBRARY_VARIABLE, library).stdin(Stdio::null()).stdout(Stdio::piped());
     let child = program.spawn().context("could not start hoplog-bench")?;
     let output = child.wait_with_output()?;

@@ -14,6 +14,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let library = engine::fetch()?;
     let mut hoplog = Command::new(command::release_dir()?.join("hoplog"));
     hoplog.arg("up").args(args).env(engine::LIBRARY_VARIABLE, library);
+    // Ours alone: hoplog refuses variables of its own prefix that it does not know.
+    hoplog.env_remove("HOPLOG_ENGINE_ARCHIVE").env_remove("HOPLOG_ENGINE_SHA256");
     replace_this_process(&mut hoplog)?;
     Ok(())
 }

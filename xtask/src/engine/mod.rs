@@ -7,13 +7,20 @@ mod pin;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-/// Tells `hoplog` and the tests where the library is.
+/// Tells `hoplog` where the library is; it would find the cached one without.
 pub(crate) const LIBRARY_VARIABLE: &str = "HOPLOG_ENGINE__LIBRARY";
 
-/// The verified library's path; downloads it first where it is not cached.
+/// The path of the library that the user names, or of the verified one; downloads it where it is not cached.
 pub(crate) fn fetch() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(LIBRARY_VARIABLE).filter(|value| !value.is_empty()) {
+        let named = std::path::absolute(named)?;
+        if !named.is_file() {
+            bail!("{LIBRARY_VARIABLE} names {}, which is not a file", named.display());
+        }
+        return Ok(named);
+    }
     let digest = std::env::var("HOPLOG_ENGINE_SHA256").ok();
     let pin = pin::pin(std::env::consts::OS, std::env::consts::ARCH, digest.as_deref())?;
     let directory = cache_dir()?.join("engine").join(pin::VERSION);

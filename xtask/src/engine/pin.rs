@@ -52,7 +52,13 @@ pub(crate) fn pin(os: &str, arch: &str, digest: Option<&str>) -> Result<Pin> {
 
 #[cfg(test)]
 mod tests {
-    use super::pin;
+    use super::{VERSION, pin};
+
+    #[test]
+    fn the_engine_looks_where_we_put_it() {
+        let config = include_str!("../../../services/engine/src/config.rs");
+        assert!(config.contains(&format!("\"{VERSION}\"")), "services/engine is written against another version");
+    }
 
     #[test]
     fn each_platform_has_a_digest_or_asks_for_one() {
