@@ -1,0 +1,186 @@
+//! From hops to messages: redaction and encoding, in the publisher's task.
+//!
+//! A message is full at its number of events or its size. Nothing here waits or sends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use event_log::Message;
+use wide_event::redact::{Client, Redactor};
+use wide_event::{Event, Host, Resource, Text, codec};
+
+use crate::config::EmitterConfig;
+use crate::hop::Hop;
+use crate::record::{Part, Record};
+use crate::requests::Requests;
+
+/// Bytes of an event that a payload is first made for: events are 300 to 500 bytes long.
+const EVENT_BYTES: usize = 512;
+
+/// A message and the end of the oldest hop in it.
+pub(crate) struct Batch {
+    pub(crate) message: Message,
+    pub(crate) oldest: Instant,
+}
+
+/// Puts events into messages.
+pub(crate) struct Batcher {
+    redactor: Redactor,
+    events_max: usize,
+    bytes_max: usize,
+    payload: Vec<u8>,
+    events: u32,
+    oldest: Option<Instant>,
+}
+
+impl Batcher {
+    pub(crate) fn new(config: &EmitterConfig, redactor: Redactor) -> Self {
+        Self {
+            redactor,
+            events_max: config.batch_events_max,
+            bytes_max: config.message_bytes_max,
+            payload: Vec::new(),
+            events: 0,
+            oldest: None,
+        }
+    }
+
+    /// Adds the event of a hop that has ended; returns the message that was full before or is full now.
+    ///
+    /// # Errors
+    /// The event could not be encoded: a bug. It is left out.
+    pub(crate) fn add(
+        &mut self,
+        hop: &Hop,
+        resource: &Resource,
+        requests: &Requests,
+    ) -> Result<Option<Batch>, EncodePanicked> {
+        if self.payload.capacity() == 0 {
+            self.payload.reserve(EVENT_BYTES * self.events_max.min(self.bytes_max / EVENT_BYTES));
+        }
+        let start = self.payload.len();
+        let record = hop.record();
+        let Some(sealed) = record.sealed else { return Ok(None) };
+        let (redactor, payload) = (&mut self.redactor, &mut self.payload);
+        let encode = || codec::encode(&event(&record, resource, requests, redactor), payload);
+        if catch_unwind(AssertUnwindSafe(encode)).is_err() {
+            self.payload.truncate(start);
+            return Err(EncodePanicked);
+        }
+        drop(record);
+        let mut full = None;
+        if self.payload.len() > self.bytes_max && self.events > 0 {
+            let rest = self.payload.split_off(start);
+            full = self.take();
+            self.payload = rest;
+        }
+        self.events += 1;
+        self.oldest.get_or_insert(sealed.at);
+        if self.events as usize >= self.events_max && full.is_none() {
+            full = self.take();
+        }
+        Ok(full)
+    }
+
+    /// The message begun, if there is one.
+    pub(crate) fn take(&mut self) -> Option<Batch> {
+        let oldest = self.oldest.take()?;
+        let payload = std::mem::take(&mut self.payload);
+        let message = Message::events(payload, std::mem::take(&mut self.events));
+        Some(Batch { message, oldest })
+    }
+}
+
+/// Encoding an event panicked.
+#[derive(Debug)]
+pub(crate) struct EncodePanicked;
+
+fn event<'a>(
+    record: &'a Record,
+    resource: &'a Resource,
+    requests: &'a Requests,
+    redactor: &mut Redactor,
+) -> Event<'a> {
+    let mut event = Event {
+        ts: record.ts,
+        request_id: Text::new(record.text(Part::RequestId)),
+        trace_id: record.trace.trace_id,
+        span_id: record.trace.span_id,
+        method: Text::new(record.method),
+        route: Text::new(requests.name(record.route)),
+        scheme: Text::new(record.scheme),
+        host: host(record.text(Part::Host)),
+        error_type: Text::new(record.error_type),
+        error_message: Text::new(crate::scrub::scrub(record.text(Part::ErrorMessage))),
+        code: Text::new(record.text(Part::Code)),
+        link_id: record.link_id,
+        link_version: record.link_version,
+        target_host: Host::parse(record.text(Part::TargetHost)).unwrap_or_default(),
+        click: record.click,
+        cache: record.cache,
+        coalesced: record.coalesced,
+        redis_us: record.redis_us,
+        store_us: record.store_us,
+        store_calls: record.store_calls,
+        breaker: Text::new(record.breaker),
+        limiter: Text::new(record.limiter),
+        country: country(record),
+        api_key_id: Text::new(record.text(Part::ApiKeyId)),
+        synthetic: record.synthetic,
+        forced: record.forced,
+        ..Event::default()
+    };
+    if let Some(sealed) = record.sealed {
+        event.seq = sealed.seq;
+        event.status = sealed.status;
+        event.outcome = sealed.outcome;
+        event.duration_us = sealed.duration_us;
+        event.bytes_in = sealed.bytes_in;
+        event.bytes_out = sealed.bytes_out;
+    }
+    event.stamp(resource);
+    let client = Client {
+        address: record.client,
+        user_agent: record.get(Part::UserAgent),
+        referrer: record.get(Part::Referrer),
+    };
+    redactor.redact(client, &mut event);
+    event
+}
+
+fn country(record: &Record) -> Text<'_, 2> {
+    let known = record.country != [0; 2];
+    Text::new(std::str::from_utf8(&record.country).ok().filter(|_| known).unwrap_or_default())
+}
+
+/// The host that a request named, in lower case and without port and credentials.
+fn host(authority: &str) -> Host<'static> {
+    let host = authority.rsplit_once('@').map_or(authority, |(_credentials, host)| host);
+    let host = match host.strip_prefix('[') {
+        Some(v6) => v6.split_once(']').map_or("", |(address, _port)| address),
+        None => host.split_once(':').map_or(host, |(host, _port)| host),
+    };
+    Host::parse(host.to_ascii_lowercase()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_bare() {
+        let cases = [
+            ("Example.ORG", "example.org"),
+            ("example.org:8080", "example.org"),
+            ("user:pw@example.org:1", "example.org"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+            ("", ""),
+            ("a b", ""),
+            ("x/y?z", ""),
+            ("[broken", ""),
+        ];
+        for (authority, expected) in cases {
+            assert_eq!(host(authority).as_str(), expected);
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The publisher: one task that takes events out of the queue, batches, appends, retries, and flushes at the end.
+//!
+//! While the log does not take anything, the publisher holds a few messages and the queue fills up and then drops;
+//! requests notice nothing. What can't ever be appended is dropped and counted, so that the rest goes on.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, SystemTime};
+
+use event_log::{AppendError, Message, Producer};
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep, sleep_until};
+use wide_event::redact::Redactor;
+use wide_event::{BootEnd, Text, Timestamp, codec};
+
+use crate::batch::{Batch, Batcher};
+use crate::config::EmitterConfig;
+use crate::emitter::Shared;
+use crate::hop::Hop;
+use crate::sequence::Ended;
+
+/// Messages in one append. An append of the spool costs a sync of the disk whatever its size, so a busy publisher
+/// puts several in one; 16 of 900 kB are still little memory.
+const APPEND_MESSAGES_MAX: usize = 16;
+/// Events that are encoded before other tasks of the thread get their turn: about 200 µs of work.
+const ENCODE_EVENTS_MAX: u32 = 64;
+/// Between attempts to append: from the first value, doubling up to the last, with full jitter. Short at first, since
+/// a busy database is free again soon; at most a second, since the log being back should show.
+const RETRY_MS: (u64, u64) = (20, 1_000);
+/// The same failure is logged once in this time.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// What a flush at shutdown achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flushed {
+    /// Events that were not published when time was up; counted as dropped.
+    pub events_left: u64,
+    /// Whether the log knows that this boot ended in good order.
+    pub announced: bool,
+}
+
+/// The publisher's task ended by itself: a bug. Events went nowhere since.
+#[derive(Debug, thiserror::Error)]
+#[error("the publisher's task died")]
+pub struct PublisherDied(#[source] JoinError);
+
+/// Ends the publisher. Dropped without [`PublisherHandle::shutdown`], the publisher runs until its runtime ends.
+#[derive(Debug)]
+#[must_use = "without shutdown, the last events are lost"]
+pub struct PublisherHandle {
+    stop: watch::Sender<Option<Instant>>,
+    task: JoinHandle<Flushed>,
+}
+
+impl PublisherHandle {
+    /// Publishes what is queued, for at most `deadline`, and announces the end of this boot. To be called when the
+    /// server has stopped: events of requests that end later are counted and dropped.
+    ///
+    /// # Errors
+    /// [`PublisherDied`].
+    pub async fn shutdown(self, deadline: Duration) -> Result<Flushed, PublisherDied> {
+        self.stop.send_replace(Some(Instant::now() + deadline));
+        self.task.await.map_err(PublisherDied)
+    }
+
+    /// Whether the publisher has died: a reason not to be ready.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+pub(crate) struct Publisher {
+    config: EmitterConfig,
+    shared: Arc<Shared>,
+    receiver: Receiver<Hop>,
+    batcher: Batcher,
+    producer: Arc<dyn Producer>,
+    stop: watch::Receiver<Option<Instant>>,
+    logged: Option<(&'static str, Instant)>,
+}
+
+impl Publisher {
+    pub(crate) fn start(
+        config: EmitterConfig,
+        shared: Arc<Shared>,
+        receiver: Receiver<Hop>,
+        redactor: Redactor,
+        producer: Arc<dyn Producer>,
+        ended: Vec<Ended>,
+    ) -> PublisherHandle {
+        let (stop, stopped) = watch::channel(None);
+        let batcher = Batcher::new(&config, redactor);
+        let publisher = Self { config, shared, receiver, batcher, producer, stop: stopped, logged: None };
+        PublisherHandle { stop, task: tokio::spawn(publisher.run(ended)) }
+    }
+
+    async fn run(mut self, ended: Vec<Ended>) -> Flushed {
+        self.announce_ended(ended).await;
+        let batch = Duration::from_millis(self.config.batch_ms_max);
+        while !self.is_stopping() {
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => {}
+                () = self.shared.queue.filled() => {}
+                () = sleep(batch) => {}
+            }
+            self.publish_waiting().await;
+        }
+        self.shared.queue.close();
+        self.flush().await
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.borrow().is_some()
+    }
+
+    /// Publishes until less than a batch is waiting.
+    async fn publish_waiting(&mut self) {
+        loop {
+            let batches = self.collect().await;
+            if batches.is_empty() {
+                return;
+            }
+            self.publish(batches).await;
+            if self.shared.queue.events() < self.config.batch_events_max {
+                return;
+            }
+        }
+    }
+
+    /// Takes what is waiting out of the queue, as much as one append may hold.
+    async fn collect(&mut self) -> Vec<Batch> {
+        let mut batches = Vec::new();
+        let mut encoded = 0;
+        while batches.len() < APPEND_MESSAGES_MAX {
+            let Ok(hop) = self.receiver.try_recv() else { break };
+            let size = hop.record().sealed.map_or(0, |sealed| sealed.size);
+            self.shared.queue.forget(size);
+            match self.batcher.add(&hop, &self.shared.resource, &self.shared.requests) {
+                Ok(full) => batches.extend(full),
+                Err(_panicked) => {
+                    self.shared.metrics.panics.inc();
+                    self.shared.metrics.dropped("encode_panic", 1);
+                    self.log("encode_panic", &"encoding an event panicked; it is dropped");
+                }
+            }
+            encoded += 1;
+            if encoded % ENCODE_EVENTS_MAX == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        batches.extend(self.batcher.take());
+        batches
+    }
+
+    /// Appends batches; returns how many events were left when the deadline of a shutdown had passed.
+    async fn publish(&mut self, batches: Vec<Batch>) -> u64 {
+        let messages: Vec<Message> = batches.iter().map(|batch| batch.message.clone()).collect();
+        let events =
+            |messages: &[Message]| messages.iter().map(|message| u64::from(message.events)).sum::<u64>();
+        let appended = match self.append(&messages).await {
+            // One message too large must not take its neighbours with it.
+            Appended::Refused("too_large") if messages.len() > 1 => {
+                let mut left = 0;
+                for batch in batches {
+                    left += Box::pin(self.publish(vec![batch])).await;
+                }
+                return left;
+            }
+            appended => appended,
+        };
+        let metrics = &self.shared.metrics;
+        match appended {
+            Appended::Acknowledged => {
+                metrics.published_events.inc_by(events(&messages));
+                metrics.published_messages.inc_by(messages.len() as u64);
+                metrics.published_bytes.inc_by(messages.iter().map(|m| m.payload.len() as u64).sum());
+                for batch in &batches {
+                    metrics.publish_delay_seconds.observe(batch.oldest.elapsed().as_secs_f64());
+                }
+                0
+            }
+            Appended::Refused(reason) => {
+                metrics.dropped(log_reason(reason), events(&messages));
+                0
+            }
+            Appended::OutOfTime => events(&messages),
+        }
+    }
+
+    /// Appends, again and again while it may help.
+    async fn append(&mut self, messages: &[Message]) -> Appended {
+        let mut stop = self.stop.clone();
+        let mut retry_ms = RETRY_MS.0;
+        loop {
+            let started = Instant::now();
+            let append = AssertUnwindSafe(self.producer.append(messages.to_vec())).catch_unwind();
+            let result = tokio::select! {
+                result = append => result,
+                () = out_of_time(&mut stop) => return Appended::OutOfTime,
+            };
+            self.shared.metrics.append_seconds.observe(started.elapsed().as_secs_f64());
+            match result {
+                Ok(Ok(())) => {
+                    self.logged = None;
+                    return Appended::Acknowledged;
+                }
+                Ok(Err(error)) => {
+                    self.shared.metrics.failed(error.reason());
+                    self.log_append(&error);
+                    if !error.is_retryable() {
+                        return Appended::Refused(error.reason());
+                    }
+                }
+                Err(_panic) => {
+                    self.shared.metrics.failed("panic");
+                    self.shared.metrics.panics.inc();
+                    self.log("panic", &"appending panicked");
+                }
+            }
+            // Once it is about to stop, there is no use in sparing the log.
+            let ms_max = if self.is_stopping() { retry_ms.min(50) } else { retry_ms };
+            tokio::select! {
+                () = sleep(Duration::from_millis(fastrand::u64(1..=ms_max))) => {}
+                () = out_of_time(&mut stop) => return Appended::OutOfTime,
+            }
+            retry_ms = (retry_ms * 2).min(RETRY_MS.1);
+        }
+    }
+
+    /// Tells the log of boots that ended without a word, and then forgets them.
+    async fn announce_ended(&mut self, ended: Vec<Ended>) {
+        if ended.is_empty() {
+            return;
+        }
+        let mut payload = Vec::new();
+        for boot in &ended {
+            let end = boot_end(&boot.service, &boot.instance, &boot.boot_id, boot.issued, false);
+            codec::encode(&end, &mut payload);
+        }
+        if !matches!(self.append(&[Message::producer(payload)]).await, Appended::Acknowledged) {
+            return;
+        }
+        let removed = tokio::task::spawn_blocking(|| ended.into_iter().try_for_each(Ended::remove)).await;
+        if !matches!(removed, Ok(Ok(()))) {
+            self.log(
+                "sequence_dir",
+                &"sequence files can't be removed; they are announced again at the next start",
+            );
+        }
+    }
+
+    /// Publishes all that was admitted, as long as there is time; then announces the end.
+    async fn flush(mut self) -> Flushed {
+        let mut left = 0;
+        // An event may be counted and not yet be in the channel, for some nanoseconds.
+        while self.shared.queue.events() > 0 {
+            let batches = self.collect().await;
+            if batches.is_empty() {
+                tokio::task::yield_now().await;
+            } else {
+                left += self.publish(batches).await;
+            }
+        }
+        self.shared.metrics.dropped_shutdown.inc_by(left);
+        let issued = self.shared.sequence.issued();
+        let announced = !self.config.enabled || self.announce_own(issued).await;
+        if left > 0 || !announced {
+            tracing::error!(
+                events_left = left,
+                announced,
+                "the event log did not take everything before shutdown"
+            );
+        }
+        Flushed { events_left: left, announced }
+    }
+
+    async fn announce_own(&mut self, issued: u64) -> bool {
+        let resource = &self.shared.resource;
+        let end = boot_end(&resource.service, &resource.instance, &resource.boot_id, issued, true);
+        let mut payload = Vec::new();
+        codec::encode(&end, &mut payload);
+        let announced = matches!(self.append(&[Message::producer(payload)]).await, Appended::Acknowledged);
+        if announced {
+            self.shared.sequence.announced(issued);
+        }
+        announced
+    }
+
+    fn log_append(&mut self, error: &AppendError) {
+        if self.may_log(error.reason()) {
+            let will_retry = error.is_retryable();
+            let waiting = self.shared.queue.events();
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                will_retry,
+                waiting,
+                "can't append events"
+            );
+        }
+    }
+
+    fn log(&mut self, what: &'static str, message: &dyn std::fmt::Display) {
+        if self.may_log(what) {
+            tracing::error!("{message}");
+        }
+    }
+
+    fn may_log(&mut self, what: &'static str) -> bool {
+        let may = self.logged.is_none_or(|(last, at)| last != what || at.elapsed() > LOG_EVERY);
+        if may {
+            self.logged = Some((what, Instant::now()));
+        }
+        may
+    }
+}
+
+enum Appended {
+    Acknowledged,
+    Refused(&'static str),
+    OutOfTime,
+}
+
+/// Why events were dropped that the log refused for good.
+fn log_reason(reason: &'static str) -> &'static str {
+    match reason {
+        "too_large" => "log_too_large",
+        "closed" => "log_closed",
+        "broken" => "log_broken",
+        _ => "log_refused",
+    }
+}
+
+fn boot_end<'a>(
+    service: &'a str,
+    instance: &'a str,
+    boot_id: &'a str,
+    issued: u64,
+    clean: bool,
+) -> BootEnd<'a> {
+    let ts = Timestamp::from_system(SystemTime::now());
+    let (service, instance, boot_id) = (Text::new(service), Text::new(instance), Text::new(boot_id));
+    BootEnd { ts, service, instance, boot_id, issued, clean }
+}
+
+/// Returns when a shutdown was asked for; never, if nobody can ask any more.
+async fn stopped(stop: &mut watch::Receiver<Option<Instant>>) {
+    if stop.wait_for(Option::is_some).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Returns when the deadline of a shutdown has passed.
+async fn out_of_time(stop: &mut watch::Receiver<Option<Instant>>) {
+    stopped(stop).await;
+    let deadline = *stop.borrow();
+    if let Some(deadline) = deadline {
+        sleep_until(deadline).await;
+    }
+}
