@@ -6,6 +6,7 @@
 mod consume;
 mod crash;
 mod damage;
+mod retain;
 
 use std::path::Path;
 use std::time::Duration;
