@@ -2,8 +2,9 @@
 //! and is a failure with `--require-all`; a failing test is a failure always.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +13,9 @@ use crate::{command, engine};
 
 /// The scripts in which other people's clients talk to the engine, and what they need installed.
 const CLIENTS: &str = "services/engine/tests/clients";
+
+/// How a part is named that could not be tested, by us and by tests.
+const MARK: &str = "NOT COVERED: ";
 
 pub(crate) fn run(require_all: bool, filter: &[String]) -> Result<()> {
     let started = Instant::now();
@@ -22,19 +26,14 @@ pub(crate) fn run(require_all: bool, filter: &[String]) -> Result<()> {
         None => None,
     };
 
-    let mut tests = command::cargo()?;
-    tests.args(["test", "--release", "--workspace", "--no-fail-fast", "--"]).args(filter);
-    if let Some(library) = &library {
-        tests.env(engine::LIBRARY_VARIABLE, library);
-    }
     let mut failures = Vec::new();
-    failures.extend(command::run(&mut tests).err());
+    failures.extend(workspace(filter, &mut not_covered).err());
     if let (Some(library), Some(python), []) = (&library, &python, filter) {
         failures.extend(clients(library, python).err());
     }
 
     for part in &not_covered {
-        eprintln!("NOT COVERED: {part}");
+        eprintln!("{MARK}{part}");
     }
     for failure in &failures {
         eprintln!("FAILED: {failure:#}");
@@ -48,6 +47,50 @@ pub(crate) fn run(require_all: bool, filter: &[String]) -> Result<()> {
         (failed, missing) => bail!("{failed} failed, {missing} not covered, in {seconds} s"),
     }
     Ok(())
+}
+
+/// Runs the workspace's tests. A test that could do only a part of its work prints `NOT COVERED: …` and passes; what
+/// passing tests print is asked for to find these lines, and not shown.
+fn workspace(filter: &[String], not_covered: &mut Vec<String>) -> Result<()> {
+    let mut tests = command::cargo()?;
+    tests.args(["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"]).args(filter);
+    tests.env_remove("HOPLOG_ENGINE_ARCHIVE").env_remove("HOPLOG_ENGINE_SHA256").stdout(Stdio::piped());
+    let mut child = tests.spawn().context("could not start cargo test")?;
+    let output = child.stdout.take().context("cargo test has no output")?;
+    let mut shown = Shown::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        if let Some((_, part)) = line.split_once(MARK) {
+            not_covered.push(part.to_owned());
+        }
+        if shown.shows(&line) {
+            println!("{line}");
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("cargo test failed ({status})");
+    }
+    Ok(())
+}
+
+/// Which lines of a test run are for people: all but what passing tests printed.
+#[derive(Default)]
+struct Shown {
+    within_successes: bool,
+}
+
+impl Shown {
+    fn shows(&mut self, line: &str) -> bool {
+        match line {
+            "successes:" => self.within_successes = true,
+            "failures:" => self.within_successes = false,
+            _ if line.starts_with("test result: ") => self.within_successes = false,
+            _ => {}
+        }
+        !self.within_successes
+    }
 }
 
 fn available<T>(part: Result<T>, what: &str, not_covered: &mut Vec<String>) -> Option<T> {
@@ -90,4 +133,28 @@ fn clients(library: &Path, python: &Path) -> Result<()> {
         command::run(run.env("HOPLOG_ENGINE_BINARY", &binary))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shown;
+
+    #[test]
+    fn what_passing_tests_print_is_not_shown() {
+        let run = [
+            "test a ... ok",
+            "",
+            "successes:",
+            "",
+            "---- a stdout ----",
+            "noise",
+            "successes:",
+            "    a",
+            "failures:",
+        ];
+        let mut shown = Shown::default();
+        let lines: Vec<&str> = run.into_iter().filter(|line| shown.shows(line)).collect();
+        assert_eq!(lines, ["test a ... ok", "", "failures:"]);
+        assert!(shown.shows("test result: ok. 1 passed"));
+    }
 }

@@ -57,7 +57,10 @@ mod tests {
     #[test]
     fn the_engine_looks_where_we_put_it() {
         let config = include_str!("../../../services/engine/src/config.rs");
-        assert!(config.contains(&format!("\"{VERSION}\"")), "services/engine is written against another version");
+        assert!(
+            config.contains(&format!("\"{VERSION}\"")),
+            "services/engine is written against another version"
+        );
     }
 
     #[test]

@@ -30,12 +30,21 @@ pub(crate) struct Options {
     /// Requests a second of the open loop.
     #[arg(long, default_value_t = 2000.0)]
     rate: f64,
+    /// Variants to measure; all of them where none is named.
+    #[arg(long = "variant", value_enum)]
+    variants: Vec<Variant>,
     /// The variable that switches events off.
     #[arg(long, default_value = "HOPLOG_SERVE__EMITTER__ENABLED=false")]
     events_off: String,
     /// Keep state and logs in this directory instead of a temporary one.
     #[arg(long)]
     keep: Option<PathBuf>,
+}
+
+impl Options {
+    fn variants(&self) -> Vec<Variant> {
+        if self.variants.is_empty() { Variant::ALL.to_vec() } else { self.variants.clone() }
+    }
 }
 
 /// One variant in one round.
@@ -80,15 +89,16 @@ async fn rounds(options: &Options, scratch: &std::path::Path) -> Result<Vec<Meas
         events_off: options.events_off.clone(),
         log: scratch.join(format!("{}.log", variant.name())),
     };
+    let variants = options.variants();
     let mut codes = Vec::new();
-    for variant in Variant::ALL {
+    for variant in variants.iter().copied() {
         // `serve` alone has no one to make its schema: each gets it, and its links, from a first `up`.
         let first = if variant == Variant::PipelineStopped { Variant::Events } else { variant };
         codes.push(create_links(first, &setup(variant)).await?);
     }
     let mut measured = Vec::new();
     for round in 1..=options.rounds {
-        for (variant, codes) in Variant::ALL.into_iter().zip(&codes) {
+        for (variant, codes) in variants.iter().copied().zip(&codes) {
             let running = Running::start(variant, &setup(variant)).await?;
             let one = measure(options, variant, codes, &running).await;
             running.end().await?;
@@ -189,7 +199,7 @@ fn summary(options: &Options, measured: &[Measured]) -> Value {
         "connections": options.connections,
         "seconds": options.seconds,
         "open_loop_rate_per_s": options.rate,
-        "variants": Variant::ALL.map(variant),
+        "variants": options.variants().into_iter().map(variant).collect::<Vec<_>>(),
     })
 }
 
@@ -203,10 +213,10 @@ fn table(summary: &Value) -> String {
         lines.push(format!(
             "{:<18}{:>12}{:>10}{:>22}{:>18}",
             row["variant"].as_str().unwrap_or_default(),
-            row["requests_per_s"],
-            row["p99_us"],
-            row["throughput_to_no_events"],
-            row["p99_to_no_events"]
+            row["requests_per_s"].to_string(),
+            row["p99_us"].to_string(),
+            row["throughput_to_no_events"].to_string(),
+            row["p99_to_no_events"].to_string()
         ));
     }
     lines.join("\n")
