@@ -87,9 +87,8 @@ pub(super) async fn create(config: &SpoolConfig) -> Result<(), OpenError> {
     let lock =
         tokio::task::spawn_blocking(move || lock(&directory)).await.map_err(std::io::Error::other)??;
     for (path, schema) in [(log_path(config), LOG_SCHEMA), (groups_path(config), GROUPS_SCHEMA)] {
-        // SQLite gives the WAL and its index the mode of the database.
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
-        if file.metadata()?.len() > 0 {
+        create_file(&path)?;
+        if std::fs::metadata(&path)?.len() > 0 {
             check(config, &path).await?;
         }
         let mut connection = connect(config, &path).await?;
@@ -109,6 +108,16 @@ fn lock(directory: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(directory.join("lock"))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
     Ok(file)
+}
+
+/// An empty file for the owner alone; SQLite gives the WAL and its index the same mode. A file that exists is not even
+/// opened: closing it would drop the locks that this process's SQLite connections have on it, and with them
+/// what keeps another process from deleting the WAL under us (<https://www.sqlite.org/howtocorrupt.html>, 2.2).
+fn create_file(path: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 async fn prepare(connection: &mut SqliteConnection, schema: &str) -> Result<(), OpenError> {
@@ -182,6 +191,8 @@ async fn check(config: &SpoolConfig, path: &Path) -> Result<i64, OpenError> {
 async fn connect(config: &SpoolConfig, path: &Path) -> Result<SqliteConnection, OpenError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
+        // SQLite's default. 16 KiB was no faster, and had checkpoints wait four times as long.
+        .page_size(4096)
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(config.synchronous.into())

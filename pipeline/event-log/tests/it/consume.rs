@@ -197,3 +197,24 @@ async fn partitions_can_be_added_while_a_consumer_reads() {
         assert_eq!(consumer.next(PATIENCE).await.unwrap(), assigned);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_number_may_create_it_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let opening: Vec<_> = (0..8)
+        .map(|n| {
+            let spool = spool(dir.path());
+            tokio::spawn(async move {
+                let producer = spool.producer(EventLogMetrics::default());
+                producer.append(vec![Message::events(n.to_string(), 1)]).await.unwrap();
+                spool.consumer(&format!("group {n}")).await.unwrap();
+                producer.close().await;
+            })
+        })
+        .collect();
+    for task in opening {
+        task.await.unwrap();
+    }
+    let totals = spool(dir.path()).totals().await.unwrap();
+    assert_eq!((totals.len(), totals[0].end_offset, totals[0].groups.len()), (1, 8, 8));
+}
