@@ -51,9 +51,11 @@ pub(super) fn ensure(
     if archive.ours && (unpacked.is_ok() || !disk_is_full(directory)) {
         fs::remove_file(&archive.path)?;
     }
-    fs::rename(unpacked?, &library)?;
-    mark(directory, sha256)?;
+    let installed = unpacked.and_then(|path| Ok(fs::rename(path, &library)?));
+    // Also after a failure: nobody wants half a gigabyte of a library that is not the right one.
     remove_leftovers(directory)?;
+    installed?;
+    mark(directory, sha256)?;
     Ok(library)
 }
 
@@ -153,12 +155,14 @@ fn digest(path: &Path) -> Result<String> {
 }
 
 fn check_free_space(directory: &Path) -> Result<()> {
+    let already_kb = |name: &str| fs::metadata(directory.join(name)).map_or(0, |file| file.len() / 1024);
+    let needed = NEEDED_KB.saturating_sub(already_kb("archive.tgz") + already_kb("archive.tgz.partial"));
     match free_kb(directory) {
-        Some(free) if free < NEEDED_KB => bail!(
+        Some(free) if free < needed => bail!(
             "{} MB are free in {}, {} MB are needed; make room or set HOPLOG_CACHE_DIR",
             free / 1000,
             directory.display(),
-            NEEDED_KB / 1000
+            needed / 1000
         ),
         _ => Ok(()),
     }

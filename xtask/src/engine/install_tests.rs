@@ -64,7 +64,8 @@ fn a_wrong_digest_installs_nothing_and_removes_the_download() {
     });
     let message = format!("{:#}", error.unwrap_err());
     assert!(message.contains("not the pinned one"), "{message}");
-    assert!(!downloaded.exists() && !cache.path().join(LIBRARY).exists());
+    let left: Vec<_> = fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["lock"]);
 }
 
 #[test]
