@@ -1,3 +1,83 @@
 #![doc = include_str!("../README.md")]
 
-fn main() {}
+mod cli;
+mod config;
+mod keys;
+mod load;
+mod ops;
+mod role;
+mod secret_file;
+mod up;
+mod verify;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use cli::{Cli, Command};
+use config::Config;
+
+/// A mistake in the configuration, as in BSD's `sysexits.h` (EX_USAGE).
+const EXIT_CONFIGURATION: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    match cli.command {
+        Command::Up(place) => configured(&place.clone(), |config| block_on(up::run(place, config))),
+        Command::Serve(role) => configured(&role.place, |config| block_on(role::serve::run(config, role.supervised))),
+        Command::Collect(role) => {
+            configured(&role.place, |config| block_on(role::collect::run(config, role.supervised)))
+        }
+        Command::Engine(role) => {
+            configured(&role.place, |config| block_on(role::engine::run(config, role.supervised)))
+        }
+        Command::Migrate(place) => configured(&place, |config| {
+            block_on(async { role::migrate::run(&config).await.map(|_| ExitCode::SUCCESS) })
+        }),
+        Command::Verify(verify) => {
+            configured(&verify.place.clone(), |config| block_on(verify::run(verify, config)))
+        }
+        Command::Keys(keys) => configured(&keys.place, |config| block_on(keys::run(keys.action, config))),
+        Command::Load(load) => exit_code(block_on(load::run(load))),
+    }
+}
+
+/// Reads and checks the configuration before anything is opened or bound.
+fn configured(place: &cli::Place, run: impl FnOnce(Config) -> Result<ExitCode>) -> ExitCode {
+    match Config::load(place) {
+        Ok(config) => exit_code(run(config)),
+        Err(mistakes) => {
+            for mistake in &mistakes {
+                tracing::error!("{}: {}", mistake.variable, mistake.problem);
+            }
+            tracing::error!("mistakes in the configuration: {}; nothing was started", mistakes.len());
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+    }
+}
+
+fn block_on(run: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    tokio::runtime::Runtime::new().context("can't start the runtime")?.block_on(run)
+}
+
+/// Says why it failed, with all causes, once.
+fn exit_code(result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// What the process says of itself; requests leave events instead.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("HOPLOG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

@@ -1,0 +1,198 @@
+//! The configuration of all roles: one struct a role, nested by concern, checked before anything is opened.
+//!
+//! The fields are documented where they are used, in the libraries; here is only what ties them to one place:
+//! directories below `--data` and ports above `--port-base`.
+
+mod load;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use collector::CollectorConfig;
+use emitter::EmitterConfig;
+use engine::EngineConfig;
+use event_log::spool::SpoolConfig;
+use figment::value::{Dict, Value};
+use serde::Deserialize;
+use shortener::ShortenerConfig;
+use warehouse::WarehouseConfig;
+
+pub use load::Mistake;
+
+use crate::cli::Place;
+
+/// Ports where no base is given: ClickHouse has its own well-known one.
+const PORTS: [u16; 4] = [8080, 8081, 8082, 8123];
+
+/// Everything that can be configured.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What the installation calls itself.
+    pub service: ServiceConfig,
+    /// The shortener's process.
+    pub serve: ServeConfig,
+    /// The collector's process.
+    pub collect: CollectConfig,
+    /// The embedded ClickHouse's process.
+    pub engine: EngineConfig,
+    /// The event log between shortener and collector.
+    pub spool: SpoolConfig,
+    /// ClickHouse as its clients see it: the embedded one or a server.
+    pub warehouse: WarehouseConfig,
+}
+
+/// What the installation calls itself, in every event.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceConfig {
+    /// Name of the service. Default `hoplog`; change it where several share a ClickHouse.
+    pub name: String,
+    /// Where it runs. Default `development`.
+    pub environment: String,
+    /// Name of this instance, kept over restarts. Default: the host's name.
+    pub instance: String,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        Self { name: "hoplog".to_owned(), environment: "development".to_owned(), instance: host_name() }
+    }
+}
+
+/// The shortener's process.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeConfig {
+    /// Address of the public listener. Default 127.0.0.1:8080; 0.0.0.0 behind a load balancer.
+    pub listen: SocketAddr,
+    /// Address of metrics and health. Default 127.0.0.1:8081; keep it off the public network.
+    pub ops_listen: SocketAddr,
+    /// The shortener.
+    pub shortener: ShortenerConfig,
+    /// How events leave the process.
+    pub emitter: EmitterConfig,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            listen: loopback(PORTS[0]),
+            ops_listen: loopback(PORTS[1]),
+            shortener: ShortenerConfig::default(),
+            emitter: EmitterConfig::default(),
+        }
+    }
+}
+
+/// The collector's process.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CollectConfig {
+    /// Address of metrics and health. Default 127.0.0.1:8082; keep it off the public network.
+    pub ops_listen: SocketAddr,
+    /// The collector.
+    pub collector: CollectorConfig,
+}
+
+impl Default for CollectConfig {
+    fn default() -> Self {
+        Self { ops_listen: loopback(PORTS[2]), collector: CollectorConfig::default() }
+    }
+}
+
+impl Config {
+    /// Reads file and environment over the defaults of the place.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load(place: &Place) -> Result<Self, Vec<Mistake>> {
+        let in_data = place.data.join("hoplog.toml");
+        let file = place.config.clone().or_else(|| in_data.exists().then_some(in_data));
+        let config: Self = load::extract(&load::layers(defaults(place), file.as_deref()))?;
+        let mistakes = config.check();
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// All that is wrong with values of the right type.
+    fn check(&self) -> Vec<Mistake> {
+        let sections = [
+            ("serve.shortener", self.serve.shortener.check()),
+            ("serve.emitter", self.serve.emitter.check()),
+            ("collect.collector", self.collect.collector.check()),
+            ("engine", self.engine.check()),
+            ("spool", self.spool.check()),
+            ("warehouse", self.warehouse.check()),
+            ("service", self.service.check()),
+        ];
+        let mistakes = sections.into_iter().flat_map(|(section, wrong)| {
+            wrong.into_iter().map(move |(field, problem)| Mistake::new(&format!("{section}.{field}"), problem))
+        });
+        mistakes.collect()
+    }
+}
+
+impl ServiceConfig {
+    fn check(&self) -> Vec<(&'static str, String)> {
+        let fields = [("name", &self.name), ("environment", &self.environment), ("instance", &self.instance)];
+        let wrong = |text: &str| text.is_empty() || text.len() > 128 || text.chars().any(char::is_control);
+        fields
+            .into_iter()
+            .filter(|(_, text)| wrong(text))
+            .map(|(field, _)| (field, "must have 1 to 128 bytes and no control characters".to_owned()))
+            .collect()
+    }
+}
+
+/// What follows from the place: everything below one directory, four ports in a row.
+fn defaults(place: &Place) -> Dict {
+    let ports = place.port_base.map_or(PORTS, |base| [base, base + 1, base + 2, base + 3]);
+    let address = |port: u16| Value::from(loopback(port).to_string());
+    let path = |name: &str| Value::from(absolute(&place.data).join(name).display().to_string());
+    let url = |port: u16| Value::from(format!("http://{}", loopback(port)));
+    [
+        (&["serve", "listen"][..], address(ports[0])),
+        (&["serve", "ops_listen"], address(ports[1])),
+        (&["serve", "shortener", "links", "base_url"], url(ports[0])),
+        (&["serve", "shortener", "store", "path"], path("links.db")),
+        (&["serve", "emitter", "sequence_dir"], path("boots")),
+        (&["collect", "ops_listen"], address(ports[2])),
+        (&["engine", "listen"], address(ports[3])),
+        (&["engine", "data_dir"], path("clickhouse")),
+        (&["spool", "path"], path("events.db")),
+        (&["warehouse", "url"], url(ports[3])),
+    ]
+    .into_iter()
+    .fold(Dict::new(), |mut dict, (path, value)| {
+        insert(&mut dict, path, value);
+        dict
+    })
+}
+
+fn insert(dict: &mut Dict, path: &[&str], value: Value) {
+    match path {
+        [] => {}
+        [name] => _ = dict.insert((*name).to_owned(), value),
+        [name, rest @ ..] => {
+            let inner = dict.entry((*name).to_owned()).or_insert_with(|| Value::from(Dict::new()));
+            if let Value::Dict(_, inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// Children may be started from elsewhere, so paths don't depend on where.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// The host's name, or `localhost` where it has none that can be read.
+fn host_name() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_str().ok().filter(|name| !name.is_empty()).unwrap_or("localhost").to_owned()
+}

@@ -1,0 +1,55 @@
+//! The listener for machines and on-call: metrics, liveness, readiness. Never on the public port.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::Router;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+/// What a role lets the outside know of itself.
+pub struct Ops {
+    /// All metrics of the process.
+    pub registry: Registry,
+    /// Why the role should get no traffic now; `None` when it should.
+    pub not_ready: Box<dyn Fn() -> Option<String> + Send + Sync>,
+}
+
+/// Serves the ops endpoints until `shutdown` is done.
+///
+/// # Errors
+/// When the address can't be bound, or the listener breaks.
+pub async fn serve(listen: SocketAddr, ops: Ops, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen} (ops)"))?;
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .with_state(Arc::new(ops));
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await.context("the ops listener broke")
+}
+
+async fn metrics(State(ops): State<Arc<Ops>>) -> Response {
+    let mut text = String::new();
+    match encode(&mut text, &ops.registry) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn readyz(State(ops): State<Arc<Ops>>) -> Response {
+    match (ops.not_ready)() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}

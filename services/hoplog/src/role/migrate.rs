@@ -1,0 +1,41 @@
+//! `hoplog migrate`: both schemas to this version, and what a first start needs besides.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use shortener::keys;
+use shortener::store::LinkStore as _;
+use shortener::store::sqlite::SqliteStore;
+use warehouse::Warehouse;
+
+use crate::config::Config;
+use crate::secret_file;
+
+/// Migrates the link store and ClickHouse. May run several times, and in several places at once.
+///
+/// # Errors
+/// When one of them can't be reached, or is of a later version.
+pub async fn run(config: &Config) -> Result<SqliteStore> {
+    let store_config = &config.serve.shortener.store;
+    if let Some(directory) = store_config.path.parent() {
+        std::fs::create_dir_all(directory).with_context(|| format!("can't make {}", directory.display()))?;
+    }
+    let store = SqliteStore::open(store_config).await.context("can't open the link store")?;
+    store.migrate().await?;
+    let applied = warehouse::migrate(&Warehouse::new(&config.warehouse)).await.context("can't migrate ClickHouse")?;
+    tracing::debug!(?applied, "ClickHouse migrated");
+    Ok(store)
+}
+
+/// Makes the first key, unless its file is there.
+///
+/// # Errors
+/// When the key can't be stored, or its file can't be written.
+pub async fn ensure_admin_key(store: &SqliteStore, file: &Path) -> Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
+    // Killed between the two, a key is left in the store that nobody knows: it opens nothing.
+    let (_, text) = keys::create(store, "admin", None).await.context("can't make the admin key")?;
+    secret_file::write_new(file, &text)
+}

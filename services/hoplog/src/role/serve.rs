@@ -1,0 +1,102 @@
+//! `hoplog serve`: listener, shortener, emitter and spool put together.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use emitter::{Emitter, RouteLabelLayer};
+use event_log::EventLogMetrics;
+use event_log::spool::Spool;
+use prometheus_client::registry::Registry;
+use shortener::listener::{self, Malformed};
+use shortener::store::LinkStore;
+use shortener::store::sqlite::SqliteStore;
+use shortener::Shortener;
+use tokio::net::TcpListener;
+use tower::Layer as _;
+use wide_event::Resource;
+
+use super::stop;
+use crate::config::{Config, ServiceConfig};
+use crate::ops::{self, Ops};
+
+/// The secret in the link store under which visitors are hashed: one for all instances.
+const VISITOR_SECRET: &str = "visitors";
+
+/// The status in the event of a request that was cut off before there was an answer, as nginx has it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// When a part can't be opened, or an address can't be bound.
+pub async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
+    let stop = stop::listen(supervised).context("can't catch signals")?;
+    let store_config = &config.serve.shortener.store;
+    if !store_config.path.exists() {
+        bail!("there is no link store at {}; `hoplog migrate` makes one", store_config.path.display());
+    }
+    let store = Arc::new(SqliteStore::open(store_config).await.context("can't open the link store")?);
+    let log_metrics = EventLogMetrics::default();
+    let spool = Spool::new(config.spool);
+    spool.open().await.context("can't open the event log")?;
+    let producer = Arc::new(spool.producer(log_metrics.clone()));
+    let flush_within = config.serve.emitter.flush_deadline();
+    let (emitter, publisher) = Emitter::start(
+        config.serve.emitter,
+        resource(config.service),
+        store.secret(VISITOR_SECRET, fresh_secret()).await.context("can't read the visitors' secret")?,
+        Arc::clone(&producer) as _,
+    )?;
+    let http = config.serve.shortener.http.clone();
+    let shortener = Shortener::open(config.serve.shortener, Arc::clone(&store) as _).await?;
+    let address = config.serve.listen;
+    let tcp = TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))?;
+
+    let mut registry = Registry::default();
+    let metrics = registry.sub_registry_with_prefix("hoplog");
+    emitter.register(metrics);
+    shortener.metrics().register(metrics);
+    log_metrics.register(metrics);
+    let ops = tokio::spawn(ops::serve(
+        config.serve.ops_listen,
+        Ops { registry, not_ready: Box::new(|| None) },
+        stop::stopped(stop.clone()),
+    ));
+
+    let service = emitter.layer().layer(shortener.router().route_layer(RouteLabelLayer));
+    let malformed = {
+        let emitter = emitter.clone();
+        move |request: Malformed| {
+            let status = request.status.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+            emitter.malformed(Some(request.peer), status, request.kind.as_str());
+        }
+    };
+    tracing::info!(%address, boot_id = emitter.boot_id(), "serving");
+    let metrics = shortener.metrics().clone();
+    let drained = listener::serve(tcp, service, &http, metrics, Arc::new(malformed), stop::stopped(stop)).await;
+    let flushed = publisher.shutdown(flush_within).await?;
+    producer.close().await;
+    store.close().await;
+    tracing::info!(connections_cut = drained.cut, events_left = flushed.events_left, "ended");
+    ops.await.context("the ops listener broke")??;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn resource(service: ServiceConfig) -> Resource {
+    Resource {
+        service: service.name,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: service.instance,
+        environment: service.environment,
+        ..Resource::default() // the emitter makes the boot's id
+    }
+}
+
+/// 256 bits from the system, by way of two random UUIDs (122 bits each).
+fn fresh_secret() -> [u8; 32] {
+    let mut secret = [0; 32];
+    secret[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    secret[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    secret
+}

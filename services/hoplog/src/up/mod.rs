@@ -1,0 +1,172 @@
+//! `hoplog up`: all roles on one machine, as child processes of this one.
+//!
+//! The order of starting is the order of need: engine, schema, collector, shortener; the order of ending is the
+//! order of flow, so that what is in memory comes through. The supervisor holds no state but a lock.
+
+mod child;
+mod ready;
+
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cli::Place;
+use crate::config::Config;
+use crate::role::migrate;
+use crate::role::stop::{self, Stop, stopped};
+use child::Role;
+use ready::wait_until_ready;
+
+/// Longer than a role's own deadline for flushing, so that a kill is the exception.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// One supervised role: tell it to stop, then wait for its end.
+struct Running {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<()>>,
+}
+
+impl Running {
+    fn start(name: &'static str, place: &Place) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let role = Role { name, args: arguments(place), stop_within: STOP_WITHIN };
+        Self { stop, task: tokio::spawn(role.supervise(stopped)) }
+    }
+
+    async fn end(self) -> Result<()> {
+        // Nobody listening means that it has ended.
+        let _ = self.stop.send(true);
+        self.task.await.context("a supervising task broke")?
+    }
+}
+
+/// What the children are told of where things are; the environment they inherit.
+fn arguments(place: &Place) -> Vec<String> {
+    let mut arguments = vec!["--data".to_owned(), place.data.display().to_string()];
+    if let Some(base) = place.port_base {
+        arguments.extend(["--port-base".to_owned(), base.to_string()]);
+    }
+    if let Some(config) = &place.config {
+        arguments.extend(["--config".to_owned(), config.display().to_string()]);
+    }
+    arguments
+}
+
+/// Runs everything until a signal ends it.
+///
+/// # Errors
+/// When the directory is in use, or a part can't be started for a reason that time will not mend.
+pub async fn run(place: Place, config: Config) -> Result<ExitCode> {
+    let _lock = lock(&place.data)?;
+    let stop = stop::listen(false).context("can't catch signals")?;
+    say("starting the embedded ClickHouse …");
+    let mut running = vec![Running::start("engine", &place)];
+    let outcome = start_rest(&place, &config, &mut running, stop.clone()).await;
+    if let Ok(true) = outcome {
+        announce(&place, &config);
+        stopped(stop).await;
+        say("ending: what is in memory is written first …");
+    }
+    while let Some(role) = running.pop() {
+        role.end().await?;
+    }
+    outcome.map(|_| ExitCode::SUCCESS)
+}
+
+/// Starts what comes after the engine; `false` where a signal came first.
+async fn start_rest(place: &Place, config: &Config, running: &mut Vec<Running>, stop: Stop) -> Result<bool> {
+    let engine = config.engine.listen;
+    if !ready_or_stopped(wait_until_ready(engine, "/ping"), &stop).await {
+        return Ok(false);
+    }
+    say("bringing link store and ClickHouse to this version's schema …");
+    let store = migrate::run(config).await?;
+    migrate::ensure_admin_key(&store, &place.data.join("admin.key")).await?;
+    store.close().await;
+    say("starting collector and shortener …");
+    running.push(Running::start("collect", place));
+    running.push(Running::start("serve", place));
+    let both = async {
+        tokio::join!(
+            wait_until_ready(config.collect.ops_listen, "/readyz"),
+            wait_until_ready(config.serve.ops_listen, "/readyz"),
+        );
+    };
+    Ok(ready_or_stopped(both, &stop).await)
+}
+
+async fn ready_or_stopped(ready: impl Future<Output = ()>, stop: &Stop) -> bool {
+    tokio::select! {
+        () = ready => true,
+        () = stopped(stop.clone()) => false,
+    }
+}
+
+/// Makes the directory and takes it for this process; the lock goes with the process, however it ends.
+fn lock(data: &Path) -> Result<File> {
+    std::fs::create_dir_all(data).with_context(|| format!("can't make the data directory {}", data.display()))?;
+    let path = data.join("hoplog.lock");
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("can't open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let holder = std::fs::read_to_string(&path).unwrap_or_default();
+            bail!(
+                "another `hoplog up` (process {}) already runs on {}; stop it, or choose another directory with --data",
+                holder.trim(),
+                data.display()
+            );
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("can't lock {}", path.display()));
+        }
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).context("can't write the lock file")?;
+    Ok(file)
+}
+
+/// Says where to look next, once all of it can be looked at.
+fn announce(place: &Place, config: &Config) {
+    let serve = config.serve.listen;
+    let key_file = place.data.join("admin.key");
+    let key_file = key_file.display();
+    let engine = config.engine.listen;
+    say(&format!(
+        "ready
+
+  shortener   http://{serve}
+  ClickHouse  http://{engine}  (database hoplog)
+  ops         http://{}/metrics  http://{}/metrics
+  admin key   {key_file}
+
+Make a first link, follow it, and look at its event:
+
+  curl -s http://{serve}/rest/v3/short-urls -H \"X-Api-Key: $(cat {key_file})\" \\
+       -H 'Content-Type: application/json' -d '{{\"longUrl\":\"https://www.rust-lang.org/\",\"customSlug\":\"rust\"}}'
+  curl -si http://{serve}/rust
+  curl -s 'http://{engine}/?database=hoplog' -d 'SELECT ts, request_id, outcome, code, duration_us FROM requests ORDER BY ts DESC LIMIT 5 FORMAT PrettyCompact'
+
+Ctrl-C ends it; the state stays in {}.",
+        config.serve.ops_listen,
+        config.collect.ops_listen,
+        place.data.display(),
+    ));
+}
+
+/// Tells the person who started it; not a log line.
+#[allow(clippy::print_stdout)]
+fn say(text: &str) {
+    println!("{text}");
+}
