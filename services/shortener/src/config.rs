@@ -146,7 +146,12 @@ pub struct LimitsConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { in_flight_max: 4_096, api_in_flight_max: 512, body_bytes_max: 65_536, body_read_ms_max: 10_000 }
+        Self {
+            in_flight_max: 4_096,
+            api_in_flight_max: 512,
+            body_bytes_max: 65_536,
+            body_read_ms_max: 10_000,
+        }
     }
 }
 
@@ -212,7 +217,9 @@ impl TryFrom<String> for SecretKey {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         // blake3::Hash is 32 bytes with a strict hexadecimal parser: no second one is needed here.
-        blake3::Hash::from_hex(text).map(|hash| Self(*hash.as_bytes())).map_err(|_| "not 64 hexadecimal digits")
+        blake3::Hash::from_hex(text)
+            .map(|hash| Self(*hash.as_bytes()))
+            .map_err(|_| "not 64 hexadecimal digits")
     }
 }
 

@@ -99,7 +99,8 @@ impl Links {
     pub async fn create(&self, hop: &Hop, request: CreateLink) -> Result<Created, CreateError> {
         if let Some(by) = &request.unless {
             // Without a transaction first: what is found costs neither a write nor a code.
-            let found = self.timed(hop, "find_match", self.store.find_match(request.target.as_str(), by)).await;
+            let found =
+                self.timed(hop, "find_match", self.store.find_match(request.target.as_str(), by)).await;
             if let Some(found) = found.map_err(CreateError::Store)? {
                 return Ok(Created::Found(found));
             }

@@ -52,13 +52,17 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
                 .fallback(|| async { refused_method(ALLOW_ITEM) }),
         )
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), require_key));
-    let open = || get(health).options(|| async { allow(ALLOW_READ) }).fallback(|| async { refused_method(ALLOW_READ) });
+    let open = || {
+        get(health).options(|| async { allow(ALLOW_READ) }).fallback(|| async { refused_method(ALLOW_READ) })
+    };
     Router::new()
         .route("/rest/health", open())
         .route("/rest/v3/health", open())
         .route(
             "/rest/v3/openapi.json",
-            get(openapi).options(|| async { allow(ALLOW_READ) }).fallback(|| async { refused_method(ALLOW_READ) }),
+            get(openapi)
+                .options(|| async { allow(ALLOW_READ) })
+                .fallback(|| async { refused_method(ALLOW_READ) }),
         )
         .route("/rest", axum::routing::any(no_route))
         .route("/rest/{*path}", axum::routing::any(no_route))
@@ -125,9 +129,7 @@ async fn health(State(app): State<Arc<App>>, caller: Caller) -> Response {
         "links": { "about": "/", "openapi": "/rest/v3/openapi.json" },
     });
     let mut response = json::answer(status, &body);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/health+json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/health+json"));
     response
 }
 

@@ -27,7 +27,12 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn shlink(status: StatusCode, name: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    fn shlink(
+        status: StatusCode,
+        name: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         Self { status, name: Some(name), kind: name, title, detail: detail.into(), more: Map::new() }
     }
 
@@ -74,7 +79,8 @@ impl Problem {
     }
 
     pub(crate) fn missing_authentication() -> Self {
-        let detail = "Expected one of the following authentication headers, [\"X-Api-Key\"], but none were provided";
+        let detail =
+            "Expected one of the following authentication headers, [\"X-Api-Key\"], but none were provided";
         Self::shlink(StatusCode::UNAUTHORIZED, "missing-authentication", "Invalid authorization", detail)
             .with("expectedTypes", json!(["X-Api-Key"]))
     }
@@ -117,7 +123,11 @@ impl Problem {
     }
 
     /// Something that the client can't help failed.
-    pub(crate) fn unavailable(hop: &Hop, kind: &'static str, error: &(dyn std::error::Error + 'static)) -> Response {
+    pub(crate) fn unavailable(
+        hop: &Hop,
+        kind: &'static str,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Response {
         hop.record(Fact::Failed(kind, Some(error)));
         Self::plain(StatusCode::SERVICE_UNAVAILABLE, kind, "The link store does not answer at the moment.")
             .into_response()

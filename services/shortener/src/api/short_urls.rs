@@ -311,5 +311,8 @@ fn document(app: &App, link: &Link) -> Value {
 /// As PHP's ATOM format has it. Empty for what is no date, which no field lets in.
 fn date_text(seconds: UnixSeconds) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+00:00");
-    OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|time| time.format(&format).ok()).unwrap_or_default()
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .ok()
+        .and_then(|time| time.format(&format).ok())
+        .unwrap_or_default()
 }

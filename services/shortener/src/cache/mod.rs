@@ -3,8 +3,6 @@
 //! It decides neither validity nor visits: whoever serves the link does.
 
 mod entry;
-#[cfg(test)]
-mod tests;
 
 pub use entry::CachedLink;
 

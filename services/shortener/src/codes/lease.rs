@@ -63,7 +63,8 @@ impl Codes {
         loop {
             if leased.ids.is_empty() {
                 let share = leased.permutation.domain() / DOMAIN_SHARE;
-                let count = u64::try_from(share).unwrap_or(u64::MAX).clamp(1, u64::from(self.lease_ids.max(1)));
+                let count =
+                    u64::try_from(share).unwrap_or(u64::MAX).clamp(1, u64::from(self.lease_ids.max(1)));
                 leased.ids = self.store.lease(length, count).await.map_err(CodeError::Store)?;
             }
             let Some(id) = leased.ids.next() else { continue };

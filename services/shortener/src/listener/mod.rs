@@ -9,7 +9,7 @@ pub use malformed::{Malformed, MalformedKind, OnMalformed};
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -84,7 +84,10 @@ where
         let (stream, peer, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be accepted");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a connection could not be accepted"
+                );
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
@@ -174,7 +177,7 @@ where
         let ended = tokio::select! {
             ended = &mut connection => ended,
             () = reached(&mut phases, Phase::Draining) => {
-                Pin::new(&mut connection).graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
                 tokio::select! {
                     ended = &mut connection => ended,
                     () = reached(&mut phases, Phase::Cutting) => return,

@@ -68,7 +68,11 @@ pub(super) async fn visit(State(app): State<Arc<App>>, request: Request) -> Resp
         }
     }
     if preview {
-        return pages::preview(&app.short_url(&code), link.location.to_str().unwrap_or_default(), link.title.as_deref());
+        return pages::preview(
+            &app.short_url(&code),
+            link.location.to_str().unwrap_or_default(),
+            link.title.as_deref(),
+        );
     }
     follow(&app, &hop, &parts, &link).await
 }

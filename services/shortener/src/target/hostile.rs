@@ -129,10 +129,9 @@ const TABLE: &[(&str, Result<&str, TargetError>)] = &[
     ("https://other.example:8443/", Err(OwnHost)),
     ("http://127.0.0.1:8080/", Err(OwnHost)),
     ("http://0x7f000001:8080/", Err(OwnHost)),
-    ("http://xn--eigen-gra.example/", Err(OwnHost)),
+    ("http://xn--eigen-kra.example/", Err(OwnHost)),
     ("http://eigenä.example/", Err(OwnHost)),
 ];
-
 
 fn own_hosts() -> OwnHosts {
     let others = ["other.example", "127.0.0.1:8080", "eigenä.example"].map(str::to_owned);

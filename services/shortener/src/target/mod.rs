@@ -1,9 +1,9 @@
 //! Where a link may lead: an absolute http or https URL, normalised, that is no way to attack who follows it.
 //! Nothing is fetched and no name resolved; what a `Target` holds is safe in a `Location` header.
 
-mod own_hosts;
 #[cfg(test)]
 mod hostile;
+mod own_hosts;
 
 pub use own_hosts::OwnHosts;
 
@@ -108,7 +108,8 @@ pub fn parse(text: &str, bytes_max: usize, own_hosts: &OwnHosts) -> Result<Targe
         return Err(TargetError::TooLong(bytes_max));
     }
     // Serialised URLs are ASCII without controls; should that ever not hold, no such link comes to be.
-    if !serialised.bytes().all(|byte| byte.is_ascii_graphic()) || HeaderValue::from_str(&serialised).is_err() {
+    if !serialised.bytes().all(|byte| byte.is_ascii_graphic()) || HeaderValue::from_str(&serialised).is_err()
+    {
         return Err(TargetError::Invalid);
     }
     Ok(Target(serialised))
@@ -122,7 +123,11 @@ fn authority(text: &str) -> Result<&str, TargetError> {
     }
     let rest = rest.strip_prefix("//").ok_or(TargetError::NoHost)?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() || authority.starts_with(':') { Err(TargetError::NoHost) } else { Ok(authority) }
+    if authority.is_empty() || (authority.starts_with(':') && !authority.contains('@')) {
+        Err(TargetError::NoHost)
+    } else {
+        Ok(authority)
+    }
 }
 
 fn check_host(url: &Url) -> Result<(), TargetError> {

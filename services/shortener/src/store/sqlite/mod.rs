@@ -104,7 +104,10 @@ impl LinkStore for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.read(async {
             // A query of a table: that of a constant works without schema and without file.
-            sqlx::query("SELECT 1 FROM links LIMIT 1").fetch_optional(&self.reads).await.map_err(unavailable)?;
+            sqlx::query("SELECT 1 FROM links LIMIT 1")
+                .fetch_optional(&self.reads)
+                .await
+                .map_err(unavailable)?;
             Ok(())
         })
         .await
@@ -181,11 +184,12 @@ impl LinkStore for SqliteStore {
 
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
         self.write(async {
-            let done = sqlx::query("UPDATE links SET visits = visits + 1 WHERE id = ? AND visits < max_visits")
-                .bind(link_id)
-                .execute(&self.writes)
-                .await
-                .map_err(unavailable)?;
+            let done =
+                sqlx::query("UPDATE links SET visits = visits + 1 WHERE id = ? AND visits < max_visits")
+                    .bind(link_id)
+                    .execute(&self.writes)
+                    .await
+                    .map_err(unavailable)?;
             Ok(done.rows_affected() == 1)
         })
         .await
@@ -193,15 +197,17 @@ impl LinkStore for SqliteStore {
 
     async fn insert_key(&self, key: &ApiKey, hash: &[u8; 32]) -> Result<(), StoreError> {
         self.write(async {
-            sqlx::query("INSERT INTO api_keys (id, name, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?)")
-                .bind(&key.id)
-                .bind(&key.name)
-                .bind(hash.as_slice())
-                .bind(key.created_at)
-                .bind(key.expires_at)
-                .execute(&self.writes)
-                .await
-                .map_err(unavailable)?;
+            sqlx::query(
+                "INSERT INTO api_keys (id, name, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(&key.id)
+            .bind(&key.name)
+            .bind(hash.as_slice())
+            .bind(key.created_at)
+            .bind(key.expires_at)
+            .execute(&self.writes)
+            .await
+            .map_err(unavailable)?;
             Ok(())
         })
         .await

@@ -1,0 +1,169 @@
+//! The cache before a store that is slow, fails, and changes under it.
+
+use std::sync::Arc;
+
+use http::Method;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::server::{Server, until};
+
+/// A link that is in the store and not in memory: made by another process.
+async fn link_of_another(server: &Server, slug: &str, target: &str) {
+    use shortener::link::{NewLink, Settings};
+    use shortener::store::LinkStore;
+    use shortener::target::{OwnHosts, parse};
+    let target = parse(target, 2_048, &OwnHosts::default()).unwrap();
+    let link = NewLink { code: slug.to_owned(), target, settings: Settings::default(), api_key_id: None };
+    server.store.inner.create(&link, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn concurrent_misses_are_one_read() {
+    let server = Arc::new(Server::start().await);
+    link_of_another(&server, "hot", "https://example.com/").await;
+    server.store.hold_finds(true);
+    let mut visits = JoinSet::new();
+    for _ in 0..100 {
+        let server = server.clone();
+        visits.spawn(async move { server.get("/hot").await.status.as_u16() });
+    }
+    // All have arrived when 99 wait for the read of the first.
+    until("coalesced", || server.shortener.metrics().coalesced.get() == 99).await;
+    server.store.hold_finds(false);
+    while let Some(status) = visits.join_next().await {
+        assert_eq!(status.unwrap(), 302);
+    }
+    assert_eq!(server.store.find_count(), 1);
+    let facts = server.facts.take();
+    let count = |fact: &str| facts.iter().filter(|other| *other == fact).count();
+    assert_eq!((count("Coalesced"), count("Store"), count("Cache(Store)")), (99, 1, 100));
+    assert_eq!(server.get("/hot").await.status, 302);
+    assert_eq!(server.store.find_count(), 1, "in memory now");
+}
+
+#[tokio::test]
+async fn unknown_codes_are_remembered_until_they_are_made() {
+    let server = Server::with(|config| config.cache.negative_ms = 600_000).await;
+    for _ in 0..10 {
+        assert_eq!(server.get("/soon").await.status, 404);
+    }
+    assert_eq!(server.store.find_count(), 1);
+    assert!(server.facts.take().contains(&"Cache(Negative)".to_owned()));
+    server.link(&json!({ "longUrl": "https://example.com/", "customSlug": "soon" })).await;
+    assert_eq!(server.get("/soon").await.status, 302);
+    // Deleted and made again: the alias has a new link, at once.
+    server.api(Method::DELETE, "/rest/v3/short-urls/soon", &json!(null)).await;
+    assert_eq!(server.get("/soon").await.status, 404);
+    server.link(&json!({ "longUrl": "https://example.com/2", "customSlug": "soon" })).await;
+    assert_eq!(server.get("/soon").await.header("location"), "https://example.com/2");
+    // What can't be an alias asks nobody.
+    let before = server.store.find_count();
+    assert_eq!(server.get("/a%20b").await.status, 404);
+    assert_eq!(server.store.find_count(), before);
+}
+
+#[tokio::test]
+async fn known_links_are_served_while_the_store_is_down() {
+    // Nothing stays fresh: each visit would ask the store.
+    let server = Server::with(|config| config.cache.fresh_ms = 1).await;
+    let code = server.link(&json!({ "longUrl": "https://example.com/" })).await;
+    let counted = server.link(&json!({ "longUrl": "https://example.com/", "maxVisits": 5 })).await;
+    server.store.set_down(true);
+    until("no longer fresh", || {
+        server.facts.take();
+        true
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    for _ in 0..20 {
+        assert_eq!(server.get(&format!("/{code}")).await.status, 302);
+    }
+    let facts = server.facts.take();
+    assert_eq!(facts.iter().filter(|fact| *fact == "Cache(Stale)").count(), 20, "{facts:?}");
+    assert!(
+        server.store.find_count() <= 3,
+        "a store that fails is left alone: {}",
+        server.store.find_count()
+    );
+
+    let unknown = server.get("/unknown").await;
+    assert_eq!((unknown.status.as_u16(), unknown.header("retry-after")), (503, "1"));
+    assert_eq!(server.get(&format!("/{counted}")).await.status, 503, "an exact count can't be guessed");
+    assert_eq!(server.get(&format!("/{code}+")).await.status, 200);
+    let facts = server.facts.take().concat();
+    assert!(facts.contains("store_unavailable") && facts.contains("taken down"), "the cause is in the event");
+
+    for (method, path) in [
+        (Method::GET, "/rest/v3/short-urls".to_owned()),
+        (Method::GET, format!("/rest/v3/short-urls/{code}")),
+        (Method::DELETE, format!("/rest/v3/short-urls/{code}")),
+    ] {
+        let answer = server.api(method, &path, &json!(null)).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-type")),
+            (503, "application/problem+json")
+        );
+        assert!(!answer.text().contains("taken down"), "the cause is not in the answer");
+    }
+    assert_eq!(server.get("/rest/health").await.status, 503);
+    assert!(!server.shortener.readiness().await.store);
+
+    server.store.set_down(false);
+    assert!(server.shortener.readiness().await.store);
+    assert_eq!(server.get("/unknown").await.status, 404);
+    assert_eq!(server.get(&format!("/{counted}")).await.status, 302);
+    assert_eq!(server.get("/rest/health").await.json()["status"], "pass");
+}
+
+#[tokio::test]
+async fn a_read_that_an_edit_overtakes_is_not_cached() {
+    let server = Arc::new(Server::start().await);
+    link_of_another(&server, "slow", "https://old.example/").await;
+    server.store.hold_finds(true);
+    let visit = {
+        let server = server.clone();
+        tokio::spawn(async move { server.get("/slow").await.header("location").to_owned() })
+    };
+    // The read has its answer and is held before it gives it.
+    until("read", || server.store.find_count() == 1).await;
+    let edit = json!({ "longUrl": "https://new.example/" });
+    assert_eq!(server.api(Method::PATCH, "/rest/v3/short-urls/slow", &edit).await.status, 200);
+    server.store.hold_finds(false);
+    let seen = visit.await.unwrap();
+    assert!(["https://old.example/", "https://new.example/"].contains(&seen.as_str()), "{seen}");
+    for _ in 0..10 {
+        assert_eq!(server.get("/slow").await.header("location"), "https://new.example/");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_does_not_end_the_read_for_others() {
+    let server = Arc::new(Server::start().await);
+    link_of_another(&server, "hot", "https://example.com/").await;
+    server.store.hold_finds(true);
+    let first = {
+        let server = server.clone();
+        tokio::spawn(async move { server.get("/hot").await.status.as_u16() })
+    };
+    until("read", || server.store.find_count() == 1).await;
+    let second = {
+        let server = server.clone();
+        tokio::spawn(async move { server.get("/hot").await.status.as_u16() })
+    };
+    until("coalesced", || server.shortener.metrics().coalesced.get() == 1).await;
+    first.abort();
+    let _ = first.await;
+    server.store.hold_finds(false);
+    assert_eq!(second.await.unwrap(), 302);
+    assert_eq!(server.store.find_count(), 1);
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    let server = Server::with(|config| config.cache.bytes_max = 40_000).await;
+    for number in 0..500 {
+        server.link(&json!({ "longUrl": format!("https://example.com/{number}") })).await;
+    }
+    until("evicted", || server.shortener.metrics().cache_entries.get() <= 110).await;
+}

@@ -1,0 +1,65 @@
+//! Pages, filters and order of the list.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+#[tokio::test]
+async fn lists_are_filtered_ordered_and_paged() {
+    let server = Server::start().await;
+    for (slug, target, title, tags) in [
+        ("a", "https://one.example/100%_x", "Zebra", json!(["red", "blue"])),
+        ("b", "https://two.example/", "Apple", json!(["red"])),
+        ("c", "https://three.example/", "Mango", json!(["green"])),
+    ] {
+        server.link(&json!({ "longUrl": target, "customSlug": slug, "title": title, "tags": tags })).await;
+    }
+    server
+        .link(&json!({ "longUrl": "https://four.example/", "customSlug": "d", "validUntil": "2020-01-01" }))
+        .await;
+    let cases = [
+        ("", "d c b a"),
+        ("?orderBy=dateCreated-ASC", "a b c d"),
+        ("?orderBy=shortCode-DESC", "d c b a"),
+        ("?orderBy=title-ASC", "d b c a"),
+        ("?orderBy=longUrl", "d a c b"),
+        ("?itemsPerPage=2", "d c"),
+        ("?itemsPerPage=2&page=2", "b a"),
+        ("?itemsPerPage=2&page=3", ""),
+        ("?page=18446744073709551615", ""),
+        ("?searchTerm=EXAMPLE&itemsPerPage=-1", "d c b a"),
+        ("?searchTerm=zebra", "a"),
+        ("?searchTerm=green", "c"),
+        ("?searchTerm=two", "b"),
+        ("?searchTerm=%25_", "a"),
+        ("?searchTerm=%27%20OR%201=1%20--", ""),
+        ("?tags[]=red", "b a"),
+        ("?tags[]=red&tags[]=blue", "b a"),
+        ("?tags[]=red&tags[]=blue&tagsMode=all", "a"),
+        ("?tags[0]=RED&searchTerm=two", "b"),
+        ("?excludePastValidUntil=true", "c b a"),
+        ("?startDate=2999-01-01", ""),
+        ("?endDate=1999-01-01", ""),
+        ("?startDate=1999-01-01&endDate=2999-01-01", "d c b a"),
+        ("?domain=DEFAULT", "d c b a"),
+    ];
+    for (query, codes) in cases {
+        let answer = server.api(Method::GET, &format!("/rest/v3/short-urls{query}"), &Value::Null).await;
+        assert_eq!(answer.status, 200, "{query} {}", answer.text());
+        let document = answer.json();
+        let data = document["shortUrls"]["data"].as_array().unwrap();
+        let found: Vec<_> = data.iter().map(|link| link["shortCode"].as_str().unwrap()).collect();
+        assert_eq!(found.join(" "), codes, "{query}");
+    }
+    let answer = server.api(Method::GET, "/rest/v3/short-urls?itemsPerPage=3&page=2", &Value::Null).await;
+    assert_eq!(
+        answer.json()["shortUrls"]["pagination"],
+        json!({ "currentPage": 2, "pagesCount": 2, "itemsPerPage": 3, "itemsInCurrentPage": 1, "totalItems": 4 })
+    );
+    for query in ["?page=0", "?page=x", "?orderBy=visits", "?domain=other.example", "?tagsMode=x"] {
+        let answer = server.api(Method::GET, &format!("/rest/v3/short-urls{query}"), &Value::Null).await;
+        assert_eq!(answer.status, 400, "{query}");
+        assert_eq!(answer.json()["type"], "https://shlink.io/api/error/invalid-data");
+    }
+}

@@ -1,0 +1,13 @@
+//! The shortener over real HTTP, on a real SQLite store, on port 0.
+
+mod api;
+mod cache;
+mod codes;
+mod faulty;
+mod lists;
+mod malformed;
+mod openapi;
+mod overload;
+mod redirects;
+mod server;
+mod shutdown;

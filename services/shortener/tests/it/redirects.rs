@@ -1,0 +1,191 @@
+//! What visitors get.
+
+use std::sync::Arc;
+
+use http::Method;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::server::Server;
+
+#[tokio::test]
+async fn a_redirect_is_not_cacheable_and_says_what_served_it() {
+    let server = Server::start().await;
+    let code = server.link(&json!({ "longUrl": "https://example.com/ä?q=1" })).await;
+    server.facts.take();
+    let visited = server.get(&format!("/{code}")).await;
+    assert_eq!(visited.status, 302);
+    assert_eq!(visited.header("location"), "https://example.com/%C3%A4?q=1");
+    assert_eq!(visited.header("cache-control"), "private, no-store");
+    assert!(visited.body.is_empty());
+    assert_eq!(
+        server.facts.take(),
+        [
+            "Client(127.0.0.1)".to_owned(),
+            format!("Code(\"{code}\")"),
+            "Cache(L1)".to_owned(),
+            "Link { id: 1, version: 1, target_host: \"example.com\" }".to_owned(),
+        ]
+    );
+    let headed = server.call(Method::HEAD, &format!("/{code}"), &[], "").await;
+    assert_eq!((headed.status.as_u16(), headed.header("location")), (302, visited.header("location")));
+    let asked = server.call(Method::OPTIONS, &format!("/{code}"), &[], "").await;
+    assert_eq!((asked.status.as_u16(), asked.header("allow")), (204, "GET, HEAD, OPTIONS"));
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::TRACE] {
+        let refused = server.call(method, &format!("/{code}"), &[], "").await;
+        assert_eq!(refused.status, 405);
+        assert!(refused.header("allow").contains("GET"));
+    }
+}
+
+#[tokio::test]
+async fn versions_count_edits_of_the_target() {
+    let server = Server::start().await;
+    let code = server.link(&json!({ "longUrl": "https://one.example/" })).await;
+    let path = format!("/rest/v3/short-urls/{code}");
+    for (edit, version) in [
+        (json!({ "title": "t" }), 1),
+        (json!({ "longUrl": "https://two.example/" }), 2),
+        (json!({ "longUrl": "https://two.example/" }), 2),
+        (json!({ "longUrl": "https://three.example/" }), 3),
+    ] {
+        server.api(Method::PATCH, &path, &edit).await;
+        server.facts.take();
+        server.get(&format!("/{code}")).await;
+        let facts = server.facts.take();
+        assert!(facts.iter().any(|fact| fact.contains(&format!("version: {version},"))), "{facts:?}");
+        assert!(facts.contains(&"Cache(L1)".to_owned()), "an edit is in memory at once: {facts:?}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_are_404_and_gone_links_410() {
+    let server = Server::start().await;
+    let target = "https://example.com/";
+    let gone = json!({ "longUrl": target, "validUntil": "2020-01-01T00:00:00Z" });
+    let gone = server.link(&gone).await;
+    let early = server.link(&json!({ "longUrl": target, "validSince": "2999-01-01T00:00:00Z" })).await;
+    let long = "a".repeat(300);
+    for (path, status) in [
+        ("/unknown", 404),
+        ("/", 200),
+        ("/+", 404),
+        ("/a/b", 404),
+        ("/%00", 404),
+        ("/%ff%fe", 404),
+        ("/a%2fb", 404),
+        ("/%3Cscript%3E", 404),
+        ("/%2e%2e%2fetc", 404),
+        ("/a%0d%0aSet-Cookie:x=y", 404),
+        ("/robots.txt", 200),
+        ("/favicon.ico", 204),
+        (&format!("/{long}"), 404),
+        (&format!("/{gone}"), 410),
+        (&format!("/{gone}+"), 410),
+        (&format!("/{early}"), 404),
+        (&format!("/{gone}/"), 404),
+    ] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        assert!(!answer.text().contains("<script"), "{path}");
+        assert!(answer.headers.get("set-cookie").is_none(), "{path}");
+        assert!(answer.headers.get("location").is_none(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn slugs_in_other_scripts_are_found() {
+    let server = Server::start().await;
+    let body = json!({ "longUrl": "https://example.com/", "customSlug": "grüße an" });
+    let made = server.create(&body).await.json();
+    assert_eq!(made["shortCode"], "grüße-an");
+    assert_eq!(made["shortUrl"], format!("http://{}/gr%C3%BC%C3%9Fe-an", server.addr));
+    assert_eq!(server.get("/gr%C3%BC%C3%9Fe-an").await.status, 302);
+    assert_eq!(server.get("/gr%c3%bc%c3%9fe%2Dan").await.status, 302);
+}
+
+#[tokio::test]
+async fn a_preview_shows_where_a_link_leads_and_escapes_it() {
+    let server = Server::start().await;
+    let body = json!({ "longUrl": "https://example.com/?a=1&b='><script>alert(1)</script>", "maxVisits": 1,
+                       "title": "</title><script>alert(2)</script>" });
+    let code = server.link(&body).await;
+    for _ in 0..3 {
+        let preview = server.get(&format!("/{code}+")).await;
+        assert_eq!(preview.status, 200, "a preview takes no visit");
+        let text = preview.text();
+        assert!(text.contains("https://example.com/?a=1&#38;b=%27%3E%3Cscript"), "{text}");
+        assert!(!text.contains("<script"), "{text}");
+        assert!(preview.header("content-security-policy").starts_with("default-src 'none'"));
+    }
+    assert!(server.facts.take().contains(&"Route(\"/{code}+\")".to_owned()));
+    assert_eq!(server.get("/nothing+").await.status, 404);
+}
+
+#[tokio::test]
+async fn queries_are_forwarded_where_asked_for_and_not_to_the_event() {
+    let server = Server::start().await;
+    let on = server.link(&json!({ "longUrl": "https://example.com/?a=1" })).await;
+    let off = server.link(&json!({ "longUrl": "https://example.com/?a=1", "forwardQuery": false })).await;
+    server.facts.take();
+    let visited = server.get(&format!("/{on}?secret=x&a=2")).await;
+    assert_eq!(visited.header("location"), "https://example.com/?secret=x&a=2");
+    assert_eq!(server.get(&format!("/{on}?")).await.header("location"), "https://example.com/?a=1");
+    assert_eq!(server.get(&format!("/{off}?b=2")).await.header("location"), "https://example.com/?a=1");
+    let long = format!("/{on}?{}", "q".repeat(2_000));
+    assert_eq!(server.get(&long).await.header("location"), "https://example.com/?a=1");
+    assert!(!server.facts.take().concat().contains("secret"));
+}
+
+#[tokio::test]
+async fn max_visits_is_exact() {
+    let server = Arc::new(Server::start().await);
+    let code = server.link(&json!({ "longUrl": "https://example.com/", "maxVisits": 100 })).await;
+    for _ in 0..5 {
+        assert_eq!(
+            server.call(Method::HEAD, &format!("/{code}"), &[], "").await.status,
+            302,
+            "HEAD takes none"
+        );
+    }
+    let mut visits = JoinSet::new();
+    for _ in 0..500 {
+        let (server, path) = (server.clone(), format!("/{code}"));
+        visits.spawn(async move { server.get(&path).await.status.as_u16() });
+    }
+    let mut statuses = std::collections::BTreeMap::new();
+    while let Some(status) = visits.join_next().await {
+        *statuses.entry(status.unwrap()).or_insert(0) += 1;
+    }
+    assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [(302, 100), (410, 400)]);
+    assert_eq!(server.call(Method::HEAD, &format!("/{code}"), &[], "").await.status, 410);
+    let path = format!("/rest/v3/short-urls/{code}");
+    assert_eq!(server.api(Method::PATCH, &path, &json!({ "maxVisits": 101 })).await.status, 200);
+    assert_eq!(server.get(&format!("/{code}")).await.status, 302, "one more");
+    assert_eq!(server.get(&format!("/{code}")).await.status, 410);
+    assert_eq!(server.api(Method::PATCH, &path, &json!({ "maxVisits": null })).await.status, 200);
+    assert_eq!(server.get(&format!("/{code}")).await.status, 302, "without a limit again");
+}
+
+#[tokio::test]
+async fn robots_may_follow_what_is_crawlable() {
+    let server = Server::start().await;
+    let body = json!({ "longUrl": "https://example.com/", "customSlug": "open.door", "crawlable": true });
+    server.link(&body).await;
+    server.link(&json!({ "longUrl": "https://example.com/" })).await;
+    let robots = server.get("/robots.txt").await;
+    assert_eq!(robots.text(), "User-agent: *\nAllow: /open%2Edoor$\nDisallow: /\n");
+    assert_eq!(robots.header("content-type"), "text/plain; charset=utf-8");
+}
+
+#[tokio::test]
+async fn clients_behind_trusted_proxies_are_named_and_others_are_not_believed() {
+    let headers = [("x-forwarded-for", "203.0.113.7")];
+    let trusting =
+        Server::with(|config| config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    trusting.call(Method::GET, "/x", &headers, "").await;
+    assert_eq!(trusting.facts.take()[0], "Client(203.0.113.7)");
+    let other = Server::start().await;
+    other.call(Method::GET, "/x", &headers, "").await;
+    assert_eq!(other.facts.take()[0], "Client(127.0.0.1)");
+}

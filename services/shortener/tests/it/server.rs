@@ -1,0 +1,179 @@
+//! A shortener on port 0 with a store in a directory of its own, and a client for it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use shortener::hop::{Fact, Record, Recorder};
+use shortener::listener::{self, Drained, Malformed};
+use shortener::store::LinkStore;
+use shortener::store::sqlite::SqliteStore;
+use shortener::{Shortener, ShortenerConfig, keys};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::faulty::FaultyStore;
+
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    pub(crate) key: String,
+    pub(crate) store: Arc<FaultyStore>,
+    pub(crate) shortener: Shortener,
+    /// Facts of all hops, as text, in the order they were recorded.
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) malformed: Arc<Mutex<Vec<Malformed>>>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<Drained>,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+#[derive(Default)]
+pub(crate) struct Facts(Mutex<Vec<String>>);
+
+impl Record for Facts {
+    fn record(&self, fact: Fact<'_>) {
+        // Times differ from run to run, everything else is to be compared.
+        let text = if let Fact::Store(_) = fact { "Store".to_owned() } else { format!("{fact:?}") };
+        self.0.lock().unwrap().push(text);
+    }
+}
+
+impl Facts {
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {:?}", self.body))
+    }
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).unwrap()
+    }
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut ShortenerConfig)) -> Self {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = tcp.local_addr().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = ShortenerConfig::default();
+        config.links.base_url = format!("http://{addr}");
+        config.store.path = dir.path().join("links.db");
+        // Hundreds of writes at once are slow on a slow disk; no test is about that.
+        config.store.write_ms_max = 60_000;
+        config.store.sync_commits = false;
+        change(&mut config);
+        assert_eq!(config.check(), []);
+        let sqlite = SqliteStore::open(&config.store).await.unwrap();
+        sqlite.migrate().await.unwrap();
+        let (_, key) = keys::create(&sqlite, "test", None).await.unwrap();
+        let store = Arc::new(FaultyStore::new(sqlite));
+        let shortener = Shortener::open(config.clone(), store.clone()).await.unwrap();
+        let facts = Arc::new(Facts::default());
+        let recorder = Recorder(facts.clone());
+        let layer = middleware::from_fn(move |mut request: Request, next: Next| {
+            request.extensions_mut().insert(recorder.clone());
+            next.run(request)
+        });
+        let router = shortener.router().layer(layer);
+        let malformed = Arc::new(Mutex::new(Vec::new()));
+        let on_malformed = {
+            let malformed = malformed.clone();
+            Arc::new(move |request| malformed.lock().unwrap().push(request))
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let metrics = shortener.metrics().clone();
+        let http = config.http.clone();
+        let served = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            listener::serve(tcp, router, &http, metrics, on_malformed, stopped).await
+        });
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { addr, key, store, shortener, facts, malformed, client, stop: Some(stop), served, dir }
+    }
+
+    /// Asks for a shutdown; [`Server::drained`] waits for it.
+    pub(crate) fn stop(&mut self) {
+        let _ = self.stop.take().map(|stop| stop.send(()));
+    }
+
+    pub(crate) async fn drained(self) -> Drained {
+        self.served.await.unwrap()
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = http::Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::from(body.to_owned())).unwrap();
+        let (parts, body) = self.client.request(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, &[], "").await
+    }
+
+    /// With the key.
+    pub(crate) async fn api(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.call(method, path, &[("x-api-key", &self.key)], &body).await
+    }
+
+    pub(crate) async fn create(&self, body: &Value) -> Answer {
+        self.api(Method::POST, "/rest/v3/short-urls", body).await
+    }
+
+    /// Makes a link and returns its code.
+    pub(crate) async fn link(&self, body: &Value) -> String {
+        let made = self.create(body).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        made.json()["shortCode"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Waits until a condition holds. It gives up long after any condition here takes.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "never: {what}");
+}
