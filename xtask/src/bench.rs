@@ -26,7 +26,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Result<()> {
         "--package",
         "bench",
     ]))?;
-    let library = engine::fetch()?;
+    let library = engine::library()?;
     let release = command::release_dir()?;
     let mut program = Command::new(release.join("hoplog-bench"));
     program.arg(name).arg("--hoplog").arg(release.join("hoplog")).args(args);

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -115,7 +115,7 @@ fn python() -> Result<PathBuf> {
     Ok(interpreter)
 }
 
-/// Runs each client script; it starts the engine that it talks to itself.
+/// Runs each client script against an engine of its own, whose URL is the script's argument.
 fn clients(library: &Path, python: &Path) -> Result<()> {
     let folder = command::root()?.join(CLIENTS);
     let mut scripts: Vec<PathBuf> =
@@ -126,13 +126,46 @@ fn clients(library: &Path, python: &Path) -> Result<()> {
         bail!("{CLIENTS} holds no script");
     }
     command::run(command::cargo()?.args(["build", "--release", "--package", "engine", "--bins"]))?;
-    let binary = command::release_dir()?.join("engine");
     for script in scripts {
-        let mut run = Command::new(python);
-        run.current_dir(command::root()?).arg(script).env(engine::LIBRARY_VARIABLE, library);
-        command::run(run.env("HOPLOG_ENGINE_BINARY", &binary))?;
+        let engine = Engine::start(library)?;
+        command::run(Command::new(python).arg(script).arg(&engine.url).current_dir(command::root()?))?;
     }
     Ok(())
+}
+
+/// A running engine on a directory that goes with it.
+struct Engine {
+    child: Child,
+    directory: PathBuf,
+    url: String,
+}
+
+impl Engine {
+    fn start(library: &Path) -> Result<Self> {
+        let directory = std::env::temp_dir().join(format!("hoplog-clients-{}", std::process::id()));
+        let mut command = Command::new(command::release_dir()?.join("engine"));
+        command.arg("--data").arg(&directory).arg("--library").arg(library);
+        // It ends with its standard input, so also when we are killed.
+        command.args(["--listen", "127.0.0.1:0", "--until-stdin-closes"]).stdin(Stdio::piped());
+        let child = command.stdout(Stdio::piped()).spawn().context("could not start the engine")?;
+        let mut engine = Self { child, directory, url: String::new() };
+        let output = engine.child.stdout.take().context("the engine has no output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        let address =
+            line.trim().strip_prefix("listening on ").context("the engine did not say where it listens")?;
+        engine.url = format!("http://{address}");
+        Ok(engine)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        // What is left of a failed clean-up is in the temporary directory and named after us.
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
 }
 
 #[cfg(test)]

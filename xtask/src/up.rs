@@ -11,7 +11,7 @@ use crate::{command, engine};
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     command::run(command::cargo()?.args(["build", "--release", "--package", "hoplog"]))?;
-    let library = engine::fetch()?;
+    let library = engine::library()?;
     let mut hoplog = Command::new(command::release_dir()?.join("hoplog"));
     hoplog.arg("up").args(args).env(engine::LIBRARY_VARIABLE, library);
     // Ours alone: hoplog refuses variables of its own prefix that it does not know.

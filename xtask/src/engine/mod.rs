@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 /// Tells `hoplog` where the library is; it would find the cached one without.
 pub(crate) const LIBRARY_VARIABLE: &str = "HOPLOG_ENGINE__LIBRARY";
 
-/// The path of the library that the user names, or of the verified one; downloads it where it is not cached.
-pub(crate) fn fetch() -> Result<PathBuf> {
+/// The path of the library that the user names, else of the cached one.
+pub(crate) fn library() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os(LIBRARY_VARIABLE).filter(|value| !value.is_empty()) {
         let named = std::path::absolute(named)?;
         if !named.is_file() {
@@ -21,6 +21,11 @@ pub(crate) fn fetch() -> Result<PathBuf> {
         }
         return Ok(named);
     }
+    fetch()
+}
+
+/// The path of the verified library in the cache; downloads it where it is not there.
+pub(crate) fn fetch() -> Result<PathBuf> {
     let digest = std::env::var("HOPLOG_ENGINE_SHA256").ok();
     let pin = pin::pin(std::env::consts::OS, std::env::consts::ARCH, digest.as_deref())?;
     let directory = cache_dir()?.join("engine").join(pin::VERSION);
