@@ -1,7 +1,6 @@
 //! `/rest/v3/short-urls` and `/rest/v3/short-urls/{shortCode}`, with Shlink's payloads.
 //! Counts of visits are left out: they live with the exact clicks, and zeros would be a lie.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -183,7 +182,7 @@ fn read_creation(
     });
     let settings = Settings {
         title: named_title.filter(|title| !title.is_empty()),
-        tags: named_tags.unwrap_or_else(BTreeSet::new),
+        tags: named_tags.unwrap_or_default(),
         valid_since,
         valid_until,
         max_visits,

@@ -62,7 +62,7 @@ type Flight = Arc<watch::Sender<Option<(Outcome, Duration)>>>;
 
 /// The in-process cache in front of a link store.
 pub struct LinkCache {
-    links: Cache<Box<str>, Arc<CachedLink>>,
+    links: Cache<Arc<str>, Arc<CachedLink>>,
     // Apart, so that a scan of unknown codes evicts no link. The value is the id of a link that was deleted,
     // or 0: an edit that comes late must not bring it back.
     unknown: Cache<Box<str>, i64>,
@@ -82,7 +82,7 @@ impl LinkCache {
         Arc::new(Self {
             links: Cache::builder()
                 .max_capacity(config.bytes_max)
-                .weigher(|code: &Box<str>, link: &Arc<CachedLink>| entry::weight(code, link))
+                .weigher(|code: &Arc<str>, link: &Arc<CachedLink>| entry::weight(code, link))
                 .time_to_live(Duration::from_secs(config.stale_s))
                 .build(),
             unknown: Cache::builder()

@@ -175,7 +175,7 @@ async fn keys_are_needed_and_can_be_revoked_and_expire() {
     // What is on disk is no key either.
     for file in ["links.db", "links.db-wal"] {
         let bytes = std::fs::read(server.dir.path().join(file)).unwrap();
-        let secret = text[3..].as_bytes();
+        let secret = &text.as_bytes()[3..];
         assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{file}");
     }
 }

@@ -1,5 +1,8 @@
 //! The shortener over real HTTP, on a real SQLite store, on port 0.
 
+// Clippy takes helpers of an integration test for no tests.
+#![allow(clippy::unwrap_used)]
+
 mod api;
 mod cache;
 mod codes;

@@ -29,6 +29,52 @@ async fn exchange(server: &Server, bytes: &[u8], close: bool) -> Vec<u16> {
     text.match_indices("HTTP/1.1 ").map(|(at, _)| text[at + 9..at + 12].parse().unwrap()).collect()
 }
 
+/// Name, bytes, whether the client half-closes, statuses answered, what is reported.
+type Case<'a> = (&'a str, &'a [u8], bool, &'a [u16], Option<MalformedKind>);
+
+const TABLE: &[Case<'_>] = &[
+    ("nothing", b"", true, &[], None),
+    ("an empty line", b"\r\n", true, &[], None),
+    ("idle", b"", false, &[], None),
+    ("no HTTP", b"hello\r\n\r\n", false, &[400], Some(Syntax)),
+    ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", false, &[400], Some(Syntax)),
+    ("no version", b"GET /\r\n\r\n", false, &[400], Some(Syntax)),
+    ("a wrong version", b"GET / HTTP/9.9\r\n\r\n", false, &[400], Some(Syntax)),
+    ("a space in the path", b"GET /a b HTTP/1.1\r\n\r\n", false, &[400], Some(Syntax)),
+    ("a control in the path", b"GET /a\x01 HTTP/1.1\r\n\r\n", false, &[400], Some(Syntax)),
+    ("a wrong method", b"G<T / HTTP/1.1\r\n\r\n", false, &[400], Some(Syntax)),
+    ("a header without colon", b"GET / HTTP/1.1\r\nfoo\r\n\r\n", false, &[400], Some(Syntax)),
+    ("a space before the colon", b"GET / HTTP/1.1\r\nfoo : b\r\n\r\n", false, &[400], Some(Syntax)),
+    ("a NUL in a header", b"GET / HTTP/1.1\r\nfoo: a\0b\r\n\r\n", false, &[400], Some(Syntax)),
+    ("a folded header", b"GET / HTTP/1.1\r\nfoo: a\r\n b\r\n\r\n", false, &[400], Some(Syntax)),
+    (
+        "two lengths",
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        false,
+        &[400],
+        Some(Syntax),
+    ),
+    ("a negative length", b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", false, &[400], Some(Syntax)),
+    ("an unknown encoding", b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\n\r\n", false, &[400], Some(Syntax)),
+    ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false, &[], Some(Http2)),
+    ("half a head", b"GET / HTTP/1.1\r\nHo", true, &[], Some(Truncated)),
+    ("half a head and idle", b"GET / HTTP/1.1\r\nHo", false, &[], Some(TooSlow)),
+    ("two hosts", b"GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", false, &[404], None),
+    ("no host", b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n", false, &[404], None),
+    ("invalid UTF-8 in the path", b"GET /\xff\xfe HTTP/1.1\r\n\r\n", false, &[400], Some(Syntax)),
+    (
+        "invalid UTF-8 in a header",
+        b"GET /x HTTP/1.1\r\nA: \xff\r\nConnection: close\r\n\r\n",
+        false,
+        &[404],
+        None,
+    ),
+    ("asterisk", b"OPTIONS * HTTP/1.1\r\n\r\n", true, &[404], None),
+    ("a tunnel", b"CONNECT a.example:443 HTTP/1.1\r\n\r\n", true, &[404], None),
+    ("a proxy request", b"GET http://a.example/x HTTP/1.1\r\n\r\n", true, &[404], None),
+    ("an unknown method", b"FOO /x HTTP/1.1\r\n\r\n", true, &[405], None),
+];
+
 #[tokio::test]
 async fn each_refused_request_is_reported_once_with_its_answer() {
     let server = Server::with(|config| config.http.header_read_ms_max = 300).await;
@@ -40,71 +86,19 @@ async fn each_refused_request_is_reported_once_with_its_answer() {
     let uri = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(70_000));
     let second = format!("{good}BAD\u{1} request\r\n\r\n");
     let second_truncated = format!("{good}GET /x HT");
-    let cases: Vec<(&str, &[u8], bool, &[u16], Option<MalformedKind>)> = vec![
-        ("nothing", b"", true, &[], None),
-        ("an empty line", b"\r\n", true, &[], None),
-        ("idle", b"", false, &[], None),
+    let made: Vec<Case<'_>> = vec![
         ("a request", good.as_bytes(), true, &[302], None),
         ("idle after a request", good.as_bytes(), false, &[302], None),
-        ("no HTTP", b"hello\r\n\r\n", false, &[400], Some(Syntax)),
-        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", false, &[400], Some(Syntax)),
-        ("no version", b"GET /\r\n\r\n", false, &[400], Some(Syntax)),
-        ("a wrong version", b"GET / HTTP/9.9\r\n\r\n", false, &[400], Some(Syntax)),
-        ("a space in the path", b"GET /a b HTTP/1.1\r\n\r\n", false, &[400], Some(Syntax)),
-        ("a control in the path", b"GET /a\x01 HTTP/1.1\r\n\r\n", false, &[400], Some(Syntax)),
-        ("a wrong method", b"G<T / HTTP/1.1\r\n\r\n", false, &[400], Some(Syntax)),
-        ("a header without colon", b"GET / HTTP/1.1\r\nfoo\r\n\r\n", false, &[400], Some(Syntax)),
-        ("a space before the colon", b"GET / HTTP/1.1\r\nfoo : b\r\n\r\n", false, &[400], Some(Syntax)),
-        ("a NUL in a header", b"GET / HTTP/1.1\r\nfoo: a\0b\r\n\r\n", false, &[400], Some(Syntax)),
-        ("a folded header", b"GET / HTTP/1.1\r\nfoo: a\r\n b\r\n\r\n", false, &[400], Some(Syntax)),
-        (
-            "two lengths",
-            b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-            false,
-            &[400],
-            Some(Syntax),
-        ),
-        ("a negative length", b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", false, &[400], Some(Syntax)),
-        (
-            "an unknown encoding",
-            b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\n\r\n",
-            false,
-            &[400],
-            Some(Syntax),
-        ),
         ("many headers", many.as_bytes(), false, &[431], Some(HeadersTooLarge)),
         ("large headers", large.as_bytes(), false, &[431], Some(HeadersTooLarge)),
         ("a line of 8 KB", line.as_bytes(), true, &[404], None),
         ("a path of 70 KB", uri.as_bytes(), false, &[431], Some(HeadersTooLarge)),
-        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false, &[], Some(Http2)),
-        ("half a head", b"GET / HTTP/1.1\r\nHo", true, &[], Some(Truncated)),
-        ("half a head and idle", b"GET / HTTP/1.1\r\nHo", false, &[], Some(TooSlow)),
         ("a bad second request", second.as_bytes(), false, &[302, 400], Some(Syntax)),
         ("half a second request", second_truncated.as_bytes(), true, &[302], Some(Truncated)),
         ("half a second request and idle", second_truncated.as_bytes(), false, &[302], Some(TooSlow)),
-        (
-            "two hosts",
-            b"GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
-            false,
-            &[404],
-            None,
-        ),
-        ("no host", b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n", false, &[404], None),
-        ("invalid UTF-8 in the path", b"GET /\xff\xfe HTTP/1.1\r\n\r\n", false, &[400], Some(Syntax)),
-        (
-            "invalid UTF-8 in a header",
-            b"GET /x HTTP/1.1\r\nA: \xff\r\nConnection: close\r\n\r\n",
-            false,
-            &[404],
-            None,
-        ),
-        ("asterisk", b"OPTIONS * HTTP/1.1\r\n\r\n", true, &[404], None),
-        ("a tunnel", b"CONNECT a.example:443 HTTP/1.1\r\n\r\n", true, &[404], None),
-        ("a proxy request", b"GET http://a.example/x HTTP/1.1\r\n\r\n", true, &[404], None),
-        ("an unknown method", b"FOO /x HTTP/1.1\r\n\r\n", true, &[405], None),
     ];
     let mut wrong = Vec::new();
-    for (name, bytes, close, statuses, kind) in cases {
+    for (name, bytes, close, statuses, kind) in TABLE.iter().copied().chain(made) {
         server.malformed.lock().unwrap().clear();
         let answered = exchange(&server, bytes, close).await;
         until("closed", || server.shortener.metrics().connections.get() <= 1).await;
