@@ -6,7 +6,7 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
@@ -75,6 +75,11 @@ pub(super) fn log_path(config: &SpoolConfig) -> PathBuf {
 
 pub(super) fn wal_path(config: &SpoolConfig) -> PathBuf {
     config.path.join("log.db-wal")
+}
+
+/// When something was last written; `None` if there is no WAL. A system call of a microsecond.
+pub(super) fn wal_stamp(config: &SpoolConfig) -> Option<SystemTime> {
+    std::fs::metadata(wal_path(config)).and_then(|metadata| metadata.modified()).ok()
 }
 
 fn groups_path(config: &SpoolConfig) -> PathBuf {

@@ -37,7 +37,8 @@ pub(super) async fn delete_expired(
 ) -> Result<bool, Failure> {
     let keep = Keep {
         bytes: config.retain_bytes as i64,
-        after_us: now_us().saturating_sub(i64::try_from(config.retain_s * 1_000_000).unwrap_or(i64::MAX)),
+        after_us: now_us()
+            .saturating_sub(i64::try_from(config.retain_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX)),
     };
     // First without the lock, which is another writer's most of the time.
     if !any(log, &consumed(groups).await?, keep).await? {

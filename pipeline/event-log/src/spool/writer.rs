@@ -82,7 +82,7 @@ impl Writer {
 
     async fn transact(&mut self, calls: &[Call]) -> Result<Answers, Failure> {
         let config = Arc::clone(&self.spool.config);
-        let partition = self.turn % config.partitions;
+        let partition = self.turn % config.partitions.max(1);
         self.turn = self.turn.wrapping_add(1);
         let Open { turns, log, groups } = self.open().await?;
         let _turn = turns.next().await?;

@@ -218,3 +218,28 @@ async fn any_number_may_create_it_at_once() {
     let totals = spool(dir.path()).totals().await.unwrap();
     assert_eq!((totals.len(), totals[0].end_offset, totals[0].groups.len()), (1, 8, 8));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_of_another_process_misses_no_append() {
+    let dir = tempfile::tempdir().unwrap();
+    let producer = spool(dir.path()).producer(EventLogMetrics::default());
+    // Not the producer's `Spool`: nobody tells this one, as in another process.
+    let mut consumer = spool(dir.path()).consumer("g").await.unwrap();
+    let mut offset = 0;
+    for _ in 0..40 {
+        // Two right after each other: often within one tick of the file system's clock.
+        let appending = tokio::spawn({
+            let producer = producer.clone();
+            async move {
+                for _ in 0..2 {
+                    producer.append(vec![Message::events("a", 1)]).await.unwrap();
+                }
+            }
+        });
+        let end = offset + 2;
+        while offset < end {
+            offset += records(&mut consumer).await.len() as u64;
+        }
+        appending.await.unwrap();
+    }
+}
