@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::{command, engine, generate};
 
-/// Installed from source when missing (under a minute), for there is no package of a version that reads our lock file.
+/// Installed from source when missing (about a minute), for there is no package of a version that reads our lock file.
 const CARGO_DENY: &str = "0.20.2";
 
 pub(crate) fn run() -> Result<()> {
