@@ -9,7 +9,6 @@ const CHECKSUM_BYTES: usize = 16;
 const HEADER_BYTES: usize = 9;
 const METHOD_LZ4: u8 = 0x82;
 const METHOD_STORED: u8 = 0x02;
-const METHOD_ZSTD: u8 = 0x90;
 
 /// The largest block that is read: ClickHouse's own limit is 1 GiB, but a header must not be able to ask for
 /// that much of a small machine. Clients write 1 MiB blocks; the `clickhouse` crate, one per `send`.
@@ -82,10 +81,9 @@ impl<R: Read> BlockReader<R> {
         let (framed, plain) = (size(17), size(21));
         let invalid = |error| Err(io::Error::new(io::ErrorKind::InvalidData, error));
         if !matches!(method, METHOD_LZ4 | METHOD_STORED) {
-            let _known = METHOD_ZSTD;
             return invalid(FrameError::Method(method));
         }
-        if framed < HEADER_BYTES || framed > BLOCK_BYTES_MAX || plain > BLOCK_BYTES_MAX {
+        if !(HEADER_BYTES..=BLOCK_BYTES_MAX).contains(&framed) || plain > BLOCK_BYTES_MAX {
             return invalid(FrameError::TooLarge(framed.max(plain)));
         }
         let mut frame = head[CHECKSUM_BYTES..].to_vec();

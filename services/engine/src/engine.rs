@@ -67,6 +67,7 @@ pub(crate) struct Engine {
     directory: String,
     threads: usize,
     query_memory_bytes_max: u64,
+    reader_seconds_max: u64,
     marks: AtomicU64,
     /// Query ids of running requests and their marks.
     running: Mutex<HashMap<String, u64>>,
@@ -123,6 +124,7 @@ impl Engine {
             directory: directory.join("clickhouse").display().to_string(),
             threads: config.threads,
             query_memory_bytes_max: config.query_memory_bytes_max,
+            reader_seconds_max: config.reader_seconds_max,
             marks: AtomicU64::new(MARK_FIRST),
             running: Mutex::default(),
             keeper: Mutex::new(Some(keeper)),
@@ -136,7 +138,7 @@ impl Engine {
 
     /// A fresh connection for one request or session. `reader` puts it under the read-only profile.
     pub(crate) fn connect(&self, mark: u64, query_id: &str, reader: bool) -> Result<Connection, Exception> {
-        let arguments = [
+        let mut arguments = vec![
             format!("--path={}", self.directory),
             // A bare word is a syntax error, as on a server, and not a SELECT of itself.
             "--implicit_select=0".to_owned(),
@@ -145,9 +147,14 @@ impl Engine {
             format!("--{MARK_SETTING}={mark}"),
             format!("--log_comment={query_id}"),
         ];
+        if reader {
+            arguments.push("--readonly=2".to_owned());
+            arguments.push(format!("--max_execution_time={}", self.reader_seconds_max));
+        }
         let refused = || Exception::new(code::CANNOT_SCHEDULE_TASK, "The engine opens no more connections");
         let mut connection = self.library.connect(&arguments).ok_or_else(refused)?;
         if reader {
+            // For its constraints: the values of a profile do not reach a connection of the library.
             let set = format!("SET profile = '{READER_PROFILE}'");
             connection.query(set.as_bytes(), "TSV", &[]).map_err(|text| Exception::from_engine(&text))?;
         }
@@ -300,8 +307,6 @@ fn users_xml(config: &EngineConfig) -> String {
 <profiles>
 <default></default>
 <{READER_PROFILE}>
-<readonly>2</readonly>
-<max_execution_time>{seconds}</max_execution_time>
 <constraints>
 <max_execution_time><min>0.001</min><max>{seconds}</max></max_execution_time>
 <max_memory_usage><min>1</min><max>{memory}</max></max_memory_usage>

@@ -119,6 +119,9 @@ impl Query<'_> {
             Statement::InsertSelectInput { head, .. } => head.clone(),
         };
         let (statements, class) = connection.classify(&head);
+        if statements == 0 && statement::is_empty(&head) {
+            return Err(Exception::new(code::SYNTAX_ERROR, "Syntax error: Empty query"));
+        }
         if statements > 1 {
             return Err(Exception::new(code::SYNTAX_ERROR, "Multi-statements are not allowed"));
         }

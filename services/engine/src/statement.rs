@@ -160,7 +160,7 @@ fn format_clause(
             };
             end = value.end;
             let mut ahead = look.clone();
-            if !ahead.next().is_some_and(|t| t.text == b",") {
+            if ahead.next().is_none_or(|t| t.text != b",") {
                 break;
             }
             look = ahead;
@@ -194,6 +194,11 @@ fn data_start(text: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// Whether there is nothing but comments.
+pub(crate) fn is_empty(text: &[u8]) -> bool {
+    Tokens::new(text).next().is_none()
 }
 
 /// The first thing in the text that reaches for files of the machine.

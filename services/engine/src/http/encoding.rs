@@ -107,13 +107,12 @@ impl Encoder {
     }
 
     pub(crate) fn finish(mut self) -> io::Result<Bytes> {
-        let rest = match &mut self {
+        match &mut self {
             Self::Plain | Self::ClickHouse => {}
             Self::Lz4(encoder) => encoder.try_finish().map_err(io::Error::other)?,
             Self::Gzip(encoder) => encoder.try_finish()?,
             Self::Deflate(encoder) => encoder.try_finish()?,
-        };
-        let () = rest;
+        }
         Ok(self.taken().into())
     }
 
