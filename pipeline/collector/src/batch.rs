@@ -1,0 +1,256 @@
+//! A range to blocks: counts everything, decides what is kept, and builds a block for each table. A pure function of the
+//! range: built again, the blocks are the same to the byte.
+
+use event_log::Record;
+use warehouse::{Block, Column, TextColumn, UnevenColumns};
+use wide_event::{BootEnd, Event, codec};
+
+use crate::clicks::Clicks;
+use crate::dead_letter::DeadLetters;
+use crate::decode::{Line, Seen, Sink, decode};
+use crate::intent::Place;
+use crate::policy::Rules;
+use crate::range::Range;
+use crate::requests::Requests;
+use crate::rollup::{Rollup, symbols};
+use crate::sample::{Candidate, Reason, Strata};
+use crate::sequences::Sequences;
+
+/// Blocks of a range, with what they add up to.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) requests: Block,
+    /// Where each row of `requests` is from.
+    pub(crate) places: Vec<Place>,
+    /// The other tables, in any order; the ledger comes after them.
+    pub(crate) others: Vec<(&'static str, Block)>,
+    pub(crate) ledger: Ledger,
+    pub(crate) kept: Vec<(Reason, u64)>,
+    pub(crate) dead_letters: Vec<(&'static str, u64)>,
+    /// Events that the rollup counts under `other`.
+    pub(crate) collapsed: u64,
+    /// Time of the first event of each message: how fresh the range is.
+    pub(crate) message_times_us: Vec<i64>,
+}
+
+/// The sums of a range.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    pub(crate) seen: Seen,
+    pub(crate) kept: u64,
+    pub(crate) dead_lettered: u64,
+    pub(crate) clicks: u64,
+    pub(crate) click_rows: u64,
+    pub(crate) boots: u64,
+}
+
+/// A line that may be kept.
+struct Waiting<'r> {
+    line: Line<'r>,
+    candidate: Candidate,
+}
+
+/// What counts while a range is read.
+struct Counters<'r, 'p> {
+    rules: &'p Rules,
+    rollup: Rollup,
+    strata: Strata,
+    clicks: Clicks,
+    sequences: Sequences,
+    waiting: Vec<Waiting<'r>>,
+    boots: Boots,
+    times_us: Vec<i64>,
+    last_record: Option<u32>,
+}
+
+#[derive(Default)]
+struct Boots {
+    ts: Vec<i64>,
+    service: Vec<String>,
+    instance: Vec<String>,
+    boot_id: Vec<String>,
+    issued: Vec<u64>,
+    clean: Vec<bool>,
+    offset: Vec<u64>,
+}
+
+impl<'r> Sink<'r> for Counters<'r, '_> {
+    fn event(&mut self, line: Line<'r>, event: &Event<'r>, counts: bool) {
+        self.sequences.add(event);
+        if !counts {
+            return;
+        }
+        if self.last_record != Some(line.record) {
+            self.last_record = Some(line.record);
+            self.times_us.push(event.ts.0);
+        }
+        let number = self.rollup.add(event);
+        let key = self.rollup.series(number);
+        let route = self.rollup.symbols.name(key.route);
+        let candidate = self.strata.add(self.rules, event, number, key, route);
+        if event.click {
+            self.clicks.add(event);
+        }
+        self.waiting.push(Waiting { line, candidate });
+    }
+
+    fn boot(&mut self, record: &Record, boot: &BootEnd<'r>) {
+        self.boots.ts.push(boot.ts.0);
+        self.boots.service.push(boot.service.as_str().to_owned());
+        self.boots.instance.push(boot.instance.as_str().to_owned());
+        self.boots.boot_id.push(boot.boot_id.as_str().to_owned());
+        self.boots.issued.push(boot.issued);
+        self.boots.clean.push(boot.clean);
+        self.boots.offset.push(record.offset);
+    }
+}
+
+/// Builds the blocks of a range. Events at the places `refused`, which are sorted, are dead letters.
+pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenColumns> {
+    let rules = &range.policy.rules;
+    let mut counters = Counters {
+        rules,
+        rollup: Rollup::default(),
+        strata: Strata::default(),
+        clicks: Clicks::new(range.intent.clicks),
+        sequences: Sequences::default(),
+        waiting: Vec::new(),
+        boots: Boots::default(),
+        times_us: Vec::new(),
+        last_record: None,
+    };
+    let mut letters = DeadLetters::default();
+    let seen = decode(&range.records, refused, range.intent.at, &mut letters, &mut counters);
+    let (requests, kept) = keep(&range.records, &counters, rules);
+    let Counters { rollup, clicks, sequences, boots, times_us, .. } = counters;
+
+    let ledger = Ledger {
+        seen,
+        kept: requests.places.len() as u64,
+        dead_lettered: letters.events,
+        clicks: clicks.total,
+        click_rows: clicks.rows(),
+        boots: boots.ts.len() as u64,
+    };
+    let (requests, places) = requests.into_columns();
+    let dead_letters = letters.reasons.clone();
+    let [hours, click_rows] = clicks.into_columns();
+    let others = [
+        ("requests_by_minute", rollup.columns()),
+        ("clicks_by_hour", hours),
+        ("clicks", click_rows),
+        (
+            "dead_letters",
+            with_origin(letters.into_columns(), range, &["topic", "log_partition", "collected_at"]),
+        ),
+        (
+            "producer_sequences",
+            with_origin(sequences.into_columns(), range, &["log_partition", "range_offset", "collected_at"]),
+        ),
+        ("producer_boots", with_origin(boots.into_columns(), range, &["log_partition", "collected_at"])),
+    ];
+    let blocks = others.into_iter().map(|(table, columns)| Ok((table, Block::new(columns)?)));
+    Ok(Batch {
+        requests: Block::new(with_origin(requests, range, &["log_partition", "collected_at"]))?,
+        places,
+        others: blocks.collect::<Result<_, _>>()?,
+        ledger,
+        kept,
+        dead_letters,
+        collapsed: rollup.collapsed,
+        message_times_us: times_us,
+    })
+}
+
+/// Reads the lines that are kept a second time: they are few, and holding all events until it is clear which ones would
+/// take ten times the memory of their messages.
+fn keep(records: &[Record], counters: &Counters<'_, '_>, rules: &Rules) -> (Requests, Vec<(Reason, u64)>) {
+    let decisions = counters.strata.decide(rules);
+    let mut requests = Requests::default();
+    let mut kept: Vec<(Reason, u64)> = Vec::new();
+    for Waiting { line, candidate } in &counters.waiting {
+        let Some((weight, reason)) = decisions.fate(*candidate) else { continue };
+        // It could be read before, so it can be now.
+        let Ok(event) = codec::decode(line.bytes) else { continue };
+        requests.push(&event, weight, reason.as_str(), (records[line.record as usize].offset, line.line));
+        match kept.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => kept.push((reason, 1)),
+        }
+    }
+    (requests, kept)
+}
+
+/// Adds columns that are the same in every row.
+fn with_origin(
+    mut columns: Vec<(&'static str, Column)>,
+    range: &Range,
+    names: &[&'static str],
+) -> Vec<(&'static str, Column)> {
+    let rows = columns.first().map_or(0, |(_, column)| column.len());
+    for name in names {
+        let column = match *name {
+            "topic" => symbols(std::iter::repeat_n(&*range.topic, rows)),
+            "log_partition" => Column::U32(vec![range.partition; rows]),
+            "range_offset" => Column::U64(vec![range.first; rows]),
+            _ => Column::Time(vec![range.intent.at; rows]),
+        };
+        columns.push((name, column));
+    }
+    columns
+}
+
+impl Boots {
+    fn into_columns(self) -> Vec<(&'static str, Column)> {
+        let named = |names: &[String]| symbols(names.iter().map(String::as_str));
+        vec![
+            ("ts", Column::Time(self.ts)),
+            ("service", named(&self.service)),
+            ("instance", named(&self.instance)),
+            ("boot_id", named(&self.boot_id)),
+            ("issued", Column::U64(self.issued)),
+            ("clean", Column::Flag(self.clean)),
+            ("log_offset", Column::U64(self.offset)),
+        ]
+    }
+}
+
+impl Ledger {
+    pub(crate) fn sampled_out(&self) -> u64 {
+        // Kept and dead letters are parts of the events, by construction.
+        self.seen.events.saturating_sub(self.kept).saturating_sub(self.dead_lettered)
+    }
+
+    /// The row of `ingest_ledger`.
+    pub(crate) fn block(&self, range: &Range) -> Result<Block, UnevenColumns> {
+        let number = |number: u64| Column::U64(vec![number]);
+        let columns = vec![
+            ("first_offset", number(range.first)),
+            ("last_offset", number(range.intent.last)),
+            ("messages", number(self.seen.messages)),
+            ("events", number(self.seen.events)),
+            ("events_announced", number(self.seen.announced)),
+            ("kept", number(self.kept)),
+            ("sampled_out", number(self.sampled_out())),
+            ("dead_lettered", number(self.dead_lettered)),
+            ("clicks", number(self.clicks)),
+            ("click_rows", number(self.click_rows)),
+            ("boot_records", number(self.boots)),
+            ("policy_version", symbols(std::iter::once(range.policy.version()))),
+        ];
+        Block::new(with_origin(columns, range, &["topic", "log_partition", "collected_at"]))
+    }
+}
+
+/// The row of `sampling_policies`.
+pub(crate) fn policy_block(version: &str, text: &str) -> Result<Block, UnevenColumns> {
+    let column = |text: &str| {
+        let mut column = TextColumn::default();
+        column.push(text);
+        Column::Text(column)
+    };
+    Block::new(vec![("version", column(version)), ("text", column(text))])
+}
+
+#[cfg(test)]
+mod tests;

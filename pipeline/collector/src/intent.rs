@@ -1,0 +1,83 @@
+//! The intent: what the collector writes down before it stores a range, as metadata of the offset's commit. With it any
+//! collector builds the very same range again. Everything that a range depends on and that is not in its messages
+//! stands here; nothing else may.
+
+use event_log::METADATA_BYTES_MAX;
+use serde::{Deserialize, Serialize};
+
+/// Layout of the metadata. One that is not known is refused: going on without would store events twice.
+const VERSION: u32 = 1;
+
+/// How many rows of a range ClickHouse may refuse before that is called a fault of the table, not of the rows. Their
+/// places must fit into the metadata: 64 of at most 34 bytes are about half of it.
+pub(crate) const REFUSED_MAX: usize = 64;
+
+/// The place of an event: offset of the message and line within it, from 1.
+pub(crate) type Place = (u64, u32);
+
+/// A range that was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    pub(crate) v: u32,
+    /// Last offset of the range, inclusive; the first one is the position itself.
+    pub(crate) last: u64,
+    /// Version of the sampling policy.
+    pub(crate) policy: String,
+    /// When it was begun, microseconds since 1970: what the rows say of their collection.
+    pub(crate) at: i64,
+    /// Whether clicks get rows.
+    pub(crate) clicks: bool,
+    /// Whether ClickHouse refused rows of `requests`, so that they are inserted in parts.
+    #[serde(default)]
+    pub(crate) bisect: bool,
+    /// Which ones, once that is known.
+    #[serde(default)]
+    pub(crate) refused: Option<Vec<Place>>,
+}
+
+impl Intent {
+    pub(crate) fn new(last: u64, policy: String, at: i64, clicks: bool) -> Self {
+        Self { v: VERSION, last, policy, at, clicks, bisect: false, refused: None }
+    }
+
+    /// As metadata.
+    pub(crate) fn to_metadata(&self) -> String {
+        // Numbers, flags and a hexadecimal string: nothing that JSON can't hold.
+        let metadata = sonic_rs::to_string(self).unwrap_or_default();
+        debug_assert!(metadata.len() <= METADATA_BYTES_MAX);
+        metadata
+    }
+
+    /// Reads metadata; `None` where there is none.
+    pub(crate) fn from_metadata(metadata: &str) -> Result<Option<Self>, String> {
+        if metadata.is_empty() {
+            return Ok(None);
+        }
+        let intent: Self = sonic_rs::from_str(metadata)
+            .map_err(|_| "its metadata can't be read; another version may have written it".to_owned())?;
+        if intent.v != VERSION {
+            return Err(format!("its metadata is of version {}, known is {VERSION}", intent.v));
+        }
+        Ok(Some(intent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_intent_fits_and_survives() {
+        let intent = Intent {
+            bisect: true,
+            refused: Some(vec![(u64::MAX, u32::MAX); REFUSED_MAX]),
+            ..Intent::new(u64::MAX, "0123456789abcdef".to_owned(), i64::MIN, false)
+        };
+        let metadata = intent.to_metadata();
+        assert!(metadata.len() < METADATA_BYTES_MAX, "{}", metadata.len());
+        assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));
+        assert_eq!(Intent::from_metadata(""), Ok(None));
+        assert!(Intent::from_metadata("{").is_err());
+        assert!(Intent::from_metadata(&metadata.replace("\"v\":1", "\"v\":2")).is_err());
+    }
+}
