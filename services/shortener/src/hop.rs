@@ -1,5 +1,5 @@
 //! Every touch point with the event of a request: what the shortener learns of a hop, said in one vocabulary.
-//! Nothing is stored, encoded or counted here; without a recorder in the request's extensions it all goes nowhere.
+//! Nothing is stored, encoded or counted here; without the emitter's layer, or a recorder, it all goes nowhere.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Extensions;
+use wide_event::Cache;
 
 /// Which tier answered for a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +65,8 @@ pub enum Fact<'a> {
     Route(&'static str),
     /// Refused before work, and by which limiter.
     Shed(&'static str),
+    /// A GET that is redirected.
+    Click,
     /// What went wrong, from a bounded set, and for 5xx the error with its sources.
     Failed(&'static str, Option<&'a (dyn Error + 'static)>),
 }
@@ -80,18 +83,59 @@ pub struct Recorder(pub Arc<dyn Record>);
 
 /// The handle of the request at hand.
 #[derive(Clone, Default)]
-pub struct Hop(Option<Recorder>);
+pub struct Hop(Sink);
+
+#[derive(Clone, Default)]
+enum Sink {
+    #[default]
+    Nowhere,
+    Event(emitter::Hop),
+    Recorder(Recorder),
+}
 
 impl Hop {
-    /// The hop of a request, by its extensions.
+    /// The hop of a request, by its extensions: a [`Recorder`], else what the emitter's layer left there.
     pub fn of(extensions: &Extensions) -> Self {
-        Self(extensions.get::<Recorder>().cloned())
+        if let Some(hop) = extensions.get::<emitter::Hop>() {
+            return Self(Sink::Event(hop.clone()));
+        }
+        Self(extensions.get::<Recorder>().cloned().map_or(Sink::Nowhere, Sink::Recorder))
     }
 
     /// Records a fact.
     pub fn record(&self, fact: Fact<'_>) {
-        if let Some(Recorder(recorder)) = &self.0 {
-            recorder.record(fact);
+        match &self.0 {
+            Sink::Nowhere => {}
+            Sink::Event(hop) => note(hop, fact),
+            Sink::Recorder(Recorder(recorder)) => recorder.record(fact),
         }
+    }
+}
+
+/// A fact in the emitter's words.
+fn note(hop: &emitter::Hop, fact: Fact<'_>) {
+    match fact {
+        Fact::Code(code) => hop.code(code),
+        Fact::Link { id, version, target_host } => {
+            // Ids are SQLite's, which start at 1.
+            hop.link(u64::try_from(id).unwrap_or_default(), version);
+            hop.target_host(target_host);
+        }
+        Fact::Cache(tier) => hop.cache(match tier {
+            Tier::L1 => Cache::L1,
+            Tier::Store => Cache::Store,
+            Tier::Stale => Cache::Stale,
+            Tier::Negative => Cache::Negative,
+            Tier::None => Cache::None,
+        }),
+        Fact::Coalesced => hop.coalesced(),
+        Fact::Store(took) => hop.store(took),
+        Fact::ApiKey(id) => hop.api_key_id(id),
+        Fact::Client(address) => hop.client_address(address),
+        Fact::Route(template) => hop.route(template),
+        Fact::Shed(limiter) => hop.shed(limiter),
+        Fact::Click => hop.click(),
+        Fact::Failed(kind, Some(error)) => hop.fail(kind, error),
+        Fact::Failed(kind, None) => hop.error_type(kind),
     }
 }

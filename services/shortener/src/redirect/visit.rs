@@ -134,6 +134,9 @@ async fn follow(app: &App, hop: &Hop, request: &Parts, link: &CachedLink) -> Res
             }
         }
     }
+    if request.method == Method::GET {
+        hop.record(Fact::Click);
+    }
     let forwarded = request.uri.query().filter(|query| link.forward_query && !query.is_empty());
     let location = forwarded
         .and_then(|query| query::merge(&link.location, query, app.config.links.url_bytes_max))

@@ -25,10 +25,13 @@ async fn a_redirect_is_not_cacheable_and_says_what_served_it() {
             format!("Code(\"{code}\")"),
             "Cache(L1)".to_owned(),
             "Link { id: 1, version: 1, target_host: \"example.com\" }".to_owned(),
+            "Click".to_owned(),
         ]
     );
+    let _ = server.get("/unknown").await;
     let headed = server.call(Method::HEAD, &format!("/{code}"), &[], "").await;
     assert_eq!((headed.status.as_u16(), headed.header("location")), (302, visited.header("location")));
+    assert!(!server.facts.take().contains(&"Click".to_owned()), "HEAD and unknown codes are no clicks");
     let asked = server.call(Method::OPTIONS, &format!("/{code}"), &[], "").await;
     assert_eq!((asked.status.as_u16(), asked.header("allow")), (204, "GET, HEAD, OPTIONS"));
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::TRACE] {
