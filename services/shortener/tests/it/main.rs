@@ -14,3 +14,4 @@ mod overload;
 mod redirects;
 mod server;
 mod shutdown;
+mod store;

@@ -121,6 +121,18 @@ async fn each_refused_request_is_reported_once_with_its_answer() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_no_answers_is_dropped() {
+    let server = Server::with(|config| config.http.write_stall_ms_max = 100).await;
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    let requests = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1_000);
+    // It asks and never reads: the buffers fill on both sides, then the server gives up.
+    let asking = async { while stream.write_all(&requests).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("an end");
+    until("dropped", || server.shortener.metrics().connections.get() == 0).await;
+    assert_eq!(server.get("/").await.status, 200);
+}
+
+#[tokio::test]
 async fn broken_bodies_belong_to_the_request_that_has_them() {
     let server = Server::with(|config| config.limits.body_read_ms_max = 200).await;
     let head =

@@ -25,6 +25,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 /// that makes sense; the commands that share the file write for milliseconds.
 const BUSY_MS: u64 = 2_000;
 
+/// A limit that was lifted meanwhile, which a cached link may not know yet, refuses nobody.
+const TAKE_VISIT: &str =
+    "UPDATE links SET visits = visits + 1 WHERE id = ? AND (max_visits IS NULL OR visits < max_visits)";
+
 /// Links in one SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
@@ -39,6 +43,7 @@ impl SqliteStore {
     /// Opens the file, making it if there is none. The schema is [`LinkStore::migrate`]'s.
     pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let options = Self::options(&config.path, config.sync_commits);
+        keep_private(&config.path).map_err(|error| unavailable(sqlx::Error::Io(error)))?;
         let pool = |connections: u32, wait_ms: u64| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
@@ -77,6 +82,15 @@ impl SqliteStore {
     async fn write<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         deadline(self.write_ms, query).await
     }
+}
+
+/// Makes the file for its owner alone, since it holds the key of the codes; SQLite gives its companions the same mode.
+fn keep_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 async fn deadline<T>(ms: u64, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -185,11 +199,7 @@ impl LinkStore for SqliteStore {
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
         self.write(async {
             let done =
-                sqlx::query("UPDATE links SET visits = visits + 1 WHERE id = ? AND visits < max_visits")
-                    .bind(link_id)
-                    .execute(&self.writes)
-                    .await
-                    .map_err(unavailable)?;
+                sqlx::query(TAKE_VISIT).bind(link_id).execute(&self.writes).await.map_err(unavailable)?;
             Ok(done.rows_affected() == 1)
         })
         .await
