@@ -139,7 +139,9 @@ impl Emitter {
     /// Leaves the event of a request that never became one: a head that could not be parsed, was too long or did
     /// not come in time. `status` is what was answered, `error` what the parser said.
     pub fn malformed(&self, peer: Option<SocketAddr>, status: u16, error: &str) {
+        let now = Timestamp::from_system(SystemTime::now());
         let mut record = Record {
+            ts: now,
             trace: Trace::of(&http::HeaderMap::new()),
             method: "OTHER",
             route: RouteId::MALFORMED,
@@ -147,7 +149,6 @@ impl Emitter {
             verdict: Some(wide_event::Outcome::ClientError),
             ..Record::default()
         };
-        let now = Timestamp::from_system(SystemTime::now());
         record.put(Part::RequestId, new_uuid(now).to_string().as_bytes());
         record.fail_text("malformed_request", &error);
         Hop::new(Some(Arc::clone(&self.shared)), record).end(status, End::Complete, 0);

@@ -81,6 +81,8 @@ pub(crate) struct Publisher {
     producer: Arc<dyn Producer>,
     stop: watch::Receiver<Option<Instant>>,
     logged: Option<(&'static str, Instant)>,
+    /// Events that could not be published before the deadline of a shutdown.
+    left: u64,
 }
 
 impl Publisher {
@@ -94,7 +96,8 @@ impl Publisher {
     ) -> PublisherHandle {
         let (stop, stopped) = watch::channel(None);
         let batcher = Batcher::new(&config, redactor);
-        let publisher = Self { config, shared, receiver, batcher, producer, stop: stopped, logged: None };
+        let publisher =
+            Self { config, shared, receiver, batcher, producer, stop: stopped, logged: None, left: 0 };
         PublisherHandle { stop, task: tokio::spawn(publisher.run(ended)) }
     }
 
@@ -157,38 +160,29 @@ impl Publisher {
         batches
     }
 
-    /// Appends batches; returns how many events were left when the deadline of a shutdown had passed.
-    async fn publish(&mut self, batches: Vec<Batch>) -> u64 {
+    /// Appends batches, and counts what became of their events.
+    async fn publish(&mut self, batches: Vec<Batch>) {
         let messages: Vec<Message> = batches.iter().map(|batch| batch.message.clone()).collect();
-        let events =
-            |messages: &[Message]| messages.iter().map(|message| u64::from(message.events)).sum::<u64>();
-        let appended = match self.append(&messages).await {
-            // One message too large must not take its neighbours with it.
-            Appended::Refused("too_large") if messages.len() > 1 => {
-                let mut left = 0;
-                for batch in batches {
-                    left += Box::pin(self.publish(vec![batch])).await;
-                }
-                return left;
-            }
-            appended => appended,
-        };
+        let events = messages.iter().map(|message| u64::from(message.events)).sum::<u64>();
+        let appended = self.append(&messages).await;
         let metrics = &self.shared.metrics;
         match appended {
+            // One message too large must not take its neighbours with it.
+            Appended::Refused("too_large") if messages.len() > 1 => {
+                for batch in batches {
+                    Box::pin(self.publish(vec![batch])).await;
+                }
+            }
+            Appended::Refused(reason) => metrics.dropped(log_reason(reason), events),
+            Appended::OutOfTime => self.left += events,
             Appended::Acknowledged => {
-                metrics.published_events.inc_by(events(&messages));
+                metrics.published_events.inc_by(events);
                 metrics.published_messages.inc_by(messages.len() as u64);
                 metrics.published_bytes.inc_by(messages.iter().map(|m| m.payload.len() as u64).sum());
                 for batch in &batches {
                     metrics.publish_delay_seconds.observe(batch.oldest.elapsed().as_secs_f64());
                 }
-                0
             }
-            Appended::Refused(reason) => {
-                metrics.dropped(log_reason(reason), events(&messages));
-                0
-            }
-            Appended::OutOfTime => events(&messages),
         }
     }
 
@@ -198,6 +192,9 @@ impl Publisher {
         let mut retry_ms = RETRY_MS.0;
         loop {
             let started = Instant::now();
+            if self.stop.borrow().is_some_and(|deadline| deadline <= started) {
+                return Appended::OutOfTime;
+            }
             let append = AssertUnwindSafe(self.producer.append(messages.to_vec())).catch_unwind();
             let result = tokio::select! {
                 result = append => result,
@@ -256,16 +253,16 @@ impl Publisher {
 
     /// Publishes all that was admitted, as long as there is time; then announces the end.
     async fn flush(mut self) -> Flushed {
-        let mut left = 0;
         // An event may be counted and not yet be in the channel, for some nanoseconds.
         while self.shared.queue.events() > 0 {
             let batches = self.collect().await;
             if batches.is_empty() {
                 tokio::task::yield_now().await;
             } else {
-                left += self.publish(batches).await;
+                self.publish(batches).await;
             }
         }
+        let left = self.left;
         self.shared.metrics.dropped_shutdown.inc_by(left);
         let issued = self.shared.sequence.issued();
         let announced = !self.config.enabled || self.announce_own(issued).await;

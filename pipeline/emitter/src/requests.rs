@@ -162,9 +162,9 @@ impl Requests {
             MetricType::Histogram,
         )?;
         for (labels, cell) in self.cells() {
-            let mut buckets = [(f64::MAX, 0); BOUNDS_US.len() + 1];
+            let mut buckets = [(f64::INFINITY, 0); BOUNDS_US.len() + 1];
             for (at, (bucket, count)) in buckets.iter_mut().zip(&cell.buckets).enumerate() {
-                *bucket = (BOUNDS_S.get(at).copied().unwrap_or(f64::MAX), count.load(Relaxed));
+                *bucket = (BOUNDS_S.get(at).copied().unwrap_or(f64::INFINITY), count.load(Relaxed));
             }
             let count: u64 = buckets.iter().map(|(_, count)| count).sum();
             if count > 0 {
