@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 /// A URL shortener whose every request leaves exactly one event, and the pipeline that brings those events to people.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -16,7 +16,7 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run all of it on this machine: engine, collector and shortener, supervised.
     Up(Place),
     /// Run the shortener: redirects and the management API.
@@ -37,7 +37,7 @@ pub enum Command {
 
 /// Where the state is, and where the configuration.
 #[derive(Debug, Clone, Args)]
-pub struct Place {
+pub(crate) struct Place {
     /// Directory of all state.
     #[arg(long, env = "HOPLOG_DATA", default_value = ".hoplog", value_name = "DIR")]
     pub data: PathBuf,
@@ -51,7 +51,7 @@ pub struct Place {
 
 /// A long-running role.
 #[derive(Debug, Args)]
-pub struct Role {
+pub(crate) struct Role {
     #[command(flatten)]
     pub place: Place,
     /// End when standard input ends: set by `hoplog up`, so that no role outlives it.
@@ -61,7 +61,7 @@ pub struct Role {
 
 /// `hoplog verify`
 #[derive(Debug, Args)]
-pub struct Verify {
+pub(crate) struct Verify {
     #[command(flatten)]
     pub place: Place,
     /// Wait up to this long for the collector to have read what the log holds now.
@@ -74,7 +74,7 @@ pub struct Verify {
 
 /// `hoplog load`
 #[derive(Debug, Args)]
-pub struct Load {
+pub(crate) struct Load {
     /// The shortener.
     #[arg(long, env = "HOPLOG_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub url: String,
@@ -106,7 +106,7 @@ pub struct Load {
 
 /// `hoplog keys`
 #[derive(Debug, Args)]
-pub struct Keys {
+pub(crate) struct Keys {
     #[command(flatten)]
     pub place: Place,
     #[command(subcommand)]
@@ -115,7 +115,7 @@ pub struct Keys {
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
-pub enum KeysAction {
+pub(crate) enum KeysAction {
     /// Make a key and print it, once.
     Create {
         /// What it is for.

@@ -16,12 +16,13 @@ use crate::config::Config;
 /// # Errors
 /// When the store can't be opened, or there is no such key.
 #[allow(clippy::print_stdout)] // the keys are what was asked for
-pub async fn run(action: KeysAction, config: Config) -> Result<ExitCode> {
+pub(crate) async fn run(action: KeysAction, config: Config) -> Result<ExitCode> {
     let path = &config.serve.shortener.store.path;
     if !path.exists() {
         bail!("there is no link store at {}; `hoplog up` or `hoplog migrate` makes one", path.display());
     }
-    let store = SqliteStore::open(&config.serve.shortener.store).await.context("can't open the link store")?;
+    let store =
+        SqliteStore::open(&config.serve.shortener.store).await.context("can't open the link store")?;
     match action {
         KeysAction::Create { name } => {
             let (key, text) = keys::create(&store, &name, None).await?;

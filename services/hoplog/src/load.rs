@@ -16,7 +16,7 @@ const REPLAY_TIMEOUT_MS: u64 = 5_000;
 ///
 /// # Errors
 /// When the files can't be read, or the shortener not be reached.
-pub async fn run(load: Load) -> Result<ExitCode> {
+pub(crate) async fn run(load: Load) -> Result<ExitCode> {
     let key = std::fs::read_to_string(&load.key_file)
         .with_context(|| format!("can't read the API key from {}", load.key_file.display()))?;
     let target = Target::parse(&load.url, key.trim())?;

@@ -28,7 +28,9 @@ fn main() -> ExitCode {
     log_to_stderr();
     match cli.command {
         Command::Up(place) => configured(&place.clone(), |config| block_on(up::run(place, config))),
-        Command::Serve(role) => configured(&role.place, |config| block_on(role::serve::run(config, role.supervised))),
+        Command::Serve(role) => {
+            configured(&role.place, |config| block_on(role::serve::run(config, role.supervised)))
+        }
         Command::Collect(role) => {
             configured(&role.place, |config| block_on(role::collect::run(config, role.supervised)))
         }

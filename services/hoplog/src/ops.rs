@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::Router;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 /// What a role lets the outside know of itself.
-pub struct Ops {
+pub(crate) struct Ops {
     /// All metrics of the process.
     pub registry: Registry,
     /// Why the role should get no traffic now; `None` when it should.
@@ -26,8 +26,13 @@ pub struct Ops {
 ///
 /// # Errors
 /// When the address can't be bound, or the listener breaks.
-pub async fn serve(listen: SocketAddr, ops: Ops, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen} (ops)"))?;
+pub(crate) async fn serve(
+    listen: SocketAddr,
+    ops: Ops,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen} (ops)"))?;
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "ok\n" }))

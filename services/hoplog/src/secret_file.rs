@@ -10,9 +10,10 @@ use tempfile::NamedTempFile; // mode 0600
 ///
 /// # Errors
 /// When the file can't be written.
-pub fn write_new(path: &Path, secret: &str) -> Result<()> {
+pub(crate) fn write_new(path: &Path, secret: &str) -> Result<()> {
     let dir = path.parent().context("a secret's file needs a directory")?;
-    let mut partial = NamedTempFile::new_in(dir).with_context(|| format!("can't write to {}", dir.display()))?;
+    let mut partial =
+        NamedTempFile::new_in(dir).with_context(|| format!("can't write to {}", dir.display()))?;
     writeln!(partial, "{secret}")
         .and_then(|()| partial.as_file().sync_all())
         .with_context(|| format!("can't write to {}", dir.display()))?;

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the event log or ClickHouse can't be read.
-pub async fn run(options: Verify, config: Config) -> Result<ExitCode> {
+pub(crate) async fn run(options: Verify, config: Config) -> Result<ExitCode> {
     let spool = Spool::new(config.spool);
     let warehouse = Warehouse::new(&config.warehouse);
     let patience = Instant::now() + Duration::from_secs(options.wait_s);
@@ -78,16 +78,27 @@ fn print(report: &Report, json: bool) -> Result<()> {
         return Ok(());
     }
     let Report { ranges, events, kept, sampled_out, dead_lettered, messages_waiting, .. } = report;
-    println!("{events} events in {ranges} ranges = {kept} kept + {sampled_out} sampled out + {dead_lettered} dead letters");
+    println!(
+        "{events} events in {ranges} ranges = {kept} kept + {sampled_out} sampled out + {dead_lettered} dead letters"
+    );
     println!("{messages_waiting} messages wait in the log");
     println!("{missing} events were numbered and never reached the log");
     for gap in gaps() {
         let at_end = gap.missing_at_end;
-        println!("  {} {} boot {}: {} missing, {at_end} of them at its end", gap.service, gap.instance, gap.boot_id, gap.missing + at_end);
+        println!(
+            "  {} {} boot {}: {} missing, {at_end} of them at its end",
+            gap.service,
+            gap.instance,
+            gap.boot_id,
+            gap.missing + at_end
+        );
     }
     for finding in &report.findings {
         println!("WRONG: {finding}");
     }
-    println!("{}", if report.ok() { "nothing is lost, nothing is there twice" } else { "the books do not balance" });
+    println!(
+        "{}",
+        if report.ok() { "nothing is lost, nothing is there twice" } else { "the books do not balance" }
+    );
     Ok(())
 }

@@ -13,14 +13,15 @@ use figment::{Figment, Provider};
 use serde::de::DeserializeOwned;
 
 /// What every variable starts with.
-pub const PREFIX: &str = "HOPLOG_";
+pub(crate) const PREFIX: &str = "HOPLOG_";
 
 /// Variables with the prefix that are not configuration: they say where to find it, or belong to other commands.
-const NOT_CONFIGURATION: &[&str] = &["CONFIG", "DATA", "PORT_BASE", "LOG", "CACHE_DIR", "ENGINE_ARCHIVE", "URL", "API_KEY"];
+const NOT_CONFIGURATION: &[&str] =
+    &["CONFIG", "DATA", "PORT_BASE", "LOG", "CACHE_DIR", "ENGINE_ARCHIVE", "URL", "API_KEY"];
 
 /// One thing that is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     /// The variable that would set it right, for example `HOPLOG_SERVE__LISTEN`.
     pub variable: String,
     /// What is wrong. Never the value: it may be a secret.
@@ -29,13 +30,16 @@ pub struct Mistake {
 
 impl Mistake {
     /// Of a field at a dotted path.
-    pub fn new(path: &str, problem: impl Into<String>) -> Self {
-        Self { variable: format!("{PREFIX}{}", path.replace('.', "__").to_uppercase()), problem: problem.into() }
+    pub(crate) fn new(path: &str, problem: impl Into<String>) -> Self {
+        Self {
+            variable: format!("{PREFIX}{}", path.replace('.', "__").to_uppercase()),
+            problem: problem.into(),
+        }
     }
 }
 
 /// The layers, later ones winning: `defaults`, the file where there is one, the environment.
-pub fn layers(defaults: Dict, file: Option<&Path>) -> Figment {
+pub(crate) fn layers(defaults: Dict, file: Option<&Path>) -> Figment {
     let figment = Figment::from(Serialized::defaults(Value::from(defaults)));
     let figment = match file {
         Some(file) => figment.merge(Toml::file_exact(file)),
@@ -48,8 +52,9 @@ pub fn layers(defaults: Dict, file: Option<&Path>) -> Figment {
 ///
 /// # Errors
 /// Every value that has no place, or not the right type.
-pub fn extract<T: DeserializeOwned>(figment: &Figment) -> Result<T, Vec<Mistake>> {
-    let data = figment.data().map_err(|error| error.into_iter().map(|error| mistake(&error)).collect::<Vec<_>>())?;
+pub(crate) fn extract<T: DeserializeOwned>(figment: &Figment) -> Result<T, Vec<Mistake>> {
+    let data =
+        figment.data().map_err(|error| error.into_iter().map(|error| mistake(&error)).collect::<Vec<_>>())?;
     let mut values = data.into_values().fold(Dict::new(), |_, dict| dict);
     let mut mistakes = Vec::new();
     loop {
@@ -88,7 +93,9 @@ fn path(error: &figment::Error) -> Vec<String> {
 fn mistake(error: &figment::Error) -> Mistake {
     let path = path(error).join(".");
     let problem = match &error.kind {
-        Kind::UnknownField(_, expected) => format!("there is no such setting; there are: {}", expected.join(", ")),
+        Kind::UnknownField(_, expected) => {
+            format!("there is no such setting; there are: {}", expected.join(", "))
+        }
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => format!("expected {expected}"),
         Kind::UnknownVariant(_, expected) => format!("expected one of {}", expected.join(", ")),
         Kind::InvalidLength(_, expected) => format!("expected {expected}"),
@@ -155,8 +162,14 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file_and_the_file_over_defaults() {
-        let sample = read("[serve]\nworkers = 3\nnames = ['a']", &[("HOPLOG_SERVE__WORKERS", "4"), ("HOPLOG_DATA", "x")]);
-        assert_eq!(sample.unwrap().serve, Serve { workers: 4, names: vec!["a".to_owned()], ..Serve::default() });
+        let sample = read(
+            "[serve]\nworkers = 3\nnames = ['a']",
+            &[("HOPLOG_SERVE__WORKERS", "4"), ("HOPLOG_DATA", "x")],
+        );
+        assert_eq!(
+            sample.unwrap().serve,
+            Serve { workers: 4, names: vec!["a".to_owned()], ..Serve::default() }
+        );
     }
 
     #[test]
@@ -170,7 +183,13 @@ mod tests {
         variables.sort_unstable();
         assert_eq!(
             variables,
-            ["HOPLOG_SERVE__LISTEN", "HOPLOG_SERVE__NAMES", "HOPLOG_SERVE__WORKERS", "HOPLOG_SERVE__WROKERS", "HOPLOG_SREVE"]
+            [
+                "HOPLOG_SERVE__LISTEN",
+                "HOPLOG_SERVE__NAMES",
+                "HOPLOG_SERVE__WORKERS",
+                "HOPLOG_SERVE__WROKERS",
+                "HOPLOG_SREVE"
+            ]
         );
         assert!(mistakes.iter().all(|mistake| !mistake.problem.contains("secret")), "{mistakes:?}");
     }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use shortener::ShortenerConfig;
 use warehouse::WarehouseConfig;
 
-pub use load::Mistake;
+pub(crate) use load::Mistake;
 
 use crate::cli::Place;
 
@@ -27,7 +27,7 @@ const PORTS: [u16; 4] = [8080, 8081, 8082, 8123];
 /// Everything that can be configured.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {
+pub(crate) struct Config {
     /// What the installation calls itself.
     pub service: ServiceConfig,
     /// The shortener's process.
@@ -45,7 +45,7 @@ pub struct Config {
 /// What the installation calls itself, in every event.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ServiceConfig {
+pub(crate) struct ServiceConfig {
     /// Name of the service. Default `hoplog`; change it where several share a ClickHouse.
     pub name: String,
     /// Where it runs. Default `development`.
@@ -63,7 +63,7 @@ impl Default for ServiceConfig {
 /// The shortener's process.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ServeConfig {
+pub(crate) struct ServeConfig {
     /// Address of the public listener. Default 127.0.0.1:8080; 0.0.0.0 behind a load balancer.
     pub listen: SocketAddr,
     /// Address of metrics and health. Default 127.0.0.1:8081; keep it off the public network.
@@ -88,7 +88,7 @@ impl Default for ServeConfig {
 /// The collector's process.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct CollectConfig {
+pub(crate) struct CollectConfig {
     /// Address of metrics and health. Default 127.0.0.1:8082; keep it off the public network.
     pub ops_listen: SocketAddr,
     /// The collector.
@@ -106,7 +106,7 @@ impl Config {
     ///
     /// # Errors
     /// All mistakes at once.
-    pub fn load(place: &Place) -> Result<Self, Vec<Mistake>> {
+    pub(crate) fn load(place: &Place) -> Result<Self, Vec<Mistake>> {
         let in_data = place.data.join("hoplog.toml");
         let file = place.config.clone().or_else(|| in_data.exists().then_some(in_data));
         let config: Self = load::extract(&load::layers(defaults(place), file.as_deref()))?;
@@ -126,7 +126,9 @@ impl Config {
             ("service", self.service.check()),
         ];
         let mistakes = sections.into_iter().flat_map(|(section, wrong)| {
-            wrong.into_iter().map(move |(field, problem)| Mistake::new(&format!("{section}.{field}"), problem))
+            wrong
+                .into_iter()
+                .map(move |(field, problem)| Mistake::new(&format!("{section}.{field}"), problem))
         });
         mistakes.collect()
     }
@@ -159,7 +161,7 @@ fn defaults(place: &Place) -> Dict {
         (&["collect", "ops_listen"], address(ports[2])),
         (&["engine", "listen"], address(ports[3])),
         (&["engine", "data_dir"], path("clickhouse")),
-        (&["spool", "path"], path("events.db")),
+        (&["spool", "path"], path("spool")),
         (&["warehouse", "url"], url(ports[3])),
     ]
     .into_iter()

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use collector::CollectorMetrics;
 use event_log::spool::Spool;
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 use warehouse::Warehouse;
 
 use super::stop;
@@ -13,28 +14,34 @@ use crate::config::Config;
 use crate::ops::{self, Ops};
 
 /// The collectors' group at the event log: what is committed under it has been stored.
-pub const GROUP: &str = "hoplog-collector";
+pub(crate) const GROUP: &str = "hoplog-collector";
 
 /// Runs until it is told to stop.
 ///
 /// # Errors
 /// When the event log can't be used, the policy is wrong, or a failure needs a person.
-pub async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
+pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let stop = stop::listen(supervised).context("can't catch signals")?;
     let metrics = CollectorMetrics::default();
     let mut registry = Registry::default();
     metrics.register(registry.sub_registry_with_prefix("hoplog"));
-    let readiness = metrics.clone();
+    let health = metrics.health.clone();
     let ops = tokio::spawn(ops::serve(
         config.collect.ops_listen,
-        Ops { registry, not_ready: Box::new(move || readiness.not_ready()) },
+        Ops { registry, not_ready: Box::new(move || health.blocked_by()) },
         stop::stopped(stop.clone()),
     ));
     let spool = Spool::new(config.spool);
     spool.open().await.context("can't open the event log")?;
     let consumer = spool.consumer(GROUP).await.context("can't consume the event log")?;
     let warehouse = Warehouse::new(&config.warehouse);
-    collector::run(config.collect.collector, Box::new(consumer), warehouse, metrics, stop::stopped(stop)).await?;
+    let shutdown = CancellationToken::new();
+    let stopping = shutdown.clone();
+    tokio::spawn(async move {
+        stop::stopped(stop).await;
+        stopping.cancel();
+    });
+    collector::run(config.collect.collector, Box::new(consumer), warehouse, metrics, shutdown).await?;
     ops.await.context("the ops listener broke")??;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,11 +13,12 @@ use crate::config::Config;
 ///
 /// # Errors
 /// When the library or the data directory can't be used, or the address can't be bound.
-pub async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
+pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let stop = stop::listen(supervised).context("can't catch signals")?;
     let address = config.engine.listen;
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("can't listen on {address} (ClickHouse)"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("can't listen on {address} (ClickHouse)"))?;
     engine::serve(config.engine, listener, EngineMetrics::default(), stop::stopped(stop)).await?;
     Ok(ExitCode::SUCCESS)
 }

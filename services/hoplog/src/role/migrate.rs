@@ -15,14 +15,15 @@ use crate::secret_file;
 ///
 /// # Errors
 /// When one of them can't be reached, or is of a later version.
-pub async fn run(config: &Config) -> Result<SqliteStore> {
+pub(crate) async fn run(config: &Config) -> Result<SqliteStore> {
     let store_config = &config.serve.shortener.store;
     if let Some(directory) = store_config.path.parent() {
         std::fs::create_dir_all(directory).with_context(|| format!("can't make {}", directory.display()))?;
     }
     let store = SqliteStore::open(store_config).await.context("can't open the link store")?;
     store.migrate().await?;
-    let applied = warehouse::migrate(&Warehouse::new(&config.warehouse)).await.context("can't migrate ClickHouse")?;
+    let applied =
+        warehouse::migrate(&Warehouse::new(&config.warehouse)).await.context("can't migrate ClickHouse")?;
     tracing::debug!(?applied, "ClickHouse migrated");
     Ok(store)
 }
@@ -31,7 +32,7 @@ pub async fn run(config: &Config) -> Result<SqliteStore> {
 ///
 /// # Errors
 /// When the key can't be stored, or its file can't be written.
-pub async fn ensure_admin_key(store: &SqliteStore, file: &Path) -> Result<()> {
+pub(crate) async fn ensure_admin_key(store: &SqliteStore, file: &Path) -> Result<()> {
     if file.exists() {
         return Ok(());
     }

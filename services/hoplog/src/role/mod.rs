@@ -1,7 +1,7 @@
 //! The roles: each opens what it needs, runs one library, and ends in good order. The work is in the libraries.
 
-pub mod collect;
-pub mod engine;
-pub mod migrate;
-pub mod serve;
-pub mod stop;
+pub(crate) mod collect;
+pub(crate) mod engine;
+pub(crate) mod migrate;
+pub(crate) mod serve;
+pub(crate) mod stop;

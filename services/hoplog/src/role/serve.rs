@@ -8,10 +8,10 @@ use emitter::{Emitter, RouteLabelLayer};
 use event_log::EventLogMetrics;
 use event_log::spool::Spool;
 use prometheus_client::registry::Registry;
+use shortener::Shortener;
 use shortener::listener::{self, Malformed};
 use shortener::store::LinkStore;
 use shortener::store::sqlite::SqliteStore;
-use shortener::Shortener;
 use tokio::net::TcpListener;
 use tower::Layer as _;
 use wide_event::Resource;
@@ -30,7 +30,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 ///
 /// # Errors
 /// When a part can't be opened, or an address can't be bound.
-pub async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
+pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let stop = stop::listen(supervised).context("can't catch signals")?;
     let store_config = &config.serve.shortener.store;
     if !store_config.path.exists() {
@@ -74,7 +74,8 @@ pub async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     };
     tracing::info!(%address, boot_id = emitter.boot_id(), "serving");
     let metrics = shortener.metrics().clone();
-    let drained = listener::serve(tcp, service, &http, metrics, Arc::new(malformed), stop::stopped(stop)).await;
+    let drained =
+        listener::serve(tcp, service, &http, metrics, Arc::new(malformed), stop::stopped(stop)).await;
     let flushed = publisher.shutdown(flush_within).await?;
     producer.close().await;
     store.close().await;

@@ -6,13 +6,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Becomes `true` when the process should end. Cheap to clone; every part of a role waits on its own copy.
-pub type Stop = watch::Receiver<bool>;
+pub(crate) type Stop = watch::Receiver<bool>;
 
 /// Starts listening for reasons to end.
 ///
 /// # Errors
 /// When the signals can't be caught.
-pub fn listen(supervised: bool) -> io::Result<Stop> {
+pub(crate) fn listen(supervised: bool) -> io::Result<Stop> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
@@ -42,7 +42,7 @@ pub fn listen(supervised: bool) -> io::Result<Stop> {
 }
 
 /// Returns when it is time to end.
-pub async fn stopped(mut stop: Stop) {
+pub(crate) async fn stopped(mut stop: Stop) {
     // The sender gone means the runtime is going down, which is an end as well.
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -20,7 +20,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 const STEADY: Duration = Duration::from_secs(30);
 
 /// What a child is and how it ends.
-pub struct Role {
+pub(crate) struct Role {
     /// The subcommand.
     pub name: &'static str,
     /// Arguments after the subcommand.
@@ -47,11 +47,13 @@ impl Role {
     }
 
     /// Keeps it running until `stop` says otherwise, then ends it.
-    pub async fn supervise(self, stop: Stop) -> Result<()> {
+    pub(crate) async fn supervise(self, stop: Stop) -> Result<()> {
         let mut backoff = BACKOFF_MIN;
         loop {
             let started = Instant::now();
             let mut child = self.spawn()?;
+            // Held here, since `wait` closes what is left in the child.
+            let input = child.stdin.take();
             tracing::debug!(role = self.name, pid = child.id(), "started");
             tokio::select! {
                 status = child.wait() => {
@@ -62,6 +64,7 @@ impl Role {
                     self.report(status, backoff);
                 }
                 () = stopped(stop.clone()) => {
+                    drop(input);
                     self.stop(child).await;
                     return Ok(());
                 }
@@ -78,8 +81,8 @@ impl Role {
         tracing::warn!(role = self.name, %status, pause_ms, "ended; starting it again");
     }
 
+    /// Waits for the end of a child whose input has ended.
     async fn stop(&self, mut child: Child) {
-        drop(child.stdin.take());
         if timeout(self.stop_within, child.wait()).await.is_err() {
             tracing::warn!(role = self.name, "did not end in time; killing it");
             if let Err(error) = child.kill().await {

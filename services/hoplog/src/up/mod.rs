@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use shortener::store::sqlite::SqliteStore;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -25,6 +26,9 @@ use ready::wait_until_ready;
 
 /// Longer than a role's own deadline for flushing, so that a kill is the exception.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Attempts at the schema before the start is given up.
+const MIGRATE_ATTEMPTS: usize = 5;
 
 /// One supervised role: tell it to stop, then wait for its end.
 struct Running {
@@ -62,7 +66,7 @@ fn arguments(place: &Place) -> Vec<String> {
 ///
 /// # Errors
 /// When the directory is in use, or a part can't be started for a reason that time will not mend.
-pub async fn run(place: Place, config: Config) -> Result<ExitCode> {
+pub(crate) async fn run(place: Place, config: Config) -> Result<ExitCode> {
     let _lock = lock(&place.data)?;
     let stop = stop::listen(false).context("can't catch signals")?;
     say("starting the embedded ClickHouse …");
@@ -81,12 +85,11 @@ pub async fn run(place: Place, config: Config) -> Result<ExitCode> {
 
 /// Starts what comes after the engine; `false` where a signal came first.
 async fn start_rest(place: &Place, config: &Config, running: &mut Vec<Running>, stop: Stop) -> Result<bool> {
-    let engine = config.engine.listen;
-    if !ready_or_stopped(wait_until_ready(engine, "/ping"), &stop).await {
+    if !ready_or_stopped(wait_until_ready(config.engine.listen, "/ping"), &stop).await {
         return Ok(false);
     }
     say("bringing link store and ClickHouse to this version's schema …");
-    let store = migrate::run(config).await?;
+    let store = migrate_with_patience(config).await?;
     migrate::ensure_admin_key(&store, &place.data.join("admin.key")).await?;
     store.close().await;
     say("starting collector and shortener …");
@@ -101,6 +104,18 @@ async fn start_rest(place: &Place, config: &Config, running: &mut Vec<Running>, 
     Ok(ready_or_stopped(both, &stop).await)
 }
 
+/// The engine may die and come back meanwhile; what fails again and again is not its fault.
+async fn migrate_with_patience(config: &Config) -> Result<SqliteStore> {
+    for _ in 1..MIGRATE_ATTEMPTS {
+        match migrate::run(config).await {
+            Ok(store) => return Ok(store),
+            Err(error) => tracing::warn!("{error:#}; trying again"),
+        }
+        wait_until_ready(config.engine.listen, "/ping").await;
+    }
+    migrate::run(config).await
+}
+
 async fn ready_or_stopped(ready: impl Future<Output = ()>, stop: &Stop) -> bool {
     tokio::select! {
         () = ready => true,
@@ -110,7 +125,8 @@ async fn ready_or_stopped(ready: impl Future<Output = ()>, stop: &Stop) -> bool 
 
 /// Makes the directory and takes it for this process; the lock goes with the process, however it ends.
 fn lock(data: &Path) -> Result<File> {
-    std::fs::create_dir_all(data).with_context(|| format!("can't make the data directory {}", data.display()))?;
+    std::fs::create_dir_all(data)
+        .with_context(|| format!("can't make the data directory {}", data.display()))?;
     let path = data.join("hoplog.lock");
     let mut file = File::options()
         .read(true)
@@ -133,7 +149,9 @@ fn lock(data: &Path) -> Result<File> {
             return Err(error).with_context(|| format!("can't lock {}", path.display()));
         }
     }
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).context("can't write the lock file")?;
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .context("can't write the lock file")?;
     Ok(file)
 }
 

@@ -20,8 +20,10 @@ fn answers_counters_rollups_and_ledger_agree_to_the_request() {
         b"POST /one HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n".to_vec(),
     ];
     let answers = send_all(hoplog.base, &requests, 250);
-    let of = |which: usize| answers.iter().filter(|((w, _), _)| *w == which).map(|(_, count)| count).sum::<u64>();
-    let with = |wanted: u16| answers.iter().filter(|((_, s), _)| *s == wanted).map(|(_, count)| count).sum::<u64>();
+    let of =
+        |which: usize| answers.iter().filter(|((w, _), _)| *w == which).map(|(_, count)| count).sum::<u64>();
+    let with =
+        |wanted: u16| answers.iter().filter(|((_, s), _)| *s == wanted).map(|(_, count)| count).sum::<u64>();
     let all: u64 = answers.values().sum();
 
     let report = hoplog.verified();
@@ -30,7 +32,8 @@ fn answers_counters_rollups_and_ledger_agree_to_the_request() {
     assert_eq!(hoplog.number("SELECT sum(requests) FROM requests_by_minute"), all + made);
     assert_eq!(hoplog.number("SELECT sum(events) FROM ingest_ledger"), all + made);
     for status in [302, 400, 404, 405] {
-        let stored = hoplog.number(&format!("SELECT sum(requests) FROM requests_by_minute WHERE status = {status}"));
+        let stored =
+            hoplog.number(&format!("SELECT sum(requests) FROM requests_by_minute WHERE status = {status}"));
         assert_eq!(stored, with(status), "status {status}");
         assert!(stored > 0, "status {status} did not come up: {answers:?}");
     }

@@ -35,7 +35,10 @@ fn a_redirect_leaves_an_event_that_can_be_queried() {
     hoplog.down();
 
     // Ended in good order, nothing was in memory: the next start finds every number accounted for.
-    let hoplog = { hoplog.start(); hoplog };
+    let hoplog = {
+        hoplog.start();
+        hoplog
+    };
     hoplog.wait_until_ready();
     let report = hoplog.verified();
     assert_eq!(report["producer_gaps"], 0, "{report}");

@@ -55,7 +55,8 @@ impl Installation {
     }
 
     pub(crate) fn start(&mut self) {
-        let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         let mut command = self.command("up");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.supervisor = Some(command.spawn().unwrap());

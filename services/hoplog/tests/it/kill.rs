@@ -30,9 +30,12 @@ impl Random {
 /// The process ids of a supervisor's children, by role.
 fn child(supervisor: u32, role: &str) -> Option<String> {
     let pattern = format!(" {role} --data");
-    let output = Command::new("ps").args(["--ppid", &supervisor.to_string(), "-o", "pid=,args="]).output().unwrap();
+    let output =
+        Command::new("ps").args(["--ppid", &supervisor.to_string(), "-o", "pid=,args="]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().find(|line| line.contains(&pattern)).map(|line| line.split_whitespace().next().unwrap().to_owned())
+    text.lines()
+        .find(|line| line.contains(&pattern))
+        .map(|line| line.split_whitespace().next().unwrap().to_owned())
 }
 
 fn kill(pid: &str) {
@@ -42,7 +45,8 @@ fn kill(pid: &str) {
 
 #[test]
 fn nothing_accepted_is_lost_or_doubled_whatever_is_killed() {
-    let seed = setting("HOPLOG_TEST_SEED", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
+    let seed =
+        setting("HOPLOG_TEST_SEED", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
     let kills = setting("HOPLOG_TEST_KILLS", KILLS);
     println!("{kills} kills with HOPLOG_TEST_SEED={seed}");
     let mut random = Random(seed);

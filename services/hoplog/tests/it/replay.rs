@@ -7,7 +7,8 @@ use crate::harness::{Installation, repository};
 #[test]
 fn a_replayed_log_is_stored_as_awk_counts_it() {
     // The replay says whose request each is; it comes from this machine, which has to be trusted with that.
-    let mut hoplog = Installation::new().set("HOPLOG_SERVE__SHORTENER__HTTP__TRUSTED_PROXIES", "[\"127.0.0.1/32\"]").up();
+    let mut hoplog =
+        Installation::new().set("HOPLOG_SERVE__SHORTENER__HTTP__TRUSTED_PROXIES", "[\"127.0.0.1/32\"]").up();
     let mapping = hoplog.data().join("mapping.tsv");
     let replayed = hoplog
         .command("load")
@@ -36,7 +37,10 @@ fn a_replayed_log_is_stored_as_awk_counts_it() {
     assert!(compared.status.success(), "{said}{}", String::from_utf8_lossy(&compared.stderr));
 
     // Every client is in a network of its own log, not in the replayer's.
-    assert_eq!(hoplog.number("SELECT countIf(client_net = '127.0.0.0/24') FROM requests WHERE route = '/{code}'"), 0);
+    assert_eq!(
+        hoplog.number("SELECT countIf(client_net = '127.0.0.0/24') FROM requests WHERE route = '/{code}'"),
+        0
+    );
     assert!(hoplog.number("SELECT uniqExact(client_net) FROM requests") > 50);
     hoplog.down();
 }

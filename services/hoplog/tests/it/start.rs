@@ -23,7 +23,8 @@ fn mistakes_in_the_configuration_are_named_all_at_once_before_anything_starts() 
     let output = hoplog.command("up").output().unwrap();
     assert_eq!(output.status.code(), Some(64));
     let message = String::from_utf8_lossy(&output.stderr);
-    for variable in ["HOPLOG_SERVE__LISTEN", "HOPLOG_SERVE__EMITTER__QUEUE_EVENTS_MAX", "HOPLOG_SPOOL__TYPO"] {
+    for variable in ["HOPLOG_SERVE__LISTEN", "HOPLOG_SERVE__EMITTER__QUEUE_EVENTS_MAX", "HOPLOG_SPOOL__TYPO"]
+    {
         assert!(message.contains(variable), "{variable} is not in {message}");
     }
     assert!(!hoplog.data().exists(), "something was made");
