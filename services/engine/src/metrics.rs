@@ -3,7 +3,6 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::Arc;
 
 /// Labels of a finished query.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -21,7 +20,7 @@ pub struct EngineMetrics {
     pub(crate) running: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) bytes_in: Counter,
-    pub(crate) bytes_out: Arc<Counter>,
+    pub(crate) bytes_out: Counter,
     pub(crate) rows_written: Counter,
     pub(crate) duration: Histogram,
 }
@@ -33,7 +32,7 @@ impl Default for EngineMetrics {
             running: Gauge::default(),
             connections: Gauge::default(),
             bytes_in: Counter::default(),
-            bytes_out: Arc::default(),
+            bytes_out: Counter::default(),
             rows_written: Counter::default(),
             // From a point query (half a millisecond) to a scan that is given up.
             duration: Histogram::new([0.0005, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
@@ -48,7 +47,7 @@ impl EngineMetrics {
         registry.register("engine_queries_running", "Queries that run now", self.running.clone());
         registry.register("engine_connections", "Open HTTP connections", self.connections.clone());
         registry.register_with_unit("engine_in", "Received in bodies", Unit::Bytes, self.bytes_in.clone());
-        registry.register_with_unit("engine_out", "Sent in bodies", Unit::Bytes, (*self.bytes_out).clone());
+        registry.register_with_unit("engine_out", "Sent in bodies", Unit::Bytes, self.bytes_out.clone());
         registry.register(
             "engine_rows_written",
             "Rows written, those of materialized views included",

@@ -12,9 +12,8 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest a session may ask for. ClickHouse's default.
 const SESSION_TIMEOUT_MAX: u64 = 3600;
 
-/// ClickHouse sends nothing before this much of a response is there, so that a failure until then has its
-/// proper status. Its default for `buffer_size`.
-const BUFFER_BYTES: usize = 1 << 20;
+/// The most that `buffer_size` may hold back.
+const BUFFER_BYTES_MAX: usize = 64 << 20;
 
 /// Everything a request says outside its body.
 #[derive(Debug, Default)]
@@ -43,7 +42,8 @@ pub(crate) struct Request {
     pub(crate) body_encoding: Option<Encoding>,
     pub(crate) boundary: Option<String>,
     pub(crate) wait_end: bool,
-    pub(crate) buffer_bytes: usize,
+    /// `buffer_size`, if it is asked for.
+    pub(crate) buffer_bytes: Option<usize>,
     pub(crate) progress_headers: bool,
 }
 
@@ -59,8 +59,8 @@ pub(crate) struct SessionRequest {
 impl Request {
     /// Reads URL and headers.
     pub(crate) fn read(parts: &Parts) -> Result<Self, Exception> {
-        let mut request = Self { buffer_bytes: BUFFER_BYTES, ..Self::default() };
-        request.readonly = matches!(parts.method, Method::GET | Method::HEAD);
+        let readonly = matches!(parts.method, Method::GET | Method::HEAD);
+        let mut request = Self { readonly, ..Self::default() };
         let mut url = Url { http_compression: true, ..Url::default() };
         for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             request.take(&mut url, &name, value.into_owned())?;
@@ -101,7 +101,7 @@ impl Request {
             "send_progress_in_http_headers" => self.progress_headers = flag(&value),
             "buffer_size" => {
                 let wrong = |_| Exception::new(code::BAD_ARGUMENTS, "buffer_size is not a number");
-                self.buffer_bytes = value.parse::<usize>().map_err(wrong)?.min(BUFFER_BYTES * 64);
+                self.buffer_bytes = Some(value.parse::<usize>().map_err(wrong)?.min(BUFFER_BYTES_MAX));
             }
             // A newer `Native` that the library does not write: clients ask, look at the answer and adapt.
             "client_protocol_version"

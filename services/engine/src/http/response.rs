@@ -1,6 +1,6 @@
 //! An answer on its way from the thread that runs the query to the network.
 //!
-//! Nothing is sent before 1 MiB of the result is there or it is complete, as in ClickHouse: until then a
+//! Nothing is sent before 1 MiB of the result is there, it is complete, or it takes its time: until then a
 //! failure still gets its proper status. After that a failure is marked in the stream and the connection is
 //! broken off, so that no client takes a part for the whole. A client that stops reading fails the write.
 
@@ -18,6 +18,13 @@ use tokio::sync::mpsc;
 /// Chunks between query and network; a block of 65,409 rows each.
 const CHUNKS_IN_FLIGHT: usize = 2;
 
+/// What is held back by default. The size of ClickHouse's own output buffer.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A block that comes this much later than the first one shows a result that takes its time: it is sent as
+/// it comes, as ClickHouse does. Faster ones are complete, or a megabyte, before anybody would notice.
+const BUFFER_TIME: Duration = Duration::from_millis(20);
+
 /// What goes over the channel.
 pub(crate) enum Reply {
     /// Status and headers, always first.
@@ -33,8 +40,8 @@ pub(crate) struct Shape {
     pub(crate) headers: HeaderMap,
     pub(crate) encoder: Encoder,
     pub(crate) encoding: Option<&'static str>,
-    /// Bytes that are held back.
-    pub(crate) buffer_bytes: usize,
+    /// Bytes that are held back, if the client says how many.
+    pub(crate) buffer_bytes: Option<usize>,
     /// Hold back everything, and fail beyond this.
     pub(crate) wait_end: Option<usize>,
     pub(crate) progress_headers: bool,
@@ -51,6 +58,7 @@ pub(crate) struct Writer {
     shape: Shape,
     held: Vec<Bytes>,
     held_bytes: usize,
+    held_since: Option<Instant>,
     head_sent: bool,
     progress: Progress,
     started: Instant,
@@ -63,8 +71,21 @@ pub(crate) struct Gone;
 impl Writer {
     pub(crate) fn new(runtime: tokio::runtime::Handle, shape: Shape) -> (Self, mpsc::Receiver<Reply>) {
         let (replies, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let (held, progress, started) = (Vec::new(), Progress::default(), Instant::now());
-        (Self { replies, runtime, shape, held, held_bytes: 0, head_sent: false, progress, started }, receiver)
+        let (held, held_since, progress, started) = (Vec::new(), None, Progress::default(), Instant::now());
+        (
+            Self {
+                replies,
+                runtime,
+                shape,
+                held,
+                held_bytes: 0,
+                held_since,
+                head_sent: false,
+                progress,
+                started,
+            },
+            receiver,
+        )
     }
 
     /// Headers that are known once the statement is.
@@ -91,9 +112,11 @@ impl Writer {
         }
         self.held_bytes += chunk.len();
         self.held.push(chunk);
-        match self.shape.wait_end {
-            Some(bytes_max) if self.held_bytes > bytes_max => Err(WriteError::TooLarge(bytes_max)),
-            None if self.held_bytes > self.shape.buffer_bytes => self.send_held(),
+        let slow = self.held_since.get_or_insert_with(Instant::now).elapsed() > BUFFER_TIME;
+        match (self.shape.wait_end, self.shape.buffer_bytes) {
+            (Some(bytes_max), _) if self.held_bytes > bytes_max => Err(WriteError::TooLarge(bytes_max)),
+            (None, Some(bytes)) if self.held_bytes > bytes => self.send_held(),
+            (None, None) if slow || self.held_bytes > BUFFER_BYTES => self.send_held(),
             _ => Ok(()),
         }
     }

@@ -110,6 +110,17 @@ fn a_failure_after_the_headers_cannot_be_taken_for_an_end() {
 }
 
 #[test]
+fn a_result_that_takes_its_time_is_sent_as_it_comes() {
+    let engine = shared();
+    let sql = b"SELECT throwIf(sleepEachRow(0.2) = 0 AND number = 4), number FROM numbers(5) SETTINGS max_block_size = 1";
+    let answer = engine.post(&[], sql);
+    assert_eq!((answer.status, answer.complete), (200, false));
+    assert!(answer.text().starts_with("0\t0\n0\t1\n0\t2\n0\t3\n\r\n__exception__"), "{}", answer.text());
+    let held = engine.post(&[("buffer_size", "100000")], sql);
+    assert_eq!((held.status, held.code(), held.complete), (500, 395, true));
+}
+
+#[test]
 fn get_only_reads_and_cannot_talk_its_way_out() {
     let engine = shared();
     let database = engine.database();
