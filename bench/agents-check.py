@@ -25,6 +25,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -108,7 +109,8 @@ def ours(agents, classifier):
     command = [pathlib.Path(classifier).resolve()] if classifier else build
     text = "".join(agent + "\n" for agent in agents)
     out = subprocess.run(command, cwd=ROOT, input=text.encode(), stdout=subprocess.PIPE, check=True).stdout.decode()
-    rows = [line.split("\t") for line in out.removesuffix("\n").split("\n")]
+    # From the right: an agent may hold a tab.
+    rows = [line.rsplit("\t", 5) for line in out.removesuffix("\n").split("\n")]
     if len(rows) != len(agents) or any(len(row) != 6 for row in rows):
         sys.exit("the classifier did not answer each agent with one line of six fields")
     return {row[0]: tuple(row[1:]) for row in rows}
@@ -118,10 +120,13 @@ class Independent:
     """What the others say."""
 
     def __init__(self):
-        import crawlerdetect
-        import crawleruseragents
-        import device_detector
-        import ua_parser
+        try:
+            import crawlerdetect
+            import crawleruseragents
+            import device_detector
+            import ua_parser
+        except ImportError as error:
+            sys.exit(f"{error}: pip install -r bench/agents-check-requirements.txt")
 
         self.families = ua_parser.parse
         self.devices = lambda agent: device_detector.DeviceDetector(agent).parse()
@@ -221,8 +226,13 @@ def query(url, sql):
     if parts.username:
         user = urllib.parse.unquote(parts.username) + ":" + urllib.parse.unquote(parts.password or "")
         request.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return [line.split("\t") for line in answer.read().decode().splitlines()]
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return [line.split("\t") for line in answer.read().decode().splitlines()]
+    except urllib.error.HTTPError as error:
+        sys.exit(f"ClickHouse: {error}: {error.read(500).decode(errors='replace').strip()}")
+    except OSError as error:
+        sys.exit(f"ClickHouse: {error}")
 
 
 def clicks(log):
