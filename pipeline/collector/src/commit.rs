@@ -162,12 +162,14 @@ impl Run {
             .min()
     }
 
-    async fn begin_due(&mut self, hurry: bool) -> Result<(), CollectorError> {
+    fn due(&self, hurry: bool) -> Vec<u32> {
         let now = Instant::now();
-        let is_due = |partition: &Partition| partition.due(&self.config, hurry).is_some_and(|due| due <= now);
-        let due: Vec<u32> =
-            self.partitions.iter().filter(|(_, held)| is_due(held)).map(|(number, _)| *number).collect();
-        for partition in due {
+        let is_due = |held: &Partition| held.due(&self.config, hurry).is_some_and(|due| due <= now);
+        self.partitions.iter().filter(|(_, held)| is_due(held)).map(|(number, _)| *number).collect()
+    }
+
+    async fn begin_due(&mut self, hurry: bool) -> Result<(), CollectorError> {
+        for partition in self.due(hurry) {
             if self.storing.len() < self.config.ranges_in_flight_max {
                 self.begin(partition).await?;
             }
@@ -299,7 +301,7 @@ impl Run {
 
     /// The policy that a range was begun under. `None`: told to stop.
     async fn policy_of(
-        &self,
+        &mut self,
         intent: &Intent,
         partition: u32,
     ) -> Result<Option<Arc<Policy>>, CollectorError> {
@@ -359,7 +361,7 @@ impl Run {
     }
 
     /// Waits, unless told to stop.
-    async fn pause(&self, wait: Duration) {
+    async fn pause(&mut self, wait: Duration) {
         tokio::select! {
             () = self.shutdown.cancelled() => (),
             () = tokio::time::sleep(wait) => (),

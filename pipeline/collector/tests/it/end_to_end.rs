@@ -1,0 +1,88 @@
+//! What goes in comes out: counts to the event, whatever was sampled.
+
+use collector::CollectorConfig;
+use event_log::{Message, Producer};
+use wide_event::{BootEnd, Outcome, Text, Timestamp, codec};
+
+use super::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_count_is_exact_and_the_sample_is_near() {
+    let world = World::new("end_to_end").await;
+    let collector = world.collector().await;
+    for _ in 0..10 {
+        world.append_mixed(2000).await;
+    }
+    world.all_consumed().await;
+    collector.stop().await;
+
+    let report = world.assert_whole("after a plain run").await;
+    assert_eq!((report.events, report.dead_lettered), (20_000, 0));
+    assert_eq!(world.number("(SELECT sum(requests) FROM requests_by_minute)").await, 20_000);
+    assert_eq!(world.number("(SELECT sum(sumMap(latency_us)[1]) FROM requests_by_minute)").await, 0);
+    assert_eq!(
+        world.number("(SELECT arraySum(mapValues(sumMap(latency_us))) FROM requests_by_minute)").await,
+        20_000
+    );
+    assert_eq!(
+        world
+            .number("(SELECT count() FROM requests WHERE outcome = 'server_error' AND sample_weight = 1)")
+            .await,
+        400
+    );
+    let clicks = 20_000 / 50 * 46;
+    assert_eq!(world.number("(SELECT sum(clicks) FROM clicks_by_hour)").await, clicks);
+    assert_eq!(world.number("(SELECT count() FROM clicks)").await, clicks);
+    assert_eq!(
+        world.number("(SELECT uniqMerge(visitors) FROM clicks_by_hour WHERE code = 'code3')").await,
+        5
+    );
+    // Three standard errors; the variance is that of the weights themselves.
+    let near = "(SELECT abs(sum(sample_weight) - 18400) <= 3 * sqrt(sum(sample_weight * (sample_weight - 1))) + 1e-6 FROM requests WHERE outcome = 'ok')";
+    assert_eq!(world.number(near).await, 1);
+    assert_eq!(world.number("(SELECT count() FROM otel_logs) = (SELECT count() FROM requests)").await, 1);
+    assert_eq!(world.number("(SELECT count() > 0 FROM requests WHERE seq > 0 AND length(trace_id) = 32 AND abs(dateDiff('second', ts, collected_at)) < 60)").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clicks_can_be_counted_without_rows() {
+    let mut world = World::new("no_click_rows").await;
+    world.config = CollectorConfig { clicks: false, ..world.config };
+    world.append_mixed(500).await;
+    world.consume_all().await;
+    world.assert_whole("without rows of clicks").await;
+    assert_eq!(world.number("(SELECT sum(clicks) FROM clicks_by_hour)").await, 460);
+    assert_eq!(world.number("(SELECT count() FROM clicks)").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_producer_lost_is_a_number() {
+    let world = World::new("producer_gaps").await;
+    let mut events: Vec<_> = (0..100).map(|_| world.event(Outcome::Ok)).collect();
+    events.drain(40..47);
+    world.append(&events, 10).await;
+    let boot = BootEnd {
+        ts: Timestamp(1_763_764_620_000_000),
+        service: Text::new("shortener"),
+        instance: Text::new("web-1"),
+        boot_id: Text::new("019aa3a0-0000-7000-8000-000000000000"),
+        issued: 105,
+        clean: false,
+    };
+    let mut payload = Vec::new();
+    codec::encode(&boot, &mut payload);
+    world.producer.append(vec![Message::producer(payload)]).await.unwrap();
+    world.consume_all().await;
+    let report = world.verify().await;
+    assert_eq!(report.findings, Vec::<String>::new());
+    let gaps: Vec<_> =
+        report.producer_gaps.iter().map(|gap| (gap.missing, gap.missing_at_end, gap.repeated)).collect();
+    assert_eq!(gaps, [(7, 5, 0)]);
+
+    // The same events once more: exactly once is about the log; what is twice in the log shows.
+    world.append(&events[..3], 3).await;
+    world.consume_all().await;
+    let report = world.verify().await;
+    assert_eq!(report.producer_gaps[0].repeated, 3);
+    assert!(!report.ok());
+}

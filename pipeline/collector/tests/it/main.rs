@@ -1,0 +1,11 @@
+//! The collector with the real engine and the real spool: each test has a database, a spool and a proxy of its own; the
+//! engine is one process for all. `cargo build --release -p engine` provides it.
+
+mod consumer;
+mod crash;
+mod end_to_end;
+mod engine;
+mod faults;
+mod poison;
+mod proxy;
+mod world;

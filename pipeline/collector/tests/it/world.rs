@@ -1,0 +1,210 @@
+//! A spool, a database and a proxy, and what tests do with them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use collector::{CollectorConfig, CollectorError, CollectorMetrics};
+use event_log::spool::{Spool, SpoolConfig, SpoolProducer};
+use event_log::{Consumer, EventLogMetrics, Message, Producer};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use warehouse::{PartitionTotals, Report, Warehouse, WarehouseConfig, migrate, verify};
+use wide_event::{Event, Outcome, Text, Timestamp, TraceId, Visitor, codec};
+
+use super::proxy::Proxy;
+
+pub(crate) const GROUP: &str = "collector";
+
+pub(crate) struct World {
+    pub(crate) spool: Spool,
+    pub(crate) producer: SpoolProducer,
+    pub(crate) proxy: Proxy,
+    /// Past the proxy.
+    pub(crate) warehouse: Warehouse,
+    through_proxy: Warehouse,
+    pub(crate) config: CollectorConfig,
+    seq: AtomicU64,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+pub(crate) struct Collector {
+    pub(crate) task: JoinHandle<Result<(), CollectorError>>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) metrics: CollectorMetrics,
+}
+
+impl World {
+    pub(crate) async fn new(database: &str) -> Self {
+        Self::with_insert_ms(database, 20_000).await
+    }
+
+    pub(crate) async fn with_insert_ms(database: &str, insert_ms_max: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool");
+        let spool = Spool::new(SpoolConfig { path, partitions: 2, ..SpoolConfig::default() });
+        spool.open().await.unwrap();
+        let proxy = Proxy::start().await;
+        let config = |address: &str| WarehouseConfig {
+            url: format!("http://{address}"),
+            database: database.to_owned(),
+            insert_ms_max,
+            ..WarehouseConfig::default()
+        };
+        let warehouse = Warehouse::new(&config(super::engine::address()));
+        migrate(&warehouse).await.unwrap();
+        Self {
+            producer: spool.producer(EventLogMetrics::default()),
+            spool,
+            through_proxy: Warehouse::new(&config(&proxy.address)),
+            proxy,
+            warehouse,
+            config: CollectorConfig {
+                flush_ms_max: 20,
+                shutdown_ms_max: 60_000,
+                ..CollectorConfig::default()
+            },
+            seq: AtomicU64::new(1),
+            dir,
+        }
+    }
+
+    /// One event, numbered.
+    pub(crate) fn event(&self, outcome: Outcome) -> Event<'static> {
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed);
+        let status = match outcome {
+            Outcome::Ok => 302,
+            Outcome::ClientError => 404,
+            _ => 500,
+        };
+        Event {
+            ts: Timestamp::from_system(SystemTime::now()),
+            service: Text::new("shortener"),
+            instance: Text::new("web-1"),
+            boot_id: Text::new("019aa3a0-0000-7000-8000-000000000000"),
+            seq,
+            status,
+            outcome,
+            method: Text::new("GET"),
+            route: Text::new("/{code}"),
+            code: Text::new(format!("code{}", seq % 7)),
+            click: outcome == Outcome::Ok,
+            visitor: Visitor(seq % 5 + 1),
+            trace_id: TraceId(u128::from(seq).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
+            duration_us: 100 + seq % 1000,
+            ..Event::default()
+        }
+    }
+
+    /// Appends events, `in_message` of them in each message.
+    pub(crate) async fn append(&self, events: &[Event<'_>], in_message: usize) {
+        let messages = events.chunks(in_message).map(|events| {
+            let mut payload = Vec::new();
+            events.iter().for_each(|event| codec::encode(event, &mut payload));
+            Message::events(payload, u32::try_from(events.len()).unwrap())
+        });
+        self.producer.append(messages.collect()).await.unwrap();
+    }
+
+    /// Appends events of all kinds: mostly successes, some failures, some unknown codes.
+    pub(crate) async fn append_mixed(&self, count: usize) {
+        let events: Vec<_> = (0..count)
+            .map(|number| match number % 50 {
+                0 => self.event(Outcome::ServerError),
+                1..4 => self.event(Outcome::ClientError),
+                _ => self.event(Outcome::Ok),
+            })
+            .collect();
+        self.append(&events, 20).await;
+    }
+
+    pub(crate) async fn consumer(&self) -> Box<dyn Consumer> {
+        Box::new(self.spool.consumer(GROUP).await.unwrap())
+    }
+
+    /// Starts a collector that inserts through the proxy.
+    pub(crate) async fn collector(&self) -> Collector {
+        self.collector_with(self.consumer().await)
+    }
+
+    pub(crate) fn collector_with(&self, consumer: Box<dyn Consumer>) -> Collector {
+        let (shutdown, metrics) = (CancellationToken::new(), CollectorMetrics::default());
+        let run = collector::run(
+            self.config.clone(),
+            consumer,
+            self.through_proxy.clone(),
+            metrics.clone(),
+            shutdown.clone(),
+        );
+        Collector { task: tokio::spawn(run), shutdown, metrics }
+    }
+
+    /// Runs a collector until everything is consumed, and stops it.
+    pub(crate) async fn consume_all(&self) {
+        let collector = self.collector().await;
+        self.all_consumed().await;
+        collector.stop().await;
+    }
+
+    /// Waits until every message is committed.
+    pub(crate) async fn all_consumed(&self) {
+        eventually(async || {
+            self.totals().await.iter().all(|totals| totals.committed_offset == totals.end_offset)
+        })
+        .await;
+    }
+
+    pub(crate) async fn totals(&self) -> Vec<PartitionTotals> {
+        let totals = self.spool.totals().await.unwrap();
+        let of_group = |totals: event_log::spool::PartitionTotals| {
+            let group = totals.groups.iter().find(|group| group.group == GROUP);
+            PartitionTotals {
+                partition: totals.partition,
+                first_offset: 0,
+                committed_offset: group.map_or(0, |group| group.offset),
+                end_offset: totals.end_offset,
+                events: group.map_or(0, |group| group.events_consumed),
+            }
+        };
+        totals.into_iter().map(of_group).collect()
+    }
+
+    pub(crate) async fn verify(&self) -> Report {
+        verify(&self.warehouse, event_log::EVENTS_TOPIC, &self.totals().await).await.unwrap()
+    }
+
+    /// Everything holds, and nothing a producer numbered is missing.
+    pub(crate) async fn assert_whole(&self, what: &str) -> Report {
+        let report = self.verify().await;
+        assert_eq!(report.findings, Vec::<String>::new(), "{what}");
+        assert_eq!(report.producer_gaps, [], "{what}");
+        report
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> u64 {
+        let rows: Vec<u64> = self.warehouse.rows(&format!("SELECT toUInt64({sql})"), &[]).await.unwrap();
+        rows[0]
+    }
+}
+
+impl Collector {
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// As by `kill -9`: nothing of it gets to do anything more.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+/// Waits until the condition holds; a minute is far more than anything here takes.
+pub(crate) async fn eventually(condition: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it did not come to pass");
+}
