@@ -21,12 +21,30 @@ const LINUX: &str = "X11; Linux x86_64";
 const ANDROID: &str = "Linux; Android 10; K";
 const IPHONE: &str = "iPhone; CPU iPhone OS 18_6 like Mac OS X";
 
+fn mobile(rest: &str) -> String {
+    chrome(ANDROID, &format!("{rest} Mobile {SAFARI}"))
+}
+
+fn iphone(rest: &str) -> String {
+    webkit(IPHONE, rest)
+}
+
+fn desktop(rest: &str) -> String {
+    chrome(WINDOWS, &format!("Chrome/141.0.0.0 {SAFARI}{rest}"))
+}
+
+fn people<const N: usize>(cases: [(String, [&'static str; 3]); N]) {
+    let mut agents = Agents::default();
+    for (text, [browser, os, device]) in cases {
+        let wanted = Agent { browser, os, device, bot_reason: None };
+        assert_eq!(agents.classify(text.as_bytes()), wanted, "{text}");
+        assert_eq!(agents.classify(text.as_bytes()), wanted, "remembered: {text}");
+    }
+}
+
 #[test]
-fn people_have_families_and_no_reason() {
-    let mobile = |rest: &str| chrome(ANDROID, &format!("{rest} Mobile {SAFARI}"));
-    let iphone = |rest: &str| webkit(IPHONE, rest);
-    let desktop = |rest: &str| chrome(WINDOWS, &format!("Chrome/141.0.0.0 {SAFARI}{rest}"));
-    let cases = [
+fn browsers_on_their_systems() {
+    people([
         (desktop(""), ["Chrome", "Windows", "desktop"]),
         (chrome(MAC, "Chrome/141.0.0.0 Safari/537.36"), ["Chrome", "macOS", "desktop"]),
         (chrome(LINUX, "Chrome/141.0.0.0 Safari/537.36"), ["Chrome", "Linux", "desktop"]),
@@ -56,6 +74,12 @@ fn people_have_families_and_no_reason() {
         (desktop(" OPR/124.0.0.0"), ["Opera", "Windows", "desktop"]),
         (mobile("Chrome/140.0.0.0") + " OPR/92.0.0.0", ["Opera", "Android", "mobile"]),
         (iphone("Version/18.6 Mobile/15E148 Safari/604.1 OPT/6.1.0"), ["Opera", "iOS", "mobile"]),
+    ]);
+}
+
+#[test]
+fn browsers_that_share_an_engine_apps_and_appliances() {
+    people([
         (mobile("SamsungBrowser/28.0 Chrome/130.0.0.0"), ["Samsung Internet", "Android", "mobile"]),
         (mobile("Version/4.0 Chrome/141.0.0.0") + " DuckDuckGo/5", ["DuckDuckGo", "Android", "mobile"]),
         (webkit(MAC, "Version/18.6 Safari/605.1.15 Ddg/18.6"), ["DuckDuckGo", "macOS", "desktop"]),
@@ -96,13 +120,7 @@ fn people_have_families_and_no_reason() {
         ),
         (mobile("SogouMobileBrowser/5.22 Chrome/75.0.0.0"), ["Chrome", "Android", "mobile"]),
         (desktop(" YaBrowser/25.8.0.0"), ["Yandex Browser", "Windows", "desktop"]),
-    ];
-    let mut agents = Agents::default();
-    for (text, [browser, os, device]) in cases {
-        let wanted = Agent { browser, os, device, bot_reason: None };
-        assert_eq!(agents.classify(text.as_bytes()), wanted, "{text}");
-        assert_eq!(agents.classify(text.as_bytes()), wanted, "remembered: {text}");
-    }
+    ]);
 }
 
 #[test]
