@@ -21,7 +21,7 @@ ended AS (
 )
 SELECT
     toString(service) AS service, toString(instance) AS instance, toString(boot_id) AS boot_id,
-    missing, repeated, if(issued > highest, issued - highest, 0) AS missing_at_end
+    toUInt64(missing) AS missing, toUInt64(repeated) AS repeated, toUInt64(if(issued > highest, issued - highest, 0)) AS missing_at_end
 FROM arrived FULL JOIN ended USING (service, instance, boot_id)
 WHERE missing > 0 OR repeated > 0 OR missing_at_end > 0
 ORDER BY service, instance, boot_id

@@ -30,8 +30,8 @@ pub(crate) async fn run(load: Load) -> Result<ExitCode> {
         };
         let report = bench::replay(&replay, &target).await?;
         print(&report, load.json)?;
-        let whole = report.refused_links == 0 && report.malformed_lines == 0;
-        return Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        // Lines that are no requests are the log's own; links that were refused bend what the replay shows.
+        return Ok(if report.refused_links == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let mut workload = match &load.workload {
         Some(file) => Workload::read(file)?,

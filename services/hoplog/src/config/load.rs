@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use anyhow::Result;
 use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
@@ -17,7 +16,7 @@ pub(crate) const PREFIX: &str = "HOPLOG_";
 
 /// Variables with the prefix that are not configuration: they say where to find it, or belong to other commands.
 const NOT_CONFIGURATION: &[&str] =
-    &["CONFIG", "DATA", "PORT_BASE", "LOG", "CACHE_DIR", "ENGINE_ARCHIVE", "URL", "API_KEY"];
+    &["CONFIG", "DATA", "PORT_BASE", "LOG", "CACHE_DIR", "ENGINE_ARCHIVE", "ENGINE_SHA256", "URL", "API_KEY"];
 
 /// One thing that is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,33 +47,31 @@ pub(crate) fn layers(defaults: Dict, file: Option<&Path>) -> Figment {
     figment.merge(Env::prefixed(PREFIX).ignore(NOT_CONFIGURATION).split("__"))
 }
 
-/// Reads `T` from the layers.
+/// Reads `T` from the layers, with every value that has no place, or not the right type, left at its default.
 ///
-/// # Errors
-/// Every value that has no place, or not the right type.
-pub(crate) fn extract<T: DeserializeOwned>(figment: &Figment) -> Result<T, Vec<Mistake>> {
-    let data =
-        figment.data().map_err(|error| error.into_iter().map(|error| mistake(&error)).collect::<Vec<_>>())?;
+/// `None` where even that can't be read.
+pub(crate) fn extract<T: DeserializeOwned>(figment: &Figment) -> (Option<T>, Vec<Mistake>) {
+    let data = match figment.data() {
+        Ok(data) => data,
+        Err(error) => return (None, error.into_iter().map(|error| mistake(&error)).collect()),
+    };
     let mut values = data.into_values().fold(Dict::new(), |_, dict| dict);
     let mut mistakes = Vec::new();
     loop {
         let error = match Figment::from(Serialized::defaults(Value::from(values.clone()))).extract::<T>() {
-            Ok(config) if mistakes.is_empty() => return Ok(config),
-            Ok(_) => return Err(mistakes),
+            Ok(config) => return (Some(config), mistakes),
             Err(error) => error,
         };
         let before = mistakes.len();
         for error in error {
-            let mistake = mistake(&error);
-            let path = path(&error);
-            if remove(&mut values, &path) && !mistakes.contains(&mistake) {
-                mistakes.push(mistake);
+            if remove(&mut values, &path(&error)) {
+                mistakes.push(mistake(&error));
             }
         }
         if mistakes.len() == before {
             // Nothing could be taken out: a whole section is missing or not a table.
             mistakes.push(Mistake::new("", "the configuration can't be read as a whole"));
-            return Err(mistakes);
+            return (None, mistakes);
         }
     }
 }
@@ -148,7 +145,7 @@ mod tests {
         }
     }
 
-    fn read(file: &str, environment: &[(&str, &str)]) -> Result<Sample, Vec<Mistake>> {
+    fn read(file: &str, environment: &[(&str, &str)]) -> (Option<Sample>, Vec<Mistake>) {
         // `Jail` gives each case an environment of its own.
         let mut result = None;
         figment::Jail::expect_with(|jail| {
@@ -162,23 +159,22 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file_and_the_file_over_defaults() {
-        let sample = read(
+        let (sample, mistakes) = read(
             "[serve]\nworkers = 3\nnames = ['a']",
             &[("HOPLOG_SERVE__WORKERS", "4"), ("HOPLOG_DATA", "x")],
         );
-        assert_eq!(
-            sample.unwrap().serve,
-            Serve { workers: 4, names: vec!["a".to_owned()], ..Serve::default() }
-        );
+        assert_eq!(mistakes, []);
+        let expected = Serve { workers: 4, names: vec!["a".to_owned()], ..Serve::default() };
+        assert_eq!(sample.unwrap().serve, expected);
     }
 
     #[test]
     fn all_mistakes_come_at_once_and_each_names_its_variable_and_no_value() {
-        let mistakes = read(
+        let (sample, mistakes) = read(
             "[serve]\nlisten = 'secret-1'\nworkers = 70000\nwrokers = 'secret-2'",
             &[("HOPLOG_SERVE__NAMES", "secret-3"), ("HOPLOG_SREVE__X", "secret-4")],
-        )
-        .unwrap_err();
+        );
+        assert_eq!(sample.unwrap().serve, Serve::default());
         let mut variables: Vec<_> = mistakes.iter().map(|mistake| mistake.variable.as_str()).collect();
         variables.sort_unstable();
         assert_eq!(
@@ -196,6 +192,6 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_toml_is_a_mistake() {
-        assert_eq!(read("[serve", &[]).unwrap_err().len(), 1);
+        assert_eq!(read("[serve", &[]).1.len(), 1);
     }
 }

@@ -109,9 +109,9 @@ impl Config {
     pub(crate) fn load(place: &Place) -> Result<Self, Vec<Mistake>> {
         let in_data = place.data.join("hoplog.toml");
         let file = place.config.clone().or_else(|| in_data.exists().then_some(in_data));
-        let config: Self = load::extract(&load::layers(defaults(place), file.as_deref()))?;
-        let mistakes = config.check();
-        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+        let (config, mut mistakes) = load::extract::<Self>(&load::layers(defaults(place), file.as_deref()));
+        mistakes.extend(config.iter().flat_map(Self::check));
+        config.filter(|_| mistakes.is_empty()).ok_or(mistakes)
     }
 
     /// All that is wrong with values of the right type.
