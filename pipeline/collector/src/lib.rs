@@ -54,3 +54,34 @@ pub async fn run(
     }
     commit::Run::new(config, consumer, store, policy, shutdown).work().await
 }
+
+/// What it costs to build a range, for `examples/cost.rs` and benchmarks; no part of the product.
+#[doc(hidden)]
+pub mod cost {
+    use std::sync::Arc;
+
+    use event_log::Record;
+
+    /// Decodes, counts, samples and encodes messages as one range under the built-in policy. Returns the events seen,
+    /// the rows kept and the bytes to insert.
+    ///
+    /// # Errors
+    /// As for [`crate::run`].
+    pub fn build(records: Vec<Record>, now_us: i64) -> Result<(u64, u64, usize), crate::CollectorError> {
+        let policy = Arc::new(crate::Policy::load(None)?);
+        let last = records.last().map_or(0, |record| record.offset);
+        let range = crate::range::Range {
+            topic: Arc::from("cost"),
+            partition: 0,
+            first: records.first().map_or(0, |record| record.offset),
+            records: records.into(),
+            intent: crate::intent::Intent::new(last, policy.version().to_owned(), now_us, true),
+            policy,
+            replay: false,
+        };
+        let refuse = |error: warehouse::UnevenColumns| crate::CollectorError::Policy(vec![error.to_string()]);
+        let batch = crate::batch::build(&range, &[]).map_err(refuse)?;
+        let bytes: usize = batch.others.iter().map(|(_, block)| block.encode().len()).sum();
+        Ok((batch.ledger.seen.events, batch.ledger.kept, bytes + batch.requests.encode().len()))
+    }
+}

@@ -181,7 +181,8 @@ impl World {
     }
 
     pub(crate) async fn number(&self, sql: &str) -> u64 {
-        let rows: Vec<u64> = self.warehouse.rows(&format!("SELECT toUInt64({sql})"), &[]).await.unwrap();
+        let rows: Vec<u64> =
+            self.warehouse.rows(&format!("SELECT toUInt64(assumeNotNull({sql}))"), &[]).await.unwrap();
         rows[0]
     }
 }
