@@ -199,7 +199,7 @@ mod tests {
             rollup.add(&event(route, 0));
         }
         assert_eq!((rollup.series.len(), rollup.collapsed), (SERIES_MAX + 1, 100));
-        let last = rollup.series(SERIES_MAX as u32);
+        let last = rollup.series(u32::try_from(SERIES_MAX).unwrap());
         assert_eq!(rollup.symbols.name(last.route), OTHER);
         let requests: u64 = rollup.series.iter().map(|(_, sums)| sums.requests).sum();
         assert_eq!(requests, 2 * routes.len() as u64);

@@ -1,5 +1,6 @@
 //! The collector with the real engine and the real spool: each test has a database, a spool and a proxy of its own; the
 //! engine is one process for all. `cargo build --release -p engine` provides it.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a test may fail loudly
 
 mod consumer;
 mod crash;
