@@ -1,4 +1,5 @@
 //! What could not be stored, with reason, origin and its bytes, whole. The rest of its message goes through.
+//! Why a line is bad is decided where it is read; nothing here judges.
 
 use event_log::Record;
 use warehouse::{Column, SymbolColumn, TextColumn};

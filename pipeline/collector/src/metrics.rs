@@ -1,4 +1,5 @@
 //! Metrics of the collector. Counts are of what was stored and committed once, except for tries and failures.
+//! Nothing here decides anything; labels are symbols of the code, never of the input.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! A range: a run of messages of one partition that is stored as a whole, or not at all, under one token.
+//! Only data: it is cut in [`crate::consume`], built in [`crate::batch`] and stored in [`crate::insert`].
 
 use std::sync::Arc;
 

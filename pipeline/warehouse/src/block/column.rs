@@ -1,4 +1,5 @@
 //! The column types and how each is written. Numbers are little-endian, one after the other.
+//! Strings and symbols have modules of their own.
 
 use std::ops::Range;
 

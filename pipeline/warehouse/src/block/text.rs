@@ -1,4 +1,5 @@
 //! Strings, kept as they travel: length, bytes, length, bytes, ….
+//! No encoding is checked: ClickHouse's strings are bytes.
 
 use std::ops::Range;
 
