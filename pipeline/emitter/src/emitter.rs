@@ -17,7 +17,7 @@ use crate::layer::EmitterLayer;
 use crate::metrics::{EmitterMetrics, RequestCollector};
 use crate::publisher::{Publisher, PublisherHandle};
 use crate::queue::{Queue, Refused};
-use crate::record::{Part, Record};
+use crate::record::Part;
 use crate::requests::{Requests, RouteId};
 use crate::sequence::{self, Sequence};
 
@@ -140,18 +140,18 @@ impl Emitter {
     /// not come in time. `status` is what was answered, `error` what the parser said.
     pub fn malformed(&self, peer: Option<SocketAddr>, status: u16, error: &str) {
         let now = Timestamp::from_system(SystemTime::now());
-        let mut record = Record {
-            ts: now,
-            trace: Trace::of(&http::HeaderMap::new()),
-            method: "OTHER",
-            route: RouteId::MALFORMED,
-            client: peer.map(|peer| peer.ip()),
-            verdict: Some(wide_event::Outcome::ClientError),
-            ..Record::default()
-        };
-        record.put(Part::RequestId, new_uuid(now).to_string().as_bytes());
-        record.fail_text("malformed_request", &error);
-        Hop::new(Some(Arc::clone(&self.shared)), record).end(status, End::Complete, 0);
+        let request_id = new_uuid(now).to_string();
+        let hop = Hop::new(Some(Arc::clone(&self.shared)), |record| {
+            record.ts = now;
+            record.trace = Trace::of(None);
+            record.method = "OTHER";
+            record.route = RouteId::MALFORMED;
+            record.client = peer.map(|peer| peer.ip());
+            record.verdict = Some(wide_event::Outcome::ClientError);
+            record.put(Part::RequestId, request_id.as_bytes());
+            record.fail_text("malformed_request", &error);
+        });
+        hop.end(status, End::Complete, 0);
     }
 
     /// The id of this boot, a UUIDv7.

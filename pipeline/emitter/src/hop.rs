@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{HOST, REFERER, USER_AGENT};
+use http::uri::Scheme;
 use http::{HeaderValue, Method, Request};
 use wide_event::{Cache, Outcome, Timestamp};
 
 use crate::emitter::{PeerAddr, Shared};
+use crate::head::Head;
 use crate::identity::{self, Trace};
 use crate::record::{Part, Record, Sealed};
 use crate::requests::RouteId;
@@ -48,44 +49,38 @@ impl Hop {
     /// A hop of no service: takes everything and leaves no event. For handlers called without the layer, in tests.
     #[must_use]
     pub fn detached() -> Self {
-        Self::new(None, Record::default())
+        Self::new(None, |_| {})
     }
 
-    pub(crate) fn new(shared: Option<Arc<Shared>>, record: Record) -> Self {
-        let started = Instant::now();
-        Self(Arc::new(Inner { shared, started, bytes_in: AtomicU64::new(0), record: Mutex::new(record) }))
+    /// A hop that begins now. The record is filled in where it is: it is some hundred bytes long.
+    pub(crate) fn new(shared: Option<Arc<Shared>>, fill: impl FnOnce(&mut Record)) -> Self {
+        let record = Mutex::new(Record::default());
+        let mut inner =
+            Arc::new(Inner { shared, started: Instant::now(), bytes_in: AtomicU64::new(0), record });
+        if let Some(inner) = Arc::get_mut(&mut inner) {
+            fill(inner.record.get_mut().unwrap_or_else(PoisonError::into_inner));
+        }
+        Self(inner)
     }
 
     /// Notes a request's head. Also returns the request's id, for the answer.
     pub(crate) fn of<B>(shared: &Arc<Shared>, request: &Request<B>) -> (Self, HeaderValue) {
-        let (headers, uri) = (request.headers(), request.uri());
-        let header = |name| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
-        let host = match uri.authority() {
-            Some(authority) => authority.as_str().as_bytes(),
-            None => header(HOST),
-        };
+        let (head, uri) = (Head::of(request.headers()), request.uri());
         let ts = Timestamp::from_system(SystemTime::now());
-        let request_id = identity::request_id(headers, ts);
-        let texts = [
-            (Part::RequestId, request_id.as_bytes()),
-            (Part::Host, host),
-            (Part::UserAgent, header(USER_AGENT)),
-            (Part::Referrer, header(REFERER)),
-        ];
-        let mut record = Record {
-            ts,
-            trace: Trace::of(headers),
-            method: method(request.method()),
-            scheme: if uri.scheme_str() == Some("https") { "https" } else { "http" },
-            route: route(shared, request),
-            client: peer(request).map(|peer| peer.ip()),
-            ..Record::default()
-        };
-        record.reserve(texts.iter().map(|(part, text)| text.len().min(part.bytes_max())).sum());
-        for (part, text) in texts {
-            record.put(part, text);
-        }
-        (Self::new(Some(Arc::clone(shared)), record), request_id)
+        let request_id = identity::request_id(head.request_id.get(), ts);
+        let hop = Self::new(Some(Arc::clone(shared)), |record| {
+            record.ts = ts;
+            record.trace = Trace::of(head.traceparent.get());
+            record.method = method(request.method());
+            record.scheme = if uri.scheme() == Some(&Scheme::HTTPS) { "https" } else { "http" };
+            record.route = route(shared, request);
+            record.client = peer(request).map(|peer| peer.ip());
+            record.put(Part::RequestId, request_id.as_bytes());
+            record.put(Part::Host, uri.authority().map_or(head.host, |named| named.as_str().as_bytes()));
+            record.put(Part::UserAgent, head.user_agent);
+            record.put(Part::Referrer, head.referrer);
+        });
+        (hop, request_id)
     }
 
     /// The request's id, as it is in the answer and in the event.
@@ -148,14 +143,14 @@ impl Hop {
     /// One call of the link store, and how long the hop waited for it. Adds up.
     pub fn store(&self, waited: Duration) {
         self.note(|record| {
-            record.store_us = record.store_us.saturating_add(us(waited));
+            record.store_us = record.store_us.saturating_add(us_short(waited));
             record.store_calls = record.store_calls.saturating_add(1);
         });
     }
 
     /// How long the hop waited for Redis. Adds up.
     pub fn redis(&self, waited: Duration) {
-        self.note(|record| record.redis_us = record.redis_us.saturating_add(us(waited)));
+        self.note(|record| record.redis_us = record.redis_us.saturating_add(us_short(waited)));
     }
 
     /// A circuit breaker was open.
@@ -255,25 +250,26 @@ impl Hop {
     /// Ends the hop: counts it, numbers it, queues its event. Does nothing the second time.
     pub(crate) fn end(&self, status: u16, end: End, bytes_out: u64) {
         let Some(shared) = &self.0.shared else { return };
-        let duration = self.0.started.elapsed();
+        let at = Instant::now();
+        let duration_us = us(at.duration_since(self.0.started));
         let mut record = self.record();
         if record.sealed.is_some() {
             return;
         }
         let outcome = outcome(&record, status, end);
         let size = size_of::<Inner>() + record.heap_bytes();
-        shared.requests.count(record.route, record.synthetic, outcome, status, duration);
+        shared.requests.count(record.route, record.synthetic, outcome, status, duration_us);
         // Numbered before it is queued: an event that finds no room shows as a gap.
         let seq = if shared.enabled { shared.sequence.next() } else { 0 };
         record.sealed = Some(Sealed {
             seq,
             status,
             outcome,
-            duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+            duration_us,
             bytes_in: self.0.bytes_in.load(Relaxed),
             bytes_out,
             size,
-            at: self.0.started + duration,
+            at,
         });
         drop(record);
         if shared.enabled {
@@ -296,8 +292,14 @@ fn outcome(record: &Record, status: u16, end: End) -> Outcome {
     }
 }
 
-fn us(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+/// Microseconds, in 64 bits: enough for 500,000 years.
+fn us(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()))
+}
+
+/// Microseconds of a wait, at most 71 minutes.
+fn us_short(duration: Duration) -> u32 {
+    u32::try_from(us(duration)).unwrap_or(u32::MAX)
 }
 
 fn method(method: &Method) -> &'static str {

@@ -6,14 +6,12 @@
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::AsHeaderName};
+use http::{HeaderName, HeaderValue};
 use uuid::Uuid;
 use wide_event::{SpanId, Timestamp, TraceId};
 
 /// The header that carries a request's id, both ways.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The header of W3C Trace Context.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Longest request id that is kept, in bytes: what the event's field holds.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -27,8 +25,8 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Continues the caller's trace under a new span, or starts one.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let parent = only(headers, &TRACEPARENT).and_then(|value| parse_traceparent(value.as_bytes()));
+    pub(crate) fn of(traceparent: Option<&HeaderValue>) -> Self {
+        let parent = traceparent.and_then(|value| parse_traceparent(value.as_bytes()));
         let (trace_id, flags) = parent.unwrap_or_else(|| (TraceId(random_u128()), 0));
         Self { trace_id, span_id: SpanId(random_u64()), flags }
     }
@@ -39,19 +37,13 @@ impl Trace {
     }
 }
 
-/// The value of a header that is there exactly once.
-fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
-    let mut values = headers.get_all(name).into_iter();
-    values.next().filter(|_| values.next().is_none())
-}
-
 /// The caller's request id where it is valid, else a new one.
-pub(crate) fn request_id(headers: &HeaderMap, ts: Timestamp) -> HeaderValue {
+pub(crate) fn request_id(given: Option<&HeaderValue>, ts: Timestamp) -> HeaderValue {
     let valid = |value: &&HeaderValue| {
         (1..=REQUEST_ID_BYTES_MAX).contains(&value.len())
             && value.as_bytes().iter().all(|byte| (0x21..=0x7e).contains(byte))
     };
-    only(headers, &REQUEST_ID).filter(valid).cloned().unwrap_or_else(|| {
+    given.filter(valid).cloned().unwrap_or_else(|| {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let text = new_uuid(ts).hyphenated().encode_lower(&mut text);
         HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
@@ -103,6 +95,8 @@ fn random_u64() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::Head;
+    use http::HeaderMap;
 
     fn headers(name: &'static str, values: &[&[u8]]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -117,13 +111,17 @@ mod tests {
         let longest = [b'x'; REQUEST_ID_BYTES_MAX];
         let kept: &[&[u8]] = &[b"a", b"!~", b"0190-abc/def?x=1", &longest];
         for value in kept {
-            assert_eq!(request_id(&headers("x-request-id", &[value]), Timestamp(0)).as_bytes(), *value);
+            let headers = headers("x-request-id", &[value]);
+            let given = Head::of(&headers).request_id.get();
+            assert_eq!(request_id(given, Timestamp(0)).as_bytes(), *value);
         }
         let too_long = [b'x'; REQUEST_ID_BYTES_MAX + 1];
         let replaced: &[&[&[u8]]] =
             &[&[], &[b""], &[b"a b"], &[b"tab\t"], &[b"\xff"], &[&too_long], &[b"a", b"a"], &[b"a", b"b"]];
         for values in replaced {
-            let id = request_id(&headers("x-request-id", values), Timestamp(1_763_764_620_000_000));
+            let headers = headers("x-request-id", values);
+            let given = Head::of(&headers).request_id.get();
+            let id = request_id(given, Timestamp(1_763_764_620_000_000));
             let uuid = Uuid::parse_str(id.to_str().unwrap()).unwrap();
             assert_eq!(uuid.get_version_num(), 7, "{values:?}");
             assert_eq!(uuid.get_timestamp().unwrap().to_unix().0, 1_763_764_620);
@@ -151,14 +149,16 @@ mod tests {
             (String::new(), None),
         ];
         for (text, flags) in cases {
-            let trace = Trace::of(&headers("traceparent", &[text.as_bytes()]));
+            let headers = headers("traceparent", &[text.as_bytes()]);
+            let trace = Trace::of(Head::of(&headers).traceparent.get());
             assert_eq!(trace.trace_id.to_string() == TRACE, flags.is_some(), "{text}");
             assert_eq!(trace.flags, flags.unwrap_or(0), "{text}");
             assert_ne!(trace.span_id.to_string(), "00f067aa0ba902b7");
             assert_eq!(parse_traceparent(trace.parent().as_bytes()), Some((trace.trace_id, trace.flags)));
         }
         let valid = format!("00-{TRACE}-00f067aa0ba902b7-01");
-        let twice = Trace::of(&headers("traceparent", &[valid.as_bytes(), valid.as_bytes()]));
+        let headers = headers("traceparent", &[valid.as_bytes(), valid.as_bytes()]);
+        let twice = Trace::of(Head::of(&headers).traceparent.get());
         assert_ne!(twice.trace_id.to_string(), TRACE);
     }
 

@@ -6,6 +6,7 @@ mod batch;
 mod body;
 mod config;
 mod emitter;
+mod head;
 mod hop;
 mod identity;
 mod layer;

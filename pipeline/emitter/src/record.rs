@@ -1,4 +1,4 @@
-//! What is noted of a hop while it runs: small values in place, strings in one buffer.
+//! What is noted of a hop while it runs: small values and the usual strings in place, long strings on the heap.
 //!
 //! Strings are copied and not borrowed from header values: a header value keeps its connection's whole read buffer
 //! alive, so thousands of queued events would hold far more memory than the queue's limit says. No JSON, no
@@ -31,7 +31,9 @@ impl Part {
     /// Most bytes that are kept: what the event's field takes, or what redaction looks at.
     pub(crate) const fn bytes_max(self) -> usize {
         match self {
-            Self::RequestId | Self::Code | Self::ApiKeyId => 128,
+            Self::RequestId | Self::ApiKeyId => 128,
+            // As long as a slug may be.
+            Self::Code => 255,
             // A host name of 253 and a port.
             Self::Host | Self::TargetHost => 260,
             // As much as `wide_event::agent` looks at.
@@ -43,8 +45,9 @@ impl Part {
     }
 }
 
-/// Room that handlers' strings (code, target) are likely to need, in bytes, so that they need no further allocation.
-const NOTES_BYTES: usize = 96;
+/// Bytes of strings that a record holds in place. Id (36), host, user agent (about 120), referrer, code and target
+/// take about 250 together; what finds no room goes to the heap.
+const NEAR_BYTES: usize = 320;
 
 /// How the hop ended.
 #[derive(Debug, Clone, Copy)]
@@ -91,32 +94,51 @@ pub(crate) struct Record {
     pub(crate) texts: Texts,
 }
 
-/// The strings, behind each other in one buffer.
-#[derive(Debug, Default)]
+/// The strings, behind each other: first in place, then in a buffer on the heap. Places in that begin at
+/// [`NEAR_BYTES`].
+#[derive(Debug)]
 pub(crate) struct Texts {
     spans: [(u32, u16); Part::COUNT],
-    buffer: Vec<u8>,
+    near_used: usize,
+    near: [u8; NEAR_BYTES],
+    far: Vec<u8>,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { spans: [(0, 0); Part::COUNT], near_used: 0, near: [0; NEAR_BYTES], far: Vec::new() }
+    }
+}
+
+impl Texts {
+    /// Where `bytes` bytes are that are kept at a place.
+    fn slot(&mut self, at: usize, bytes: usize) -> &mut [u8] {
+        match at.checked_sub(NEAR_BYTES) {
+            None => &mut self.near[at..at + bytes],
+            Some(at) => &mut self.far[at..at + bytes],
+        }
+    }
+
+    /// Makes a place of this size, which is not 0.
+    fn place(&mut self, bytes: usize) -> usize {
+        if self.near_used + bytes <= NEAR_BYTES {
+            self.near_used += bytes;
+            return self.near_used - bytes;
+        }
+        // Grows by each longer note, and each part has a greatest length: bounded.
+        let at = self.far.len();
+        self.far.resize(at + bytes, 0);
+        NEAR_BYTES + at
+    }
 }
 
 impl Record {
-    /// Makes room for this many bytes of strings, and some that handlers add.
-    pub(crate) fn reserve(&mut self, bytes: usize) {
-        self.texts.buffer.reserve_exact(bytes + NOTES_BYTES);
-    }
-
     /// Notes a string, cut to what the part may hold. A second note takes the place of the first.
     pub(crate) fn put(&mut self, part: Part, bytes: &[u8]) {
         let bytes = &bytes[..bytes.len().min(part.bytes_max())];
         let (at, len) = self.texts.spans[part as usize];
-        let (at, len) = (at as usize, usize::from(len));
-        let at = if bytes.len() <= len {
-            self.texts.buffer[at..at + bytes.len()].copy_from_slice(bytes);
-            at
-        } else {
-            // Grows by each longer note, and each part has a greatest length: bounded.
-            self.texts.buffer.extend_from_slice(bytes);
-            self.texts.buffer.len() - bytes.len()
-        };
+        let at = if bytes.len() <= usize::from(len) { at as usize } else { self.texts.place(bytes.len()) };
+        self.texts.slot(at, bytes.len()).copy_from_slice(bytes);
         // A part is at most 1,024 bytes long, and all that can be appended stays below 1 MiB.
         self.texts.spans[part as usize] =
             (u32::try_from(at).unwrap_or(0), u16::try_from(bytes.len()).unwrap_or(0));
@@ -125,7 +147,11 @@ impl Record {
     /// The bytes of a string; empty if never noted.
     pub(crate) fn get(&self, part: Part) -> &[u8] {
         let (at, len) = self.texts.spans[part as usize];
-        &self.texts.buffer[at as usize..at as usize + usize::from(len)]
+        let (at, len) = (at as usize, usize::from(len));
+        match at.checked_sub(NEAR_BYTES) {
+            None => &self.texts.near[at..at + len],
+            Some(at) => &self.texts.far[at..at + len],
+        }
     }
 
     /// A string up to where it stops to be UTF-8, which a cut in the middle of a character is, too.
@@ -162,7 +188,7 @@ impl Record {
 
     /// Memory beside the record itself, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.texts.buffer.capacity()
+        self.texts.far.capacity()
     }
 }
 
@@ -186,15 +212,15 @@ mod tests {
         let mut record = Record::default();
         record.put(Part::Code, b"longest");
         record.put(Part::Host, b"example.org");
-        let used = record.texts.buffer.len();
+        let used = record.texts.near_used;
         record.put(Part::Code, b"short");
         assert_eq!((record.text(Part::Code), record.text(Part::Host)), ("short", "example.org"));
-        assert_eq!(record.texts.buffer.len(), used);
+        assert_eq!((record.texts.near_used, record.texts.far.len()), (used, 0));
         record.put(Part::Code, &[b'x'; 1000]);
-        assert_eq!(record.get(Part::Code).len(), 128);
+        assert_eq!(record.get(Part::Code).len(), 255);
         assert_eq!(record.text(Part::Host), "example.org");
-        record.put(Part::Code, "é".repeat(100).as_bytes());
-        assert_eq!(record.text(Part::Code), "é".repeat(64));
+        record.put(Part::Code, "é".repeat(200).as_bytes());
+        assert_eq!(record.text(Part::Code), "é".repeat(127), "cut in the middle of one");
         record.put(Part::Referrer, b"ab\xffcd");
         assert_eq!((record.get(Part::Referrer).len(), record.text(Part::Referrer)), (5, "ab"));
         assert_eq!(record.text(Part::ApiKeyId), "");
