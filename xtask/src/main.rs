@@ -6,6 +6,7 @@ mod check;
 mod command;
 mod engine;
 mod generate;
+mod python;
 mod test;
 mod up;
 

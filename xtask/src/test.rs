@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, engine};
+use crate::{command, engine, python};
 
 /// The scripts in which other people's clients talk to the engine, and what they need installed.
 const CLIENTS: &str = "services/engine/tests/clients";
@@ -21,15 +21,23 @@ pub(crate) fn run(require_all: bool, filter: &[String]) -> Result<()> {
     let started = Instant::now();
     let mut not_covered = Vec::new();
     let library = available(engine::fetch(), "the real ClickHouse engine", &mut not_covered);
+    let client = format!("{CLIENTS}/requirements.txt");
     let python = match &library {
-        Some(_) => available(python(), "Python's ClickHouse client", &mut not_covered),
+        Some(_) => {
+            available(python::with("engine-clients", &client), "Python's ClickHouse client", &mut not_covered)
+        }
         None => None,
     };
+    let classifiers = python::with("agents-check", "bench/agents-check-requirements.txt");
+    let classifiers = available(classifiers, "independent classifiers of user agents", &mut not_covered);
 
     let mut failures = Vec::new();
     failures.extend(workspace(filter, &mut not_covered).err());
     if let (Some(library), Some(python), []) = (&library, &python, filter) {
         failures.extend(clients(library, python).err());
+    }
+    if let (Some(python), []) = (&classifiers, filter) {
+        failures.extend(agents(python).err());
     }
 
     for part in &not_covered {
@@ -97,24 +105,6 @@ fn available<T>(part: Result<T>, what: &str, not_covered: &mut Vec<String>) -> O
     part.map_err(|error| not_covered.push(format!("{what}: {error:#}"))).ok()
 }
 
-/// The interpreter of a virtual environment with the pinned requirements, made anew when they change.
-fn python() -> Result<PathBuf> {
-    let requirements = fs::read_to_string(command::root()?.join(CLIENTS).join("requirements.txt"))
-        .with_context(|| format!("{CLIENTS}/requirements.txt cannot be read"))?;
-    let directory = engine::cache_dir()?.join("tools").join("engine-clients");
-    let interpreter = directory.join("bin").join("python3");
-    let installed = directory.join("installed.txt");
-    if interpreter.is_file() && fs::read_to_string(&installed).is_ok_and(|before| before == requirements) {
-        return Ok(interpreter);
-    }
-    command::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&directory))?;
-    let mut pip = Command::new(&interpreter);
-    pip.args(["-m", "pip", "install", "--quiet", "--requirement"]);
-    command::run(pip.arg(command::root()?.join(CLIENTS).join("requirements.txt")))?;
-    fs::write(installed, requirements)?;
-    Ok(interpreter)
-}
-
 /// Runs each client script against an engine of its own, whose URL is the script's argument.
 fn clients(library: &Path, python: &Path) -> Result<()> {
     let folder = command::root()?.join(CLIENTS);
@@ -131,6 +121,17 @@ fn clients(library: &Path, python: &Path) -> Result<()> {
         command::run(Command::new(python).arg(script).arg(&engine.url).current_dir(command::root()?))?;
     }
     Ok(())
+}
+
+/// Holds our classes of the real log's user agents against those of others.
+fn agents(python: &Path) -> Result<()> {
+    let example = ["build", "--release", "--package", "wide-event", "--example", "classify"];
+    command::run(command::cargo()?.args(example))?;
+    let mut check = Command::new(python);
+    check.args(["bench/agents-check.py", "bench/data/access.log.gz", "--classifier"]);
+    check.arg(command::release_dir()?.join("examples").join("classify"));
+    command::run(check.current_dir(command::root()?))
+        .context("user agents are classed differently than accepted")
 }
 
 /// A running engine on a directory that goes with it.

@@ -1,11 +1,12 @@
 """The Python client `clickhouse-connect` against a running engine: what analysts do with it.
 
-Usage: python clickhouse_connect.py HOST PORT   (with requirements.txt installed)
+Usage: python clickhouse_connect.py http://HOST:PORT   (with requirements.txt installed)
 Exits with status 0 and prints `ok`, or fails with the assertion that did not hold.
 """
 
 import datetime
 import sys
+import urllib.parse
 
 # This file has the module's own name: look for the module elsewhere.
 sys.path = [path for path in sys.path if path not in ("", sys.path[0])]
@@ -111,4 +112,5 @@ def main(host, port):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    url = urllib.parse.urlsplit(sys.argv[1])
+    main(url.hostname, url.port)

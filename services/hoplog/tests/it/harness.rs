@@ -80,7 +80,8 @@ impl Installation {
             if let Some(answer) = ask() {
                 return answer;
             }
-            assert!(started.elapsed() < PATIENCE, "waited in vain for {what}\n{}", self.log());
+            let patient = started.elapsed() < PATIENCE && self.supervisor.as_ref().is_none_or(is_running);
+            assert!(patient, "waited in vain for {what}\n{}", self.log());
             std::thread::yield_now();
             std::thread::park_timeout(Duration::from_millis(20));
         }
@@ -163,6 +164,12 @@ impl Drop for Installation {
             eprintln!("{}", self.log());
         }
     }
+}
+
+/// Whether a child still runs, without waiting for it: one that has ended is a zombie until then.
+fn is_running(child: &Child) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
 }
 
 /// SIGTERM, as an operator sends it.

@@ -36,11 +36,10 @@ fn a_replayed_log_is_stored_as_awk_counts_it() {
     println!("{said}");
     assert!(compared.status.success(), "{said}{}", String::from_utf8_lossy(&compared.stderr));
 
-    // Every client is in a network of its own log, not in the replayer's.
-    assert_eq!(
-        hoplog.number("SELECT countIf(client_net = '127.0.0.0/24') FROM requests WHERE route = '/{code}'"),
-        0
-    );
-    assert!(hoplog.number("SELECT uniqExact(client_net) FROM requests") > 50);
+    // The clients are those of the log, not the replayer. A few of them were on the logged machine itself.
+    let nets = |condition: &str| {
+        hoplog.number(&format!("SELECT uniqExact(client_net) FROM requests WHERE {condition}"))
+    };
+    assert!(nets("client_net != '127.0.0.0/24'") > 50);
     hoplog.down();
 }
