@@ -21,7 +21,7 @@ pub struct EngineConfig {
     pub library: Option<PathBuf>,
     /// Where to listen. Default 127.0.0.1:8123, ClickHouse's own port. Beyond loopback, give every user a password.
     pub listen: SocketAddr,
-    /// Who may ask. Default: `default` without a password, as in ClickHouse.
+    /// Who may ask. Default: `default` without a password, as in ClickHouse, and `analyst`, who only reads.
     pub users: Vec<User>,
     /// Queries at once; one more is answered 503, code 202. Default 32. Each takes a thread while it runs.
     pub queries_max: usize,
@@ -57,7 +57,10 @@ impl Default for EngineConfig {
             data_dir: ".hoplog/engine".into(),
             library: None,
             listen: (Ipv4Addr::LOCALHOST, 8123).into(),
-            users: vec![User { name: "default".into(), password: "".into(), readonly: false }],
+            users: vec![
+                User { name: "default".into(), password: "".into(), readonly: false },
+                User { name: "analyst".into(), password: "".into(), readonly: true },
+            ],
             queries_max: 32,
             connections_max: 12_000,
             sessions_max: 100,

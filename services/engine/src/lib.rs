@@ -17,6 +17,5 @@ mod users;
 pub use config::{EngineConfig, LIBRARY_PACKAGE, LIBRARY_VERSION, library_default};
 pub use engine::EngineError;
 pub use ffi::LoadError;
-pub use metrics::EngineMetrics;
 pub use server::serve;
 pub use users::{Password, User};

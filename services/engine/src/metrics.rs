@@ -1,6 +1,7 @@
 //! What the engine counts about its HTTP interface. The engine's own insides are in `system.metrics`.
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -15,7 +16,7 @@ struct QueryLabels {
 
 /// Counters of the engine; clones share them.
 #[derive(Clone, Debug)]
-pub struct EngineMetrics {
+pub(crate) struct EngineMetrics {
     queries: Family<QueryLabels, Counter>,
     pub(crate) running: Gauge,
     pub(crate) connections: Gauge,
@@ -41,8 +42,16 @@ impl Default for EngineMetrics {
 }
 
 impl EngineMetrics {
-    /// Registers every metric; the caller sets the prefix.
-    pub fn register(&self, registry: &mut Registry) {
+    /// All of them in Prometheus' text format, as ClickHouse itself gives its own at `/metrics`.
+    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut registry = Registry::with_prefix("hoplog");
+        self.register(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+
+    fn register(&self, registry: &mut Registry) {
         registry.register("engine_queries", "Finished requests with a query", self.queries.clone());
         registry.register("engine_queries_running", "Queries that run now", self.running.clone());
         registry.register("engine_connections", "Open HTTP connections", self.connections.clone());

@@ -50,7 +50,6 @@ struct Server {
 pub async fn serve(
     config: EngineConfig,
     listener: TcpListener,
-    metrics: EngineMetrics,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), EngineError> {
     let opening = config.clone();
@@ -64,7 +63,7 @@ pub async fn serve(
         slots: Arc::new(Semaphore::new(config.queries_max)),
         engine,
         config,
-        metrics,
+        metrics: EngineMetrics::default(),
     });
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(server.config.connections_max));
@@ -174,6 +173,7 @@ async fn route(server: Arc<Server>, request: http::Request<Incoming>) -> Respons
         (Method::GET | Method::HEAD, "/ping" | "/replicas_status") => plain(StatusCode::OK, "Ok.\n"),
         (Method::GET, "/") if !has_query => plain(StatusCode::OK, "Ok.\n"),
         (Method::HEAD, "/") if !has_query => plain(StatusCode::OK, ""),
+        (Method::GET, "/metrics") => metrics(&server),
         (Method::OPTIONS, _) => plain(StatusCode::NO_CONTENT, ""),
         (Method::GET | Method::HEAD | Method::POST, "/") => query(server, request).await,
         _ => plain(
@@ -181,6 +181,23 @@ async fn route(server: Arc<Server>, request: http::Request<Incoming>) -> Respons
             "There is no handle for this path and method.\n\nUse / or /ping for health checks.\nOr /replicas_status.\n\nSend queries from your program with POST method or GET /?query=...\n",
         ),
     }
+}
+
+/// What is counted here, where ClickHouse's own Prometheus endpoint would be.
+fn metrics(server: &Server) -> Response<ReplyBody> {
+    let Ok(text) = server.metrics.text() else {
+        return status_only(StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    let mut response = Response::new(ReplyBody::whole(text.into()));
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    insert(response.headers_mut(), "content-type", kind);
+    response
+}
+
+fn status_only(status: StatusCode) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::whole(Bytes::new()));
+    *response.status_mut() = status;
+    response
 }
 
 /// A refusal before there is a thread to write it.

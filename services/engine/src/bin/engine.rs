@@ -3,7 +3,7 @@
 //! end of its standard input. The product's `hoplog engine` calls the same library function.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use engine::{EngineConfig, EngineMetrics};
+use engine::EngineConfig;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -51,7 +51,7 @@ async fn run() -> Result<(), Failure> {
     };
     // Connections wait in the listener's queue until the engine is open.
     println!("listening on {address}");
-    engine::serve(config, listener, EngineMetrics::default(), shutdown).await?;
+    engine::serve(config, listener, shutdown).await?;
     Ok(())
 }
 

@@ -25,6 +25,20 @@ fn paths_and_methods_answer_as_clickhouse_does() {
 }
 
 #[test]
+fn what_was_asked_is_counted_in_prometheus_format() {
+    let engine = shared();
+    assert_eq!(engine.get("/?query=SELECT%201").status, 200);
+    let answer = engine.get("/metrics");
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    let counted =
+        text.lines().find(|line| line.starts_with("hoplog_engine_queries_total{") && line.contains("\"ok\""));
+    let count = counted.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    assert!(count.is_some_and(|count| count > 0), "{text}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+}
+
+#[test]
 fn a_result_says_what_it_is() {
     let engine = shared();
     let answer = engine.post(&[("query_id", "my-id"), ("default_format", "JSONEachRow")], b"SELECT 1 AS a");

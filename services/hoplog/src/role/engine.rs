@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use engine::EngineMetrics;
 use tokio::net::TcpListener;
 
 use super::stop;
@@ -19,6 +18,6 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("can't listen on {address} (ClickHouse)"))?;
-    engine::serve(config.engine, listener, EngineMetrics::default(), stop::stopped(stop)).await?;
+    engine::serve(config.engine, listener, stop::stopped(stop)).await?;
     Ok(ExitCode::SUCCESS)
 }

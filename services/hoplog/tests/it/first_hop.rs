@@ -30,6 +30,14 @@ fn a_redirect_leaves_an_event_that_can_be_queried() {
     let clicks = || hoplog.number("SELECT sum(clicks) FROM clicks_by_hour WHERE code = 'rust'");
     hoplog.wait_for("the click", || (clicks() == 1).then_some(()));
 
+    // Analysts read, and change nothing.
+    let analyst = |sql: &str| {
+        let url = format!("http://127.0.0.1:{}/?database=hoplog&user=analyst", hoplog.base + 3);
+        agent().post(url).send(sql).unwrap().status().as_u16()
+    };
+    assert_eq!(analyst("SELECT count() FROM requests"), 200);
+    assert_ne!(analyst("TRUNCATE TABLE requests"), 200);
+
     let whole = hoplog.query("SELECT * FROM requests FORMAT JSONEachRow");
     assert!(!whole.contains("secret") && !whole.contains(&hoplog.key()), "{whole}");
     hoplog.down();
