@@ -29,6 +29,16 @@ pub struct Admission {
 #[derive(Debug)]
 pub struct Place(Arc<Admission>);
 
+/// A limit is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{places} requests are under way, the most that {limiter} allows")]
+pub struct Full {
+    /// Name of the limit.
+    pub limiter: &'static str,
+    /// Its places.
+    pub places: usize,
+}
+
 impl Admission {
     /// With these limits.
     pub fn new(limits: &LimitsConfig, metrics: Metrics) -> Arc<Self> {
@@ -40,20 +50,20 @@ impl Admission {
         })
     }
 
-    /// A place, or nothing when the limit of the class is reached.
-    pub fn admit(self: &Arc<Self>, class: Class) -> Option<Place> {
-        let (limit, limiter) = match class {
+    /// A place, unless the limit of the class is reached.
+    pub fn admit(self: &Arc<Self>, class: Class) -> Result<Place, Full> {
+        let (places, limiter) = match class {
             Class::Visit => (self.visit_max, LIMITER_VISIT),
             Class::Api => (self.api_max, LIMITER_API),
         };
         // Counted first and taken back: two requests can't both see the last place as free.
-        if self.in_flight.fetch_add(1, Ordering::AcqRel) >= limit {
+        if self.in_flight.fetch_add(1, Ordering::AcqRel) >= places {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
             self.metrics.shed(limiter);
-            return None;
+            return Err(Full { limiter, places });
         }
         self.metrics.in_flight(1);
-        Some(Place(Arc::clone(self)))
+        Ok(Place(Arc::clone(self)))
     }
 }
 
@@ -78,13 +88,13 @@ mod tests {
         let limits = LimitsConfig { in_flight_max: 3, api_in_flight_max: 1, ..LimitsConfig::default() };
         let admission = Admission::new(&limits, Metrics::default());
         let first = admission.admit(Class::Api).unwrap();
-        assert!(admission.admit(Class::Api).is_none());
+        assert!(admission.admit(Class::Api).is_err());
         let visits = [admission.admit(Class::Visit).unwrap(), admission.admit(Class::Visit).unwrap()];
-        assert!(admission.admit(Class::Visit).is_none());
+        assert!(admission.admit(Class::Visit).is_err());
         drop(first);
-        assert!(admission.admit(Class::Api).is_none(), "visits count for the API's limit");
-        assert!(admission.admit(Class::Visit).is_some());
+        assert!(admission.admit(Class::Api).is_err(), "visits count for the API's limit");
+        assert!(admission.admit(Class::Visit).is_ok());
         drop(visits);
-        assert!(admission.admit(Class::Api).is_some());
+        assert!(admission.admit(Class::Api).is_ok());
     }
 }

@@ -1,15 +1,19 @@
-//! Who the client is: the peer, or what trusted proxies say of it.
+//! Who the client is: the peer, or what trusted proxies say of it, with its scheme and country.
 //! It decides nothing by the answer and stores nothing; redaction is the event's.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use emitter::Hop;
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 
-/// The only header read: `Forwarded` and vendors' own would each be one more way to lie.
+use crate::config::HttpConfig;
+
+/// The only header read for the address: `Forwarded` and vendors' own would each be one more way to lie.
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Hops looked at in `X-Forwarded-For`. Chains of real proxies are a few long; a longer one is an attack.
 const HOPS_MAX: usize = 32;
@@ -76,12 +80,57 @@ impl fmt::Display for Network {
     }
 }
 
+/// Name of a header field that a proxy sets.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct FieldName(HeaderName);
+
+/// Why a text is no name of a header field.
+#[derive(Debug, thiserror::Error)]
+#[error("not a name of a header field")]
+pub struct NotAFieldName(#[from] http::header::InvalidHeaderName);
+
+impl TryFrom<String> for FieldName {
+    type Error = NotAFieldName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Ok(Self(HeaderName::try_from(text)?))
+    }
+}
+
+/// Tells a hop what trusted proxies say of its client. Of any other peer the hop knows all there is.
+pub(crate) fn tell(hop: &Hop, peer: IpAddr, headers: &HeaderMap, config: &HttpConfig) {
+    if !is_trusted(peer, &config.trusted_proxies) {
+        return;
+    }
+    hop.client_address(client_addr(peer, headers, &config.trusted_proxies));
+    // A list would be of several proxies, and says nothing certain of the first.
+    let mut schemes = headers.get_all(&X_FORWARDED_PROTO).iter();
+    if let (Some(scheme), None) = (schemes.next(), schemes.next())
+        && scheme.as_bytes().eq_ignore_ascii_case(b"https")
+    {
+        hop.https();
+    }
+    if let Some(FieldName(name)) = &config.country_header
+        && let Some(country) = headers.get(name).and_then(|value| value.to_str().ok())
+        && !NO_COUNTRIES.contains(&country)
+    {
+        hop.country(country);
+    }
+}
+
+/// What content delivery networks write where they know no country.
+const NO_COUNTRIES: [&str; 2] = ["XX", "ZZ"];
+
+fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
+}
+
 /// The client's address: the rightmost one that no trusted proxy has. `X-Forwarded-For` is looked at only when
 /// the peer is trusted; at the first entry that is no address the walk ends with the last address believed.
 pub fn client_addr(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut believed = peer.to_canonical();
-    if !is_trusted(believed) {
+    if !is_trusted(believed, trusted) {
         return believed;
     }
     // Several header lines are one list, so the last line's last entry is the nearest hop.
@@ -92,7 +141,7 @@ pub fn client_addr(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Ip
             return believed;
         };
         believed = address;
-        if !is_trusted(address) {
+        if !is_trusted(address, trusted) {
             return believed;
         }
     }

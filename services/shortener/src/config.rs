@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use url::Url;
 
-use crate::client_addr::Network;
+use crate::client_addr::{FieldName, Network};
 use crate::codes::{CODE_LENGTH_MAX, CODE_LENGTH_MIN};
 
 /// Everything the shortener can be told.
@@ -159,8 +159,12 @@ impl Default for LimitsConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
-    /// Networks of proxies whose `X-Forwarded-For` is believed. Default none: the peer is the client.
+    /// Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Default none: the peer
+    /// is the client.
     pub trusted_proxies: Vec<Network>,
+    /// Header field in which trusted proxies name the client's country (ISO 3166-1 alpha-2), such as
+    /// `CF-IPCountry`. Default none: events have no country. Name one only if the proxy sets or removes it always.
+    pub country_header: Option<FieldName>,
     /// Connections open at once; further ones wait in the backlog of the system. Default 10,000.
     pub connections_max: usize,
     /// How long the head of a request may take, and how long an idle connection is kept. Default 15,000.
@@ -179,6 +183,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             trusted_proxies: Vec::new(),
+            country_header: None,
             connections_max: 10_000,
             header_read_ms_max: 15_000,
             headers_max: 100,

@@ -6,7 +6,7 @@ pub mod cache;
 pub mod client_addr;
 pub mod codes;
 pub mod config;
-pub mod hop;
+mod entrance;
 pub mod keys;
 pub mod link;
 pub mod links;
@@ -18,4 +18,5 @@ pub mod store;
 pub mod target;
 
 pub use config::ShortenerConfig;
+pub use entrance::Entrance;
 pub use service::{OpenError, Readiness, Shortener};

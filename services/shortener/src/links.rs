@@ -8,12 +8,12 @@ use moka::sync::Cache;
 
 use crate::cache::{LinkCache, Lookup, LookupError};
 use crate::codes::{CodeError, Codes};
-use crate::hop::{Fact, Hop};
 use crate::keys::{self, ApiKey, now};
 use crate::link::{Link, LinkEdit, ListQuery, Match, NewLink, Page, Settings};
 use crate::metrics::Metrics;
 use crate::store::{Created, LinkStore, StoreError};
 use crate::target::Target;
+use emitter::Hop;
 
 /// Seconds for which an accepted key is not asked for again, and so the longest a revoked one still works.
 pub const KEY_CACHE_S: u64 = 10;
@@ -195,7 +195,7 @@ impl Links {
         let answer = answer.await;
         let took = started.elapsed();
         self.metrics.store_called(call, took);
-        hop.record(Fact::Store(took));
+        hop.store(took);
         if let Err(error) = &answer {
             self.metrics.store_failed(error.kind());
         }

@@ -1,28 +1,25 @@
-//! The shortener put together: opened on a store, served as a router.
+//! The shortener put together: opened on a store, served as one service.
 //! It binds no port and installs no layer: who runs it does, so that the event's layer is outermost.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
 use bytes::Bytes;
-use http::Request;
 use moka::sync::Cache;
 use url::Url;
 
-use crate::admission::{Admission, Class, LIMITER_API, LIMITER_VISIT, Place};
+use crate::admission::{Admission, Class, Place};
 use crate::cache::LinkCache;
-use crate::client_addr::client_addr;
 use crate::codes::Codes;
 use crate::config::ShortenerConfig;
-use crate::hop::{Fact, Hop};
+use crate::entrance::Entrance;
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::store::{LinkStore, StoreError};
 use crate::target::OwnHosts;
 use crate::{api, redirect};
+use emitter::Hop;
 
 /// Name of the secret that codes are permuted with.
 const CODES_SECRET: &str = "codes";
@@ -100,9 +97,10 @@ impl Shortener {
         Ok(Self { app: Arc::new(app) })
     }
 
-    /// All public routes.
-    pub fn router(&self) -> Router {
-        redirect::routes().merge(api::routes(&self.app)).with_state(Arc::clone(&self.app))
+    /// All public routes behind their [`Entrance`]. The event's layer goes around it.
+    pub fn service(&self) -> Entrance<Router> {
+        let routes = redirect::routes().merge(api::routes(&self.app)).with_state(Arc::clone(&self.app));
+        Entrance::new(routes, Arc::clone(&self.app))
     }
 
     /// The metrics, to be registered once.
@@ -112,31 +110,21 @@ impl Shortener {
 
     /// Asks the store, with its read deadline. Not for every request: for a readiness probe.
     pub async fn readiness(&self) -> Readiness {
-        let store = self.app.links.ping(&Hop::default()).await.is_ok();
+        let store = self.app.links.ping(&Hop::detached()).await.is_ok();
         Readiness { store, cached_links: self.app.cache.entries() }
     }
 }
 
 impl App {
-    /// What every request starts with: its hop learns the client, and it gets a place or is refused.
-    pub(crate) fn arrive<B>(&self, request: &Request<B>, class: Class) -> (Hop, Option<Place>) {
-        let extensions = request.extensions();
-        let hop = Hop::of(extensions);
-        if let Some(ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>() {
-            hop.record(Fact::Client(self.client(peer.ip(), request)));
-        }
-        let place = self.admission.admit(class);
-        if place.is_none() {
-            hop.record(Fact::Shed(match class {
-                Class::Visit => LIMITER_VISIT,
-                Class::Api => LIMITER_API,
-            }));
-        }
-        (hop, place)
-    }
-
-    fn client<B>(&self, peer: IpAddr, request: &Request<B>) -> IpAddr {
-        client_addr(peer, request.headers(), &self.config.http.trusted_proxies)
+    /// A place under the limits, or a hop that says why there is none.
+    pub(crate) fn admit(&self, hop: &Hop, class: Class) -> Option<Place> {
+        self.admission
+            .admit(class)
+            .inspect_err(|full| {
+                hop.shed(full.limiter);
+                hop.fail("shed", full);
+            })
+            .ok()
     }
 
     /// The public URL of an alias.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use emitter::{Emitter, RouteLabelLayer};
+use emitter::Emitter;
 use event_log::EventLogMetrics;
 use event_log::spool::Spool;
 use prometheus_client::registry::Registry;
@@ -64,7 +64,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
         stop::stopped(stop.clone()),
     ));
 
-    let service = emitter.layer().layer(shortener.router().route_layer(RouteLabelLayer));
+    let service = emitter.layer().layer(shortener.service());
     let malformed = {
         let emitter = emitter.clone();
         move |request: Malformed| {

@@ -22,13 +22,16 @@ pub(super) async fn object(request: Request, limits: &LimitsConfig) -> Result<Ma
     }
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(Problem::malformed_body("The body is not a JSON object.")),
+        Ok(_) => Err(Problem::malformed_body("body_no_object", "The body is not a JSON object.")),
         // Where, and not what: the text of the error repeats no input, but line and column are all that helps.
-        Err(error) => Err(Problem::malformed_body(&format!(
-            "Provided request does not contain a valid JSON body (line {}, column {}).",
-            error.line(),
-            error.column()
-        ))),
+        Err(error) => Err(Problem::malformed_body(
+            "body_no_json",
+            &format!(
+                "Provided request does not contain a valid JSON body (line {}, column {}).",
+                error.line(),
+                error.column()
+            ),
+        )),
     }
 }
 
@@ -39,7 +42,7 @@ async fn read(body: Body, limits: &LimitsConfig) -> Result<Bytes, Problem> {
         Err(_) => Err(Problem::body_too_slow()),
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::body_too_large(bytes_max)),
-        Ok(Err(_)) => Err(Problem::malformed_body("The body is incomplete.")),
+        Ok(Err(_)) => Err(Problem::malformed_body("body_incomplete", "The body is incomplete.")),
     }
 }
 

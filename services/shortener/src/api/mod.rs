@@ -18,10 +18,10 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::admission::Class;
-use crate::hop::{Fact, Hop};
 use crate::keys::ApiKey;
 use crate::service::App;
-use problem::Problem;
+use emitter::Hop;
+pub(crate) use problem::Problem;
 
 /// The OpenAPI document of what is here; a test holds it against the routes.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -41,7 +41,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
             get(short_urls::list)
                 .post(short_urls::create)
                 .options(|| async { allow(ALLOW_COLLECTION) })
-                .fallback(|| async { refused_method(ALLOW_COLLECTION) }),
+                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_COLLECTION)),
         )
         .route(
             "/rest/v3/short-urls/{short_code}",
@@ -49,11 +49,13 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
                 .patch(short_urls::edit)
                 .delete(short_urls::delete)
                 .options(|| async { allow(ALLOW_ITEM) })
-                .fallback(|| async { refused_method(ALLOW_ITEM) }),
+                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_ITEM)),
         )
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), require_key));
     let open = || {
-        get(health).options(|| async { allow(ALLOW_READ) }).fallback(|| async { refused_method(ALLOW_READ) })
+        get(health)
+            .options(|| async { allow(ALLOW_READ) })
+            .fallback(async |hop: Hop| refused_method(&hop, ALLOW_READ))
     };
     Router::new()
         .route("/rest/health", open())
@@ -62,7 +64,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
             "/rest/v3/openapi.json",
             get(openapi)
                 .options(|| async { allow(ALLOW_READ) })
-                .fallback(|| async { refused_method(ALLOW_READ) }),
+                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_READ)),
         )
         .route("/rest", axum::routing::any(no_route))
         .route("/rest/{*path}", axum::routing::any(no_route))
@@ -80,22 +82,23 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self { hop: Hop::of(&parts.extensions), key: parts.extensions.get().cloned() })
+        let Ok(hop) = Hop::from_request_parts(parts, &()).await;
+        Ok(Self { hop, key: parts.extensions.get().cloned() })
     }
 }
 
-async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match app.arrive(&request, Class::Api) {
-        (_, Some(_place)) => next.run(request).await,
-        _ => Problem::busy().into_response(),
+/// Around every route and every refused method, where the hop learns its route and what follows gets a place.
+async fn admit(State(app): State<Arc<App>>, hop: Hop, request: Request, next: Next) -> Response {
+    match app.admit(&hop, Class::Api) {
+        Some(_place) => next.run(request).await,
+        None => Problem::busy().into_response(),
     }
 }
 
-async fn require_key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+async fn require_key(State(app): State<Arc<App>>, hop: Hop, mut request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS {
         return next.run(request).await;
     }
-    let hop = Hop::of(request.extensions());
     let mut given = request.headers().get_all("x-api-key").iter();
     let (Some(key), None) = (given.next(), given.next()) else {
         return Problem::missing_authentication().answer(&hop);
@@ -104,7 +107,7 @@ async fn require_key(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let text = key.to_str().unwrap_or_default();
     match app.links.authenticate(&hop, text).await {
         Ok(Some(key)) => {
-            hop.record(Fact::ApiKey(&key.id));
+            hop.api_key_id(&key.id);
             request.extensions_mut().insert(key);
             next.run(request).await
         }
@@ -118,7 +121,7 @@ async fn health(State(app): State<Arc<App>>, caller: Caller) -> Response {
     let (status, word) = match &answer {
         Ok(()) => (StatusCode::OK, "pass"),
         Err(error) => {
-            caller.hop.record(Fact::Failed(error.kind(), Some(error)));
+            caller.hop.fail(error.kind(), error);
             (StatusCode::SERVICE_UNAVAILABLE, "fail")
         }
     };
@@ -145,8 +148,8 @@ fn allow(methods: &'static str) -> Response {
     (StatusCode::NO_CONTENT, [(header::ALLOW, HeaderValue::from_static(methods))]).into_response()
 }
 
-fn refused_method(methods: &'static str) -> Response {
-    let mut response = Problem::method().into_response();
+fn refused_method(hop: &Hop, methods: &'static str) -> Response {
+    let mut response = Problem::method().answer(hop);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     response
 }

@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use crate::hop::{Fact, Hop};
 use crate::store::StoreError;
+use emitter::Hop;
 
 /// Where Shlink's types live. Its clients compare them.
 const TYPES: &str = "https://shlink.io/api/error/";
@@ -20,6 +20,7 @@ pub(crate) struct Problem {
     status: StatusCode,
     // Shlink's name of the type; without one, the type is `about:blank` and the status says it all.
     name: Option<&'static str>,
+    // The class in the event.
     kind: &'static str,
     title: &'static str,
     detail: String,
@@ -30,10 +31,11 @@ impl Problem {
     fn shlink(
         status: StatusCode,
         name: &'static str,
+        kind: &'static str,
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self { status, name: Some(name), kind: name, title, detail: detail.into(), more: Map::new() }
+        Self { status, name: Some(name), kind, title, detail: detail.into(), more: Map::new() }
     }
 
     fn plain(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
@@ -51,27 +53,45 @@ impl Problem {
         let names: Vec<_> = wrong.iter().map(|(name, _)| *name).collect();
         let reasons: Map<String, Value> =
             wrong.iter().map(|(name, why)| ((*name).to_owned(), json!(why))).collect();
-        Self::shlink(StatusCode::BAD_REQUEST, "invalid-data", "Invalid data", "Provided data is not valid")
-            .with("invalidElements", names)
-            .with("reasons", reasons)
+        Self::shlink(
+            StatusCode::BAD_REQUEST,
+            "invalid-data",
+            "invalid_data",
+            "Invalid data",
+            "Provided data is not valid",
+        )
+        .with("invalidElements", names)
+        .with("reasons", reasons)
     }
 
-    pub(crate) fn malformed_body(detail: &str) -> Self {
-        Self::shlink(StatusCode::BAD_REQUEST, "malformed-request-body", "Malformed request body", detail)
+    /// `kind`: which way it is malformed.
+    pub(crate) fn malformed_body(kind: &'static str, detail: &str) -> Self {
+        Self::shlink(
+            StatusCode::BAD_REQUEST,
+            "malformed-request-body",
+            kind,
+            "Malformed request body",
+            detail,
+        )
     }
 
     pub(crate) fn slug_taken(slug: &str) -> Self {
         let detail = format!("Provided slug \"{slug}\" is already in use.");
         // Shlink answers 400; its clients look at the type, everybody else is better served by the right status.
-        Self::shlink(StatusCode::CONFLICT, "non-unique-slug", "Invalid custom slug", detail)
+        Self::shlink(StatusCode::CONFLICT, "non-unique-slug", "slug_taken", "Invalid custom slug", detail)
             .with("customSlug", slug)
     }
 
     pub(crate) fn short_url_not_found(code: &str, domain: Option<&str>) -> Self {
         let detail = format!("No URL found with short code \"{code}\"");
-        let problem =
-            Self::shlink(StatusCode::NOT_FOUND, "short-url-not-found", "Short URL not found", detail)
-                .with("shortCode", code);
+        let problem = Self::shlink(
+            StatusCode::NOT_FOUND,
+            "short-url-not-found",
+            "unknown_code",
+            "Short URL not found",
+            detail,
+        )
+        .with("shortCode", code);
         match domain {
             Some(domain) => problem.with("domain", domain),
             None => problem,
@@ -81,21 +101,38 @@ impl Problem {
     pub(crate) fn missing_authentication() -> Self {
         let detail =
             "Expected one of the following authentication headers, [\"X-Api-Key\"], but none were provided";
-        Self::shlink(StatusCode::UNAUTHORIZED, "missing-authentication", "Invalid authorization", detail)
-            .with("expectedTypes", json!(["X-Api-Key"]))
+        Self::shlink(
+            StatusCode::UNAUTHORIZED,
+            "missing-authentication",
+            "key_missing",
+            "Invalid authorization",
+            detail,
+        )
+        .with("expectedTypes", json!(["X-Api-Key"]))
     }
 
     pub(crate) fn invalid_api_key() -> Self {
         let detail = "Provided API key does not exist or is invalid.";
-        Self::shlink(StatusCode::UNAUTHORIZED, "invalid-api-key", "Invalid API key", detail)
+        Self::shlink(StatusCode::UNAUTHORIZED, "invalid-api-key", "key_invalid", "Invalid API key", detail)
     }
 
     pub(crate) fn no_route() -> Self {
-        Self::shlink(StatusCode::NOT_FOUND, "not-found", "Not Found", "There is nothing at this path.")
+        Self::shlink(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "no_route",
+            "Not Found",
+            "There is nothing at this path.",
+        )
     }
 
     pub(crate) fn method() -> Self {
         Self::plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "See the Allow header.")
+    }
+
+    /// The request names no host as HTTP/1.1 wants it; the hop is told by who found out.
+    pub(crate) fn host(kind: &'static str, detail: &str) -> Response {
+        Self::plain(StatusCode::BAD_REQUEST, kind, detail).into_response()
     }
 
     pub(crate) fn body_too_large(bytes_max: usize) -> Self {
@@ -113,7 +150,7 @@ impl Problem {
 
     /// The document, and in the hop what it was.
     pub(crate) fn answer(self, hop: &Hop) -> Response {
-        hop.record(Fact::Failed(self.kind, None));
+        hop.error_type(self.kind);
         self.into_response()
     }
 
@@ -128,7 +165,7 @@ impl Problem {
         kind: &'static str,
         error: &(dyn std::error::Error + 'static),
     ) -> Response {
-        hop.record(Fact::Failed(kind, Some(error)));
+        hop.fail(kind, error);
         Self::plain(StatusCode::SERVICE_UNAVAILABLE, kind, "The link store does not answer at the moment.")
             .into_response()
     }

@@ -15,12 +15,12 @@ use super::fields::{Fields, boolean, date, positive, tags, text, title};
 use super::problem::Problem;
 use super::{Caller, json, query};
 use crate::codes::{self, CODE_LENGTH_MAX, CODE_LENGTH_MIN, CodeError};
-use crate::hop::{Fact, Hop};
 use crate::link::{Link, LinkEdit, Match, Settings, UnixSeconds};
 use crate::links::{Alias, CreateError, CreateLink};
 use crate::service::App;
 use crate::store::Created;
 use crate::target::{self, Target};
+use emitter::Hop;
 
 pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
     let hop = &caller.hop;
@@ -266,7 +266,7 @@ fn short_code(app: &App, hop: &Hop, uri: &Uri) -> Result<String, Problem> {
     if !codes::is_possible(&code, app.config.links.slug_bytes_max) {
         return Err(Problem::short_url_not_found(&code, None));
     }
-    hop.record(Fact::Code(&code));
+    hop.code(&code);
     Ok(code.into_owned())
 }
 
@@ -280,10 +280,11 @@ fn authority(app: &App) -> &str {
 }
 
 fn tell(hop: &Hop, link: &Link) {
-    hop.record(Fact::Code(&link.code));
+    hop.code(&link.code);
     let target = url::Url::parse(&link.target).ok();
     let target_host = target.as_ref().and_then(url::Url::host_str).unwrap_or_default();
-    hop.record(Fact::Link { id: link.id, version: link.version, target_host });
+    hop.link(link.id.cast_unsigned(), link.version);
+    hop.target_host(target_host);
 }
 
 fn document(app: &App, link: &Link) -> Value {

@@ -16,10 +16,10 @@ use moka::sync::Cache;
 use tokio::sync::watch;
 
 use crate::config::CacheConfig;
-use crate::hop::Tier;
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::store::{LinkStore, StoreError};
+use wide_event::Cache as Tier;
 
 /// Why neither memory nor store has an answer.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -125,7 +125,8 @@ async fn accept(
 ) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, peer) = tcp.accept().await?;
-    Ok((stream, peer, place))
+    // On a socket for both, IPv4 comes mapped into IPv6.
+    Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()), place))
 }
 
 fn http(limits: &HttpConfig) -> http1::Builder {

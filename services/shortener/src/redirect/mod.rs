@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
+use emitter::Hop;
+use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::admission::Class;
-use crate::hop::Fact;
+use crate::admission::{Class, Place};
 use crate::service::App;
 
 /// Links named in `/robots.txt`; robots read the first 500 KiB of it.
@@ -28,42 +29,54 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/robots.txt", get(robots).options(options))
         .route("/favicon.ico", get(favicon).options(options))
         .route("/{code}", get(visit::visit).options(options))
+        .method_not_allowed_fallback(refused_method)
         .fallback(not_found)
 }
 
-async fn options() -> Response {
+/// What every handler here takes first, so that none serves without it: the hop, which learns its route, and a
+/// place under the limits for as long as the handler runs.
+struct Arrival {
+    hop: Hop,
+    _place: Place,
+}
+
+impl FromRequestParts<Arc<App>> for Arrival {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        let Ok(hop) = Hop::from_request_parts(parts, app).await;
+        let place = app.admit(&hop, Class::Visit).ok_or_else(pages::busy)?;
+        Ok(Self { hop, _place: place })
+    }
+}
+
+async fn options(_: Arrival) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     response
 }
 
-async fn base(State(app): State<Arc<App>>, request: Request) -> Response {
-    match app.arrive(&request, Class::Visit) {
-        (_, Some(_place)) => pages::base(),
-        _ => pages::busy(),
-    }
+async fn refused_method(arrival: Arrival) -> Response {
+    arrival.hop.error_type("method_not_allowed");
+    // The router adds `Allow`.
+    pages::method_not_allowed()
 }
 
-async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
-    match app.arrive(&request, Class::Visit) {
-        (hop, Some(_place)) => {
-            hop.record(Fact::Failed("no_route", None));
-            pages::not_found()
-        }
-        _ => pages::busy(),
-    }
+async fn base(_: Arrival) -> Response {
+    pages::base()
 }
 
-async fn favicon(State(app): State<Arc<App>>, request: Request) -> Response {
-    match app.arrive(&request, Class::Visit) {
-        (_, Some(_place)) => pages::favicon(),
-        _ => pages::busy(),
-    }
+async fn not_found(arrival: Arrival) -> Response {
+    arrival.hop.error_type("no_route");
+    pages::not_found()
 }
 
-async fn robots(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (hop, Some(_place)) = app.arrive(&request, Class::Visit) else { return pages::busy() };
+async fn favicon(_: Arrival) -> Response {
+    pages::favicon()
+}
+
+async fn robots(State(app): State<Arc<App>>, Arrival { hop, _place }: Arrival) -> Response {
     if let Some(text) = app.robots.get(&()) {
         return pages::robots(text);
     }
@@ -74,7 +87,7 @@ async fn robots(State(app): State<Arc<App>>, request: Request) -> Response {
             pages::robots(text)
         }
         Err(error) => {
-            hop.record(Fact::Failed(error.kind(), Some(&error)));
+            hop.fail(error.kind(), &error);
             pages::unavailable()
         }
     }

@@ -25,6 +25,10 @@ pub(super) fn not_found() -> Response {
     html(StatusCode::NOT_FOUND, page("Not found", "<p>There is no such link.</p>"))
 }
 
+pub(super) fn method_not_allowed() -> Response {
+    html(StatusCode::METHOD_NOT_ALLOWED, page("Method not allowed", "<p>Links are only followed.</p>"))
+}
+
 pub(super) fn gone() -> Response {
     html(StatusCode::GONE, page("Gone", "<p>This link is no longer valid.</p>"))
 }

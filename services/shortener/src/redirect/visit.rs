@@ -8,22 +8,26 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
+use wide_event::Cache;
 
-use super::{pages, query};
-use crate::admission::Class;
+use super::{Arrival, pages, query};
 use crate::cache::CachedLink;
 use crate::codes::is_possible;
-use crate::hop::{Fact, Hop, Tier};
 use crate::keys::now;
 use crate::service::App;
+use emitter::Hop;
 
 /// Route of the preview, which the router can't tell from a redirect.
 const PREVIEW_ROUTE: &str = "/{code}+";
 
 /// A redirect must be asked for again: an edit, an end of validity and the click depend on it.
 static NOT_CACHED: HeaderValue = HeaderValue::from_static("private, no-store");
+
+/// What browsers say when they fetch ahead: the standard field, and the one from before it.
+static PURPOSES: [HeaderName; 2] =
+    [HeaderName::from_static("sec-purpose"), HeaderName::from_static("purpose")];
 
 /// Whether a link may be followed now.
 enum Standing {
@@ -32,8 +36,11 @@ enum Standing {
     Over(&'static str),
 }
 
-pub(super) async fn visit(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (hop, Some(_place)) = app.arrive(&request, Class::Visit) else { return pages::busy() };
+pub(super) async fn visit(
+    State(app): State<Arc<App>>,
+    Arrival { hop, _place }: Arrival,
+    request: Request,
+) -> Response {
     // The body goes: nobody reads it, and what is held over an await must be shareable.
     let (parts, _) = request.into_parts();
     let path = parts.uri.path().trim_start_matches('/');
@@ -42,16 +49,16 @@ pub(super) async fn visit(State(app): State<Arc<App>>, request: Request) -> Resp
         None => (path, false),
     };
     if preview {
-        hop.record(Fact::Route(PREVIEW_ROUTE));
+        hop.route(PREVIEW_ROUTE);
     }
     let code = decode(path);
     let bytes_max = app.config.links.slug_bytes_max.max(crate::codes::CODE_LENGTH_MAX as usize);
     let Some(code) = code.filter(|code| is_possible(code, bytes_max)) else {
-        hop.record(Fact::Cache(Tier::None));
-        hop.record(Fact::Failed("unknown_code", None));
+        hop.cache(Cache::None);
+        hop.error_type("unknown_code");
         return pages::not_found();
     };
-    hop.record(Fact::Code(&code));
+    hop.code(&code);
     let link = match look_up(&app, &hop, &code).await {
         Ok(link) => link,
         Err(response) => return response,
@@ -59,11 +66,11 @@ pub(super) async fn visit(State(app): State<Arc<App>>, request: Request) -> Resp
     match standing(&link) {
         Standing::Open => {}
         Standing::NotYet => {
-            hop.record(Fact::Failed("not_yet_valid", None));
+            hop.error_type("not_yet_valid");
             return pages::not_found();
         }
         Standing::Over(why) => {
-            hop.record(Fact::Failed(why, None));
+            hop.error_type(why);
             return pages::gone();
         }
     }
@@ -77,6 +84,14 @@ pub(super) async fn visit(State(app): State<Arc<App>>, request: Request) -> Resp
     follow(&app, &hop, &parts, &link).await
 }
 
+/// Whether a browser fetches ahead what its user may never open. `Sec-Purpose` may have parameters.
+fn is_prefetch(headers: &HeaderMap) -> bool {
+    let values = PURPOSES.iter().filter_map(|name| headers.get(name));
+    values
+        .filter_map(|value| value.as_bytes().split(|byte| *byte == b';').next())
+        .any(|purpose| purpose.trim_ascii().eq_ignore_ascii_case(b"prefetch"))
+}
+
 /// The alias in a path. Nothing when it is no UTF-8.
 fn decode(path: &str) -> Option<Cow<'_, str>> {
     if path.contains('%') { percent_decode_str(path).decode_utf8().ok() } else { Some(Cow::Borrowed(path)) }
@@ -84,21 +99,22 @@ fn decode(path: &str) -> Option<Cow<'_, str>> {
 
 async fn look_up(app: &App, hop: &Hop, code: &str) -> Result<Arc<CachedLink>, Response> {
     let lookup = app.links.look_up(code).await.map_err(|error| {
-        hop.record(Fact::Failed(error.kind(), Some(&error)));
+        hop.fail(error.kind(), &error);
         pages::unavailable()
     })?;
-    hop.record(Fact::Cache(lookup.tier));
+    hop.cache(lookup.tier);
     if lookup.coalesced {
-        hop.record(Fact::Coalesced);
+        hop.coalesced();
     }
     if let Some(took) = lookup.store {
-        hop.record(Fact::Store(took));
+        hop.store(took);
     }
     let link = lookup.link.ok_or_else(|| {
-        hop.record(Fact::Failed("unknown_code", None));
+        hop.error_type("unknown_code");
         pages::not_found()
     })?;
-    hop.record(Fact::Link { id: link.id, version: link.version, target_host: &link.target_host });
+    hop.link(link.id.cast_unsigned(), link.version);
+    hop.target_host(&link.target_host);
     Ok(link)
 }
 
@@ -119,23 +135,24 @@ fn standing(link: &CachedLink) -> Standing {
 }
 
 async fn follow(app: &App, hop: &Hop, request: &Parts, link: &CachedLink) -> Response {
-    // HEAD looks and takes nothing.
-    if link.max_visits.is_some() && request.method == Method::GET {
+    // HEAD and prefetching look and take nothing: nobody has followed the link yet.
+    let follows = request.method == Method::GET && !is_prefetch(&request.headers);
+    if link.max_visits.is_some() && follows {
         match app.links.take_visit(hop, link.id).await {
             Ok(true) => {}
             Ok(false) => {
                 link.set_exhausted();
-                hop.record(Fact::Failed("exhausted", None));
+                hop.error_type("exhausted");
                 return pages::gone();
             }
             Err(error) => {
-                hop.record(Fact::Failed(error.kind(), Some(&error)));
+                hop.fail(error.kind(), &error);
                 return pages::unavailable();
             }
         }
     }
-    if request.method == Method::GET {
-        hop.record(Fact::Click);
+    if follows {
+        hop.click();
     }
     let forwarded = request.uri.query().filter(|query| link.forward_query && !query.is_empty());
     let location = forwarded

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
+use wide_event::Cache;
 
 use crate::server::{Server, until};
 
@@ -35,9 +36,10 @@ async fn concurrent_misses_are_one_read() {
         assert_eq!(status.unwrap(), 302);
     }
     assert_eq!(server.store.find_count(), 1);
-    let facts = server.facts.take();
-    let count = |fact: &str| facts.iter().filter(|other| *other == fact).count();
-    assert_eq!((count("Coalesced"), count("Store"), count("Cache(Store)")), (99, 1, 100));
+    let events = server.events().await;
+    assert_eq!(events.iter().filter(|event| event.coalesced).count(), 99);
+    assert_eq!(events.iter().map(|event| event.store_calls).sum::<u16>(), 1);
+    assert!(events.iter().all(|event| event.cache == Cache::Store));
     assert_eq!(server.get("/hot").await.status, 302);
     assert_eq!(server.store.find_count(), 1, "in memory now");
 }
@@ -49,7 +51,8 @@ async fn unknown_codes_are_remembered_until_they_are_made() {
         assert_eq!(server.get("/soon").await.status, 404);
     }
     assert_eq!(server.store.find_count(), 1);
-    assert!(server.facts.take().contains(&"Cache(Negative)".to_owned()));
+    let tiers: Vec<_> = server.events().await.iter().map(|event| event.cache).collect();
+    assert_eq!(tiers, [vec![Cache::Store], vec![Cache::Negative; 9]].concat());
     server.link(&json!({ "longUrl": "https://example.com/", "customSlug": "soon" })).await;
     assert_eq!(server.get("/soon").await.status, 302);
     // Deleted and made again: the alias has a new link, at once.
@@ -71,14 +74,14 @@ async fn known_links_are_served_while_the_store_is_down() {
     let counted = server.link(&json!({ "longUrl": "https://example.com/", "maxVisits": 5 })).await;
     server.store.set_down(true);
     // Fresh for a millisecond: soon each visit finds a link that is past its time.
-    while !server.facts.take().contains(&"Cache(Stale)".to_owned()) {
+    while server.events().await.last().is_none_or(|event| event.cache != Cache::Stale) {
         assert_eq!(server.get(&format!("/{code}")).await.status, 302);
     }
     for _ in 0..20 {
         assert_eq!(server.get(&format!("/{code}")).await.status, 302);
     }
-    let facts = server.facts.take();
-    assert_eq!(facts.iter().filter(|fact| *fact == "Cache(Stale)").count(), 20, "{facts:?}");
+    let events = server.events().await;
+    assert_eq!(events.iter().filter(|event| event.cache == Cache::Stale).count(), 20, "{events:?}");
     assert!(
         server.store.find_count() <= 3,
         "a store that fails is left alone: {}",
@@ -89,8 +92,13 @@ async fn known_links_are_served_while_the_store_is_down() {
     assert_eq!((unknown.status.as_u16(), unknown.header("retry-after")), (503, "1"));
     assert_eq!(server.get(&format!("/{counted}")).await.status, 503, "an exact count can't be guessed");
     assert_eq!(server.get(&format!("/{code}+")).await.status, 200);
-    let facts = server.facts.take().concat();
-    assert!(facts.contains("store_unavailable") && facts.contains("taken down"), "the cause is in the event");
+    let events = server.events().await;
+    let failed: Vec<_> = events.iter().filter(|event| event.status == 503).collect();
+    assert_eq!(failed.len(), 2);
+    for event in failed {
+        assert_eq!(event.error_type.as_str(), "store_unavailable");
+        assert!(event.error_message.as_str().contains("taken down"), "the cause is in the event: {event:?}");
+    }
 
     for (method, path) in [
         (Method::GET, "/rest/v3/short-urls".to_owned()),

@@ -6,8 +6,10 @@
 mod api;
 mod cache;
 mod codes;
+mod events;
 mod faulty;
 mod lists;
+mod log;
 mod malformed;
 mod openapi;
 mod overload;

@@ -59,20 +59,20 @@ const TABLE: &[Case<'_>] = &[
     ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false, &[], Some(Http2)),
     ("half a head", b"GET / HTTP/1.1\r\nHo", true, &[], Some(Truncated)),
     ("half a head and idle", b"GET / HTTP/1.1\r\nHo", false, &[], Some(TooSlow)),
-    ("two hosts", b"GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", false, &[404], None),
-    ("no host", b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n", false, &[404], None),
+    ("two hosts", b"GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", false, &[400], None),
+    ("no host", b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n", false, &[400], None),
     ("invalid UTF-8 in the path", b"GET /\xff\xfe HTTP/1.1\r\n\r\n", false, &[400], Some(Syntax)),
     (
         "invalid UTF-8 in a header",
-        b"GET /x HTTP/1.1\r\nA: \xff\r\nConnection: close\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nHost: h\r\nA: \xff\r\nConnection: close\r\n\r\n",
         false,
         &[404],
         None,
     ),
-    ("asterisk", b"OPTIONS * HTTP/1.1\r\n\r\n", true, &[404], None),
-    ("a tunnel", b"CONNECT a.example:443 HTTP/1.1\r\n\r\n", true, &[404], None),
-    ("a proxy request", b"GET http://a.example/x HTTP/1.1\r\n\r\n", true, &[404], None),
-    ("an unknown method", b"FOO /x HTTP/1.1\r\n\r\n", true, &[405], None),
+    ("asterisk", b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", true, &[404], None),
+    ("a tunnel", b"CONNECT a.example:443 HTTP/1.1\r\nHost: h\r\n\r\n", true, &[404], None),
+    ("a proxy request", b"GET http://a.example/x HTTP/1.1\r\nHost: h\r\n\r\n", true, &[404], None),
+    ("an unknown method", b"FOO /x HTTP/1.1\r\nHost: h\r\n\r\n", true, &[405], None),
 ];
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn each_refused_request_is_reported_once_with_its_answer() {
     let good = format!("GET /{code} HTTP/1.1\r\nHost: h\r\n\r\n");
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200));
     let large = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(20_000));
-    let line = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(8_192));
+    let line = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(8_192));
     let uri = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(70_000));
     let second = format!("{good}BAD\u{1} request\r\n\r\n");
     let second_truncated = format!("{good}GET /x HT");
@@ -135,8 +135,9 @@ async fn a_client_that_takes_no_answers_is_dropped() {
 #[tokio::test]
 async fn broken_bodies_belong_to_the_request_that_has_them() {
     let server = Server::with(|config| config.limits.body_read_ms_max = 200).await;
-    let head =
-        |more: &str| format!("POST /rest/v3/short-urls HTTP/1.1\r\nX-Api-Key: {}\r\n{more}\r\n", server.key);
+    let head = |more: &str| {
+        format!("POST /rest/v3/short-urls HTTP/1.1\r\nHost: h\r\nX-Api-Key: {}\r\n{more}\r\n", server.key)
+    };
     let cases = [
         ("a short body and the end", head("Content-Length: 100\r\n") + "{", true, vec![400]),
         ("a short body and silence", head("Content-Length: 100\r\n") + "{", false, vec![408]),
@@ -144,7 +145,7 @@ async fn broken_bodies_belong_to_the_request_that_has_them() {
         ("a chunk too short", head("Transfer-Encoding: chunked\r\n") + "5\r\n{\r\n", true, vec![400]),
         (
             "a body nobody reads",
-            "GET /x HTTP/1.1\r\nContent-Length: 100\r\n\r\n{".to_owned(),
+            "GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{".to_owned(),
             true,
             vec![404],
         ),

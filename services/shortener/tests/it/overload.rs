@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use serde_json::json;
+use wide_event::Outcome;
 
 use crate::server::{Server, until};
 
@@ -25,13 +27,24 @@ async fn the_api_is_shed_before_redirects() {
     let api = server.create(&json!({ "longUrl": "https://example.com/" })).await;
     assert_eq!((api.status.as_u16(), api.header("retry-after")), (503, "1"));
     assert_eq!(api.header("content-type"), "application/problem+json");
-    assert!(server.facts.take().contains(&"Shed(\"api_in_flight\")".to_owned()));
+    let event = server.events().await.pop().unwrap();
+    assert_eq!((event.outcome, event.limiter.as_str()), (Outcome::Shed, "api_in_flight"));
+    assert_eq!((event.route.as_str(), event.error_type.as_str()), ("/rest/v3/short-urls", "shed"));
+    let api = server.call(Method::DELETE, "/rest/v3/short-urls", &[], "").await;
+    assert_eq!(api.status, 503, "also what is refused anyway takes a place");
     assert_eq!(server.get(&format!("/{code}")).await.status, 302, "redirects go on");
     let second = held("/two");
     until("two under way", || server.store.find_count() == 2).await;
     let refused = server.get(&format!("/{code}")).await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
-    assert!(server.facts.take().contains(&"Shed(\"in_flight\")".to_owned()));
+    let event = server.events().await.pop().unwrap();
+    assert_eq!((event.outcome, event.limiter.as_str()), (Outcome::Shed, "in_flight"));
+    assert_eq!((event.route.as_str(), event.error_type.as_str()), ("/{code}", "shed"));
+    assert_eq!(event.error_message.as_str(), "2 requests are under way, the most that in_flight allows",);
+    for method in [Method::POST, Method::OPTIONS] {
+        assert_eq!(server.call(method, &format!("/{code}"), &[], "").await.status, 503);
+    }
+    assert_eq!(server.get("/a/b").await.status, 503);
     server.store.hold_finds(false);
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (404, 404));
     assert_eq!(

@@ -4,16 +4,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::middleware::{self, Next};
 use bytes::Bytes;
+use emitter::{Emitter, EmitterConfig, PublisherHandle};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use shortener::hop::{Fact, Record, Recorder};
 use shortener::listener::{self, Drained, Malformed};
 use shortener::store::LinkStore;
 use shortener::store::sqlite::SqliteStore;
@@ -21,38 +19,25 @@ use shortener::{Shortener, ShortenerConfig, keys};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tower::Layer as _;
+use wide_event::{Event, Resource};
 
 use crate::faulty::FaultyStore;
+use crate::log::KeptLog;
 
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
     pub(crate) key: String,
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) shortener: Shortener,
-    /// Facts of all hops, as text, in the order they were recorded.
-    pub(crate) facts: Arc<Facts>,
     pub(crate) malformed: Arc<Mutex<Vec<Malformed>>>,
+    emitter: Emitter,
+    _publisher: PublisherHandle,
+    log: Arc<KeptLog>,
     client: Client<HttpConnector, Full<Bytes>>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Drained>,
     pub(crate) dir: tempfile::TempDir,
-}
-
-#[derive(Default)]
-pub(crate) struct Facts(Mutex<Vec<String>>);
-
-impl Record for Facts {
-    fn record(&self, fact: Fact<'_>) {
-        // Times differ from run to run, everything else is to be compared.
-        let text = if let Fact::Store(_) = fact { "Store".to_owned() } else { format!("{fact:?}") };
-        self.0.lock().unwrap().push(text);
-    }
-}
-
-impl Facts {
-    pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
 }
 
 pub(crate) struct Answer {
@@ -95,13 +80,11 @@ impl Server {
         let (_, key) = keys::create(&sqlite, "test", None).await.unwrap();
         let store = Arc::new(FaultyStore::new(sqlite));
         let shortener = Shortener::open(config.clone(), store.clone()).await.unwrap();
-        let facts = Arc::new(Facts::default());
-        let recorder = Recorder(facts.clone());
-        let layer = middleware::from_fn(move |mut request: Request, next: Next| {
-            request.extensions_mut().insert(recorder.clone());
-            next.run(request)
-        });
-        let router = shortener.router().layer(layer);
+        let log = Arc::new(KeptLog::default());
+        let quick = EmitterConfig { batch_ms_max: 1, ..EmitterConfig::default() };
+        let resource = Resource { instance: "test".into(), ..Resource::default() };
+        let (emitter, publisher) = Emitter::start(quick, resource, [7; 32], log.clone()).unwrap();
+        let service = emitter.layer().layer(shortener.service());
         let malformed = Arc::new(Mutex::new(Vec::new()));
         let on_malformed = {
             let malformed = malformed.clone();
@@ -114,10 +97,37 @@ impl Server {
             let stopped = async {
                 let _ = stopped.await;
             };
-            listener::serve(tcp, router, &http, metrics, on_malformed, stopped).await
+            listener::serve(tcp, service, &http, metrics, on_malformed, stopped).await
         });
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { addr, key, store, shortener, facts, malformed, client, stop: Some(stop), served, dir }
+        Self {
+            addr,
+            key,
+            store,
+            shortener,
+            malformed,
+            emitter,
+            _publisher: publisher,
+            log,
+            client,
+            stop: Some(stop),
+            served,
+            dir,
+        }
+    }
+
+    /// Events of all hops that have ended since it was asked last, in their order.
+    pub(crate) async fn events(&self) -> Vec<Event<'static>> {
+        let ended = self.emitter.issued();
+        until("published", || self.log.events() >= ended).await;
+        self.log.take()
+    }
+
+    /// The one event since it was asked last.
+    pub(crate) async fn event(&self) -> Event<'static> {
+        let mut events = self.events().await;
+        assert_eq!(events.len(), 1, "{events:#?}");
+        events.remove(0)
     }
 
     /// Asks for a shutdown; [`Server::drained`] waits for it.

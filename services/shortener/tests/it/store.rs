@@ -19,7 +19,7 @@ async fn a_locked_file_delays_writes_up_to_their_deadline_and_no_reads() {
     let lock = other.begin_with("BEGIN EXCLUSIVE").await.unwrap();
     let refused = server.create(&json!({ "longUrl": "https://example.com/" })).await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
-    assert!(server.facts.take().concat().contains("store_timeout"));
+    assert!(server.events().await.iter().any(|event| event.error_type.as_str() == "store_timeout"));
     assert_eq!(server.get(&format!("/{code}")).await.status, 302);
     let path = format!("/rest/v3/short-urls/{code}");
     assert_eq!(server.api(Method::GET, &path, &json!(null)).await.status, 200);
