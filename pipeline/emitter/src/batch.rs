@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use event_log::Message;
 use wide_event::redact::{Client, Redactor};
-use wide_event::{Event, Host, Resource, Text, codec};
+use wide_event::{Event, Host, Resource, Text};
 
 use crate::config::EmitterConfig;
 use crate::hop::Hop;
+use crate::json::Encoder;
 use crate::record::{Part, Record};
 use crate::requests::Requests;
 
@@ -26,6 +27,7 @@ pub(crate) struct Batch {
 /// Puts events into messages.
 pub(crate) struct Batcher {
     redactor: Redactor,
+    encoder: Encoder,
     events_max: usize,
     bytes_max: usize,
     payload: Vec<u8>,
@@ -37,6 +39,7 @@ impl Batcher {
     pub(crate) fn new(config: &EmitterConfig, redactor: Redactor) -> Self {
         Self {
             redactor,
+            encoder: Encoder::new(),
             events_max: config.batch_events_max,
             bytes_max: config.message_bytes_max,
             payload: Vec::new(),
@@ -61,8 +64,8 @@ impl Batcher {
         let start = self.payload.len();
         let record = hop.record();
         let Some(sealed) = record.sealed else { return Ok(None) };
-        let (redactor, payload) = (&mut self.redactor, &mut self.payload);
-        let encode = || codec::encode(&event(&record, resource, requests, redactor), payload);
+        let Self { redactor, encoder, payload, .. } = self;
+        let encode = || encoder.encode(&event(&record, resource, requests, redactor), payload);
         if catch_unwind(AssertUnwindSafe(encode)).is_err() {
             self.payload.truncate(start);
             return Err(EncodePanicked);
@@ -154,13 +157,18 @@ fn country(record: &Record) -> Text<'_, 2> {
 }
 
 /// The host that a request named, in lower case and without port and credentials.
-fn host(authority: &str) -> Host<'static> {
+fn host(authority: &str) -> Host<'_> {
     let host = authority.rsplit_once('@').map_or(authority, |(_credentials, host)| host);
     let host = match host.strip_prefix('[') {
         Some(v6) => v6.split_once(']').map_or("", |(address, _port)| address),
         None => host.split_once(':').map_or(host, |(host, _port)| host),
     };
-    Host::parse(host.to_ascii_lowercase()).unwrap_or_default()
+    let parsed = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Host::parse(host.to_ascii_lowercase())
+    } else {
+        Host::parse(host)
+    };
+    parsed.unwrap_or_default()
 }
 
 #[cfg(test)]

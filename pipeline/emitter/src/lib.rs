@@ -9,6 +9,7 @@ mod emitter;
 mod head;
 mod hop;
 mod identity;
+mod json;
 mod layer;
 mod metrics;
 mod publisher;
