@@ -44,8 +44,16 @@ impl Store {
     /// Stores a range, or finds out what has to be written down first. Ends only then.
     pub(crate) async fn store(&self, range: &Range) -> Stored {
         let mut backoff = Backoff::default();
+        let mut is_new = range.replay;
         loop {
-            match self.attempt(range).await {
+            let attempt = async {
+                if !is_new {
+                    self.refuse_repeated_offsets(range).await?;
+                    is_new = true;
+                }
+                self.attempt(range).await
+            };
+            match attempt.await {
                 Ok(stored) => {
                     self.metrics.gate(Who::Partition(range.partition), None);
                     return stored;
@@ -53,6 +61,25 @@ impl Store {
                 Err(error) => self.wait(Who::Partition(range.partition), &error, &mut backoff).await,
             }
         }
+    }
+
+    /// A log that was replaced gives offsets out again, and ClickHouse would take their tokens for repetitions and drop
+    /// what is new. So a range that no intent announces must not be in the ledger before it is stored.
+    async fn refuse_repeated_offsets(&self, range: &Range) -> Result<(), WarehouseError> {
+        let parameters = [
+            ("topic", &*range.topic),
+            ("partition", &range.partition.to_string()),
+            ("first", &range.first.to_string()),
+        ];
+        let ranges: Vec<u64> = self.warehouse.rows(queries::LEDGER_REACHES, &parameters).await?;
+        if ranges.first().is_none_or(|ranges| *ranges == 0) {
+            return Ok(());
+        }
+        Err(WarehouseError::Schema(format!(
+            "the ledger has offsets of partition {} from {} on, which the event log now gives out again: the log was \
+             replaced; start it with a new ClickHouse database, or put the old log back",
+            range.partition, range.first
+        )))
     }
 
     async fn attempt(&self, range: &Range) -> Result<Stored, WarehouseError> {

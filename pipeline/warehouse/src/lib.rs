@@ -19,6 +19,8 @@ pub use verify::{PartitionTotals, ProducerGap, Report, verify};
 pub mod queries {
     /// Whether a range was stored in full: `topic`, `partition`, `first`, `last`.
     pub const LEDGER_HAS_RANGE: &str = include_str!("../queries/ledger_has_range.sql");
+    /// Whether anything at or beyond an offset was stored already: `topic`, `partition`, `first`.
+    pub const LEDGER_REACHES: &str = include_str!("../queries/ledger_reaches.sql");
     /// Consumed ranges in their order: `topic`.
     pub const LEDGER_RANGES: &str = include_str!("../queries/ledger_ranges.sql");
     /// What the tables hold beside what the ledger says: `topic` and the times to live.

@@ -69,3 +69,19 @@ async fn a_collector_that_starts_before_its_tables_waits() {
     collector.stop().await;
     world.assert_whole("after an early start").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_replaced_is_noticed_and_nothing_of_it_is_dropped() {
+    let mut world = World::new("replaced_log").await;
+    world.append_mixed(100).await;
+    world.consume_all().await;
+    world.replace_log().await;
+    world.append_mixed(50).await;
+    let collector = world.collector().await;
+    eventually(async || collector.metrics.health.blocked_by().is_some_and(|why| why.contains("replaced")))
+        .await;
+    let totals = world.totals().await;
+    assert!(totals.iter().all(|totals| totals.committed_offset == 0), "{totals:?}");
+    collector.kill().await;
+    assert_eq!(world.number("(SELECT sum(events) FROM ingest_ledger)").await, 100);
+}

@@ -68,6 +68,15 @@ impl World {
         }
     }
 
+    /// An empty log in the old one's place, as after somebody removed its directory.
+    pub(crate) async fn replace_log(&mut self) {
+        self.producer.close().await;
+        let path = self.dir.path().join("another-spool");
+        self.spool = Spool::new(SpoolConfig { path, partitions: 2, ..SpoolConfig::default() });
+        self.spool.open().await.unwrap();
+        self.producer = self.spool.producer(EventLogMetrics::default());
+    }
+
     /// One event, numbered.
     pub(crate) fn event(&self, outcome: Outcome) -> Event<'static> {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed);
