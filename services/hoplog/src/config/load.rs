@@ -145,6 +145,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::result_large_err)] // figment's error, in the signature of `Jail`
     fn read(file: &str, environment: &[(&str, &str)]) -> (Option<Sample>, Vec<Mistake>) {
         // `Jail` gives each case an environment of its own.
         let mut result = None;

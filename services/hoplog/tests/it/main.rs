@@ -1,5 +1,8 @@
 //! The product as its users meet it: one binary, started on an empty directory.
 
+// Clippy takes the helpers of an integration test for no tests.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::cast_possible_truncation)]
+
 mod counts;
 mod first_hop;
 mod harness;
