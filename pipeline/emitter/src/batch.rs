@@ -13,7 +13,7 @@ use crate::config::EmitterConfig;
 use crate::hop::Hop;
 use crate::json::Encoder;
 use crate::record::{Part, Record};
-use crate::requests::Requests;
+use crate::requests::{Requests, RouteId};
 
 /// Bytes of an event that a payload is first made for: events are 300 to 500 bytes long.
 const EVENT_BYTES: usize = 512;
@@ -148,6 +148,10 @@ fn event<'a>(
         referrer: record.get(Part::Referrer),
     };
     redactor.redact(client, &mut event);
+    if record.route == RouteId::MALFORMED {
+        // Its headers were never read: that there is no user agent is not known, so no rule says who asked.
+        (event.bot, event.bot_reason) = (false, Text::default());
+    }
     event
 }
 
