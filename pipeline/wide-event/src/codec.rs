@@ -1,7 +1,7 @@
 //! Events to messages and back: one JSON object a line, UTF-8.
 //!
-//! Writing is serde_json, reading is sonic-rs, which borrows strings and is faster than the network can be; a
-//! property test holds them to the same language. No message headers and no offsets here: see `event-log`.
+//! Writing is serde_json. What it writes is read by `canonical`, any other JSON by sonic-rs; property tests hold
+//! the three to the same language. No message headers and no offsets here: see `event-log`.
 
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +69,14 @@ pub fn encode<T: Serialize>(record: &T, message: &mut Vec<u8>) {
 
 /// The lines of a message that hold something.
 pub fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
-    message.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty())
+    let mut start = 0;
+    let line = move |end| {
+        let line = &message[start..end];
+        start = end + 1;
+        line
+    };
+    let ends = memchr::memchr_iter(b'\n', message).chain([message.len()]);
+    ends.map(line).filter(|line| !line.trim_ascii().is_empty())
 }
 
 /// Reads one event; fields that are not in the registry are passed over.
@@ -77,7 +84,11 @@ pub fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// # Errors
 /// See [`DecodeError`]. The texts name the place, never the value.
 pub fn decode(line: &[u8]) -> Result<Event<'_>, DecodeError> {
-    let event: Event<'_> = decode_record(line)?;
+    let text = text(line)?;
+    let event = match Event::from_canonical(text) {
+        Some(event) => event,
+        None => parse(text)?,
+    };
     let required = [
         (event.instance.is_empty(), "instance"),
         (event.boot_id.is_empty(), "boot_id"),
@@ -95,10 +106,17 @@ pub fn decode(line: &[u8]) -> Result<Event<'_>, DecodeError> {
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode_record<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, DecodeError> {
+    parse(text(line)?)
+}
+
+fn text(line: &[u8]) -> Result<&str, DecodeError> {
     if line.len() > LINE_BYTES_MAX {
         return Err(DecodeError::TooLong(line.len()));
     }
-    let text = std::str::from_utf8(line).map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))?;
+    std::str::from_utf8(line).map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
     sonic_rs::from_str(text).map_err(|error| classify(&error))
 }
 
@@ -179,6 +197,41 @@ mod tests {
         }
 
         #[test]
+        fn what_our_encoder_writes_without_escapes_is_read_at_once(event in event()) {
+            let line = serde_json::to_string(&event).unwrap();
+            let read = Event::from_canonical(&line);
+            prop_assert_eq!(read, (!line.contains('\\')).then_some(event));
+        }
+
+        #[test]
+        fn what_is_read_at_once_is_what_the_parser_reads(
+            event in event(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), 0..4usize, "[\\PC\\x00-\\x1f]|[\"\\\\{},: 0-9tfe.-]"), 0..3),
+        ) {
+            let mut line: Vec<char> = serde_json::to_string(&event).unwrap().chars().collect();
+            for (at, cut, put) in edits {
+                let at = at.index(line.len());
+                let end = line.len().min(at + cut);
+                line.splice(at..end, put.chars());
+            }
+            let line: String = line.into_iter().collect();
+            if let Some(event) = Event::from_canonical(&line) {
+                prop_assert_eq!(&serde_json::from_str::<Event<'_>>(&line).unwrap(), &event);
+                prop_assert_eq!(parse::<Event<'_>>(&line).unwrap(), event);
+            }
+        }
+
+        #[test]
+        fn the_order_of_the_keys_does_not_matter(event in event(), order in any::<prop::sample::Index>(), spaces in any::<bool>()) {
+            let serde_json::Value::Object(fields) = serde_json::to_value(&event).unwrap() else { unreachable!() };
+            let mut fields: Vec<_> = fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+            let middle = order.index(fields.len());
+            fields.rotate_left(middle);
+            let line = format!("{{{}}}", fields.join(if spaces { " , " } else { "," }));
+            prop_assert_eq!(decode(line.as_bytes()).unwrap(), event);
+        }
+
+        #[test]
         fn no_input_panics(line in proptest::collection::vec(any::<u8>(), 0..300)) {
             drop(decode(&line));
         }
@@ -222,6 +275,59 @@ mod tests {
     }
 
     #[test]
+    fn each_field_is_read_at_once_and_only_once() {
+        let with = |key: &str, value: &str| format!("{},\"{key}\":{value}}}", &LINE[..LINE.len() - 1]);
+        for field in crate::FIELDS {
+            let values =
+                ["7", "true", "\"7\"", "\"00f067aa0ba902b7\"", "\"00f067aa0ba902b700f067aa0ba902b7\""];
+            let others = ["\"203.0.113.0/24\"", "\"l1\""];
+            let mut lines = values.iter().chain(&others).map(|value| with(field.name, value));
+            let read = lines.find(|line| Event::from_canonical(line).is_some());
+            assert_eq!(read.is_some(), !field.required, "{}", field.name);
+            if let Some(line) = read {
+                let value = line[LINE.len()..].split_once(':').unwrap().1.trim_end_matches('}');
+                let twice = format!("{},\"{}\":{value}}}", &line[..line.len() - 1], field.name);
+                assert_eq!(Event::from_canonical(&twice), None);
+                assert_eq!(decode(twice.as_bytes()).unwrap_err().reason(), "wrong_type", "{twice}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_forms_are_read_as_well() {
+        let put = |from: &str, to: &str| LINE.replace(from, to);
+        let forms = [
+            put("\"seq\"", r#""s\u0065q""#),
+            put("web-1", r"web\u002d1"),
+            put("\":", "\": "),
+            put(",", " ,\t"),
+            put("302", "302 "),
+            format!(" {LINE}\r"),
+        ];
+        for line in forms {
+            assert_eq!(Event::from_canonical(&line), None, "{line}");
+            assert_eq!(decode(line.as_bytes()), decode(LINE.as_bytes()), "{line}");
+        }
+        assert!(Event::from_canonical(LINE).is_some());
+    }
+
+    #[test]
+    fn lines_are_what_lies_between_newlines() {
+        let cases: [(&str, &[&str]); 6] = [
+            ("", &[]),
+            ("\n\n", &[]),
+            ("a", &["a"]),
+            ("a\n", &["a"]),
+            ("\na\n \r\nb", &["a", "b"]),
+            ("a\r\nb\n\n", &["a\r", "b"]),
+        ];
+        for (message, expected) in cases {
+            let expected: Vec<_> = expected.iter().map(|line| line.as_bytes()).collect();
+            assert_eq!(lines(message.as_bytes()).collect::<Vec<_>>(), expected, "{message:?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_has_a_reason() {
         let put = |from: &str, to: &str| LINE.replace(from, to).into_bytes();
         let cases = [
@@ -237,6 +343,13 @@ mod tests {
             (put("302", "42"), "bad_value"),
             (put(":7,", ":0,"), "bad_value"),
             (put(r#""ok""#, r#""fine""#), "bad_value"),
+            (b"{}".to_vec(), "missing_field"),
+            (put(r#""ok"}"#, r#""ok",}"#), "syntax"),
+            (put(r#""seq":7,"#, r#""seq":7"#), "syntax"),
+            (put(":7,", ":07,"), "syntax"),
+            (put(":7,", ":7.5,"), "wrong_type"),
+            (put(r#""seq":7"#, r#""seq":7,"seq":8"#), "wrong_type"),
+            (put("web-1", "web\t1"), "syntax"),
             (put("2025-11-21", "2025-13-21"), "bad_value"),
             (put(r#""seq""#, r#""client_net":"203.0.113.9/32","seq""#), "bad_value"),
             (put(r#""seq""#, r#""referrer_host":"a.example/secret?token=1","seq""#), "bad_value"),

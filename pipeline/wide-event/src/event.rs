@@ -1,10 +1,12 @@
 //! The registry: every field of the event, declared once.
 //!
-//! The table below makes the struct [`Event`], its JSON, the list [`FIELDS`] and [`Event::values`]. What the parts
-//! of a declaration mean is in [`crate::registry`]. Nothing here decides what a field's value is.
+//! The table below makes the struct [`Event`], its JSON and the short way to read that, the list [`FIELDS`] and
+//! [`Event::values`]. What the parts of a declaration mean is in [`crate::registry`]. Nothing here decides what a
+//! field's value is.
 
 use serde::{Deserialize, Serialize};
 
+use crate::canonical::Line;
 use crate::registry::{Field, Kind, Privacy};
 use crate::timestamp::Timestamp;
 use crate::value::{Cache, Host, Network, Outcome, SpanId, Text, TraceId, Visitor};
@@ -96,6 +98,22 @@ macro_rules! registry {
                 privacy: Privacy::$privacy, otel: $otel, doc: concat!($($doc),+).trim_ascii(),
             },)*
         ];
+
+        impl<'a> Event<'a> {
+            /// Reads a line in the form that our encoders write; `None` for every other, right or wrong.
+            pub(crate) fn from_canonical(line: &'a str) -> Option<Self> {
+                let mut line = Line::new(line)?;
+                let event = Self {
+                    $($rname: line.has(concat!("\"", stringify!($rname), "\":")).then(|| line.value())??,)*
+                    $($name: if line.has(concat!("\"", stringify!($name), "\":")) {
+                        line.value()?
+                    } else {
+                        Default::default()
+                    },)*
+                };
+                line.is_at_end().then_some(event)
+            }
+        }
 
         impl Event<'_> {
             /// The values, in the order of [`FIELDS`].

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod agent;
+mod canonical;
 pub mod codec;
 pub mod event;
 pub mod producer;

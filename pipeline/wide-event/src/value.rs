@@ -115,22 +115,29 @@ macro_rules! as_string {
 }
 pub(crate) use as_string;
 
+/// What a lower-case hex digit stands for; 255 for what is none.
+const HEX: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    table
+};
+
 /// Reads `N` bytes from exactly `2 N` lower-case hex digits.
 fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let digits = text.as_bytes();
-    if digits.len() != 2 * N {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
+    // Looked at once, at the end, which spares a branch a digit.
+    let mut all = 0;
+    let bytes = pairs.map(|pair| {
+        let [high, low] = pair.map(|digit| HEX[usize::from(digit)]);
+        all |= high | low;
+        high << 4 | low
+    });
+    (rest.is_empty() && all < 16).then_some(bytes)
 }
 
 /// Declares an identifier that is a number inside and lower-case hex of full width outside; 0 means none.
