@@ -1,4 +1,4 @@
-//! Writes events as `wide_event::codec::encode` does, byte for byte, at a fifth of its instructions.
+//! Writes events as `wide_event::codec::encode` does, byte for byte, at a third of its instructions.
 //!
 //! serde_json looks at each byte for what must be escaped and formats ids and times by `Display`; here keys are made
 //! once, text and ids are worked on eight bytes at a time, and the date is kept for a second. Which fields there are
