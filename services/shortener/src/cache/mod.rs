@@ -113,7 +113,8 @@ impl LinkCache {
         if cached.is_some() && self.is_failing() {
             return Ok(self.found(cached, Tier::Stale));
         }
-        let (outcome, took, coalesced) = self.read_once(code).await;
+        // Boxed, so that what is found here, nearly everything, is not carried by a future with room for the rest.
+        let (outcome, took, coalesced) = Box::pin(self.read_once(code)).await;
         match (outcome, cached) {
             (Ok(link), _) => {
                 let store = (!coalesced).then_some(took);

@@ -36,13 +36,19 @@ enum Standing {
     Over(&'static str),
 }
 
-pub(super) async fn visit(
+pub(super) fn visit(
     State(app): State<Arc<App>>,
-    Arrival { hop, _place }: Arrival,
+    arrival: Arrival,
     request: Request,
-) -> Response {
-    // The body goes: nobody reads it, and what is held over an await must be shareable.
+) -> impl Future<Output = Response> {
+    // The body goes before the future is made: nobody reads it, and what the future holds is copied and shared.
     let (parts, _) = request.into_parts();
+    // All of `arrival` goes along: its place is given back when the answer is made.
+    async move { answer(&app, &arrival, &parts).await }
+}
+
+async fn answer(app: &App, arrival: &Arrival, parts: &Parts) -> Response {
+    let hop = &arrival.hop;
     let path = parts.uri.path().trim_start_matches('/');
     let (path, preview) = match path.strip_suffix('+') {
         Some(path) => (path, true),
@@ -59,7 +65,7 @@ pub(super) async fn visit(
         return pages::not_found();
     };
     hop.code(&code);
-    let link = match look_up(&app, &hop, &code).await {
+    let link = match look_up(app, hop, &code).await {
         Ok(link) => link,
         Err(response) => return response,
     };
@@ -81,7 +87,7 @@ pub(super) async fn visit(
             link.title.as_deref(),
         );
     }
-    follow(&app, &hop, &parts, &link).await
+    follow(app, hop, parts, &link).await
 }
 
 /// Whether a browser fetches ahead what its user may never open. `Sec-Purpose` may have parameters.
