@@ -55,7 +55,7 @@ pub async fn run(
     commit::Run::new(config, consumer, store, policy, shutdown).work().await
 }
 
-/// What it costs to build a range, for `examples/cost.rs` and benchmarks; no part of the product.
+/// What it costs to build a range, for `examples/range_cost.rs` and benchmarks; no part of the product.
 #[doc(hidden)]
 pub mod cost {
     use std::sync::Arc;

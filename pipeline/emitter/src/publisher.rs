@@ -25,8 +25,9 @@ use crate::sequence::Ended;
 /// Messages in one append. An append of the spool costs a sync of the disk whatever its size, so a busy publisher
 /// puts several in one; 16 of 900 kB are still little memory.
 const APPEND_MESSAGES_MAX: usize = 16;
-/// Events that are encoded before other tasks of the thread get their turn: about 200 µs of work.
-const ENCODE_EVENTS_MAX: u32 = 64;
+/// Events that are encoded before others get their turn: half a millisecond at a microsecond each. On a saturated
+/// runtime the turn comes once for every few dozen requests, so with much less the publisher falls behind for good.
+const ENCODE_EVENTS_MAX: u32 = 512;
 /// Between attempts to append: from the first value, doubling up to the last, with full jitter. Short at first, since
 /// a busy database is free again soon; at most a second, since the log being back should show.
 const RETRY_MS: (u64, u64) = (20, 1_000);

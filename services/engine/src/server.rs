@@ -28,10 +28,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How often a query whose client has left is told to stop, until it has.
 const STOP_EVERY: Duration = Duration::from_millis(200);
 
-/// At shutdown, how often and in what distance the engine is asked to close: two seconds in all.
-const CLOSE_ATTEMPTS: usize = 100;
-const CLOSE_EVERY: Duration = Duration::from_millis(20);
-
 /// A request's head: ClickHouse allows a megabyte of URL, hyper itself 64 KiB.
 const HEAD_BYTES_MAX: usize = 256 << 10;
 
@@ -155,19 +151,11 @@ async fn finish(server: &Arc<Server>, graceful: hyper_util::server::graceful::Gr
     let closing = server.clone();
     let closed = tokio::task::spawn_blocking(move || {
         closing.sessions.drop_all();
-        // A thread that has just answered may still be giving its connection back.
-        (0..CLOSE_ATTEMPTS).any(|_| {
-            let closed = closing.engine.close();
-            if !closed {
-                std::thread::sleep(CLOSE_EVERY);
-            }
-            closed
-        })
+        closing.engine.close()
     });
-    match closed.await {
-        Ok(true) => tracing::info!("engine closed"),
-        _ => tracing::warn!("the engine could not be closed in order; what was acknowledged is on disk"),
-    }
+    // Closing the last connection stops the engine. Whether the library then joins its threads as well, it says by
+    // rules of its own (never once a table was made in this process), and nothing that was acknowledged hangs on it.
+    tracing::info!(threads_joined = closed.unwrap_or(false), "engine closed");
 }
 
 async fn route(server: Arc<Server>, request: http::Request<Incoming>) -> Response<ReplyBody> {

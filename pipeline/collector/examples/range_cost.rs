@@ -1,5 +1,5 @@
 //! CPU seconds that the collector spends on a million events, without the event log and without ClickHouse: decode, roll
-//! up, sample and encode, everything on, single clicks too. `cargo run --release -p collector --example cost`; a number
+//! up, sample and encode, everything on, single clicks too. `cargo run --release -p collector --example range_cost`; a number
 //! behind `--` is how many events instead, for tools that make it slow (`valgrind --tool=callgrind`).
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
