@@ -155,7 +155,7 @@ async fn finish(server: &Arc<Server>, graceful: hyper_util::server::graceful::Gr
     });
     // Closing the last connection stops the engine. Whether the library then joins its threads as well, it says by
     // rules of its own (never once a table was made in this process), and nothing that was acknowledged hangs on it.
-    tracing::info!(threads_joined = closed.unwrap_or(false), "engine closed");
+    tracing::info!(threads_joined = closed.await.unwrap_or(false), "engine closed");
 }
 
 async fn route(server: Arc<Server>, request: http::Request<Incoming>) -> Response<ReplyBody> {
