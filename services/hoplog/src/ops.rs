@@ -22,17 +22,23 @@ pub(crate) struct Ops {
     pub not_ready: Box<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
+/// Takes the address, so that what is in its way shows at once.
+///
+/// # Errors
+/// When it can't be bound.
+pub(crate) async fn bind(listen: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen} (ops)"))
+}
+
 /// Serves the ops endpoints until `shutdown` is done.
 ///
 /// # Errors
-/// When the address can't be bound, or the listener breaks.
+/// When the listener breaks.
 pub(crate) async fn serve(
-    listen: SocketAddr,
+    listener: TcpListener,
     ops: Ops,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let listener =
-        TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen} (ops)"))?;
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "ok\n" }))

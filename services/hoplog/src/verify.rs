@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use event_log::EVENTS_TOPIC;
 use event_log::spool::Spool;
 use serde_json::json;
 use warehouse::{PartitionTotals, Report, Warehouse};
@@ -21,6 +20,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// # Errors
 /// When the event log or ClickHouse can't be read.
 pub(crate) async fn run(options: Verify, config: Config) -> Result<ExitCode> {
+    let topic = config.spool.topic.clone();
     let spool = Spool::new(config.spool);
     let warehouse = Warehouse::new(&config.warehouse);
     let patience = Instant::now() + Duration::from_secs(options.wait_s);
@@ -28,11 +28,13 @@ pub(crate) async fn run(options: Verify, config: Config) -> Result<ExitCode> {
     let goal = totals(&spool).await?;
     let report = loop {
         let totals = totals(&spool).await?;
-        let caught_up = totals.iter().zip(&goal).all(|(now, goal)| now.committed_offset >= goal.end_offset);
-        if caught_up || Instant::now() >= patience {
-            let report = warehouse::verify(&warehouse, EVENTS_TOPIC, &totals).await?;
+        let behind: Vec<String> = goal.iter().filter_map(|goal| behind(goal, &totals)).collect();
+        let out_of_time = Instant::now() >= patience;
+        if behind.is_empty() || out_of_time {
+            let mut report = warehouse::verify(&warehouse, &topic, &totals).await?;
+            report.findings.extend(behind);
             // A range that was stored while we looked is no finding; one that stays is.
-            if report.ok() || Instant::now() >= patience {
+            if report.ok() || out_of_time {
                 break report;
             }
         }
@@ -40,6 +42,16 @@ pub(crate) async fn run(options: Verify, config: Config) -> Result<ExitCode> {
     };
     print(&report, options.json)?;
     Ok(if report.ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the collector has not read of what the log held when we began.
+fn behind(goal: &PartitionTotals, now: &[PartitionTotals]) -> Option<String> {
+    let committed =
+        now.iter().find(|now| now.partition == goal.partition).map_or(0, |now| now.committed_offset);
+    (committed < goal.end_offset).then(|| {
+        let PartitionTotals { partition, end_offset, .. } = goal;
+        format!("partition {partition}: the collector is at {committed}, the log was at {end_offset}: does it run?")
+    })
 }
 
 async fn totals(spool: &Spool) -> Result<Vec<PartitionTotals>> {

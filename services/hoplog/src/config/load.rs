@@ -98,7 +98,8 @@ fn mistake(error: &figment::Error) -> Mistake {
         Kind::InvalidLength(_, expected) => format!("expected {expected}"),
         Kind::MissingField(field) => format!("`{field}` is missing"),
         Kind::DuplicateField(field) => format!("`{field}` is there twice"),
-        Kind::Message(message) => message.clone(),
+        // Of a file that is no TOML, the further lines show the place, with whatever secret stands there.
+        Kind::Message(message) => message.lines().next().unwrap_or_default().to_owned(),
         other => other.to_string(),
     };
     Mistake::new(&path, problem)
@@ -192,7 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_toml_is_a_mistake() {
-        assert_eq!(read("[serve", &[]).1.len(), 1);
+    fn a_file_that_is_no_toml_is_a_mistake_and_is_not_shown() {
+        let (sample, mistakes) = read("[serve]\npassword = hunter2", &[]);
+        assert!(sample.is_none());
+        assert!(mistakes.len() == 1 && mistakes[0].problem.contains("line 2"), "{mistakes:?}");
+        assert!(!mistakes[0].problem.contains("hunter2"), "{mistakes:?}");
     }
 }

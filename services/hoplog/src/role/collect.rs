@@ -27,7 +27,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     metrics.register(registry.sub_registry_with_prefix("hoplog"));
     let health = metrics.health.clone();
     let ops = tokio::spawn(ops::serve(
-        config.collect.ops_listen,
+        ops::bind(config.collect.ops_listen).await?,
         Ops { registry, not_ready: Box::new(move || health.blocked_by()) },
         stop::stopped(stop.clone()),
     ));

@@ -32,6 +32,10 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// When a part can't be opened, or an address can't be bound.
 pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let stop = stop::listen(supervised).context("can't catch signals")?;
+    // Before anything is opened: a start that fails here leaves nothing behind.
+    let address = config.serve.listen;
+    let tcp = TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))?;
+    let ops_listener = ops::bind(config.serve.ops_listen).await?;
     let store_config = &config.serve.shortener.store;
     if !store_config.path.exists() {
         bail!("there is no link store at {}; `hoplog migrate` makes one", store_config.path.display());
@@ -50,8 +54,6 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     )?;
     let http = config.serve.shortener.http.clone();
     let shortener = Shortener::open(config.serve.shortener, Arc::clone(&store) as _).await?;
-    let address = config.serve.listen;
-    let tcp = TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))?;
 
     let mut registry = Registry::default();
     let metrics = registry.sub_registry_with_prefix("hoplog");
@@ -59,7 +61,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     shortener.metrics().register(metrics);
     log_metrics.register(metrics);
     let ops = tokio::spawn(ops::serve(
-        config.serve.ops_listen,
+        ops_listener,
         Ops { registry, not_ready: Box::new(|| None) },
         stop::stopped(stop.clone()),
     ));

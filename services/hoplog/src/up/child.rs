@@ -3,6 +3,7 @@
 //! A child stops when its standard input ends, so it also stops when the supervisor is killed: nothing is left
 //! behind that holds a port or a lock. What children say goes to the supervisor's own standard error.
 
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,9 @@ pub(crate) struct Role {
 impl Role {
     /// Starts it. `kill_on_drop` is deliberately off: the closed standard input ends a child in good order.
     fn spawn(&self) -> Result<Child> {
-        let program = std::env::current_exe().context("can't find this program's own file")?;
+        // On Linux the running program itself, also after its file was replaced by an upgrade.
+        let itself = Path::new("/proc/self/exe");
+        let program = if itself.exists() { itself.to_owned() } else { std::env::current_exe()? };
         Command::new(program)
             .arg(self.name)
             .args(&self.args)
@@ -46,48 +49,52 @@ impl Role {
             .with_context(|| format!("can't start `hoplog {}`", self.name))
     }
 
-    /// Keeps it running until `stop` says otherwise, then ends it.
-    pub(crate) async fn supervise(self, stop: Stop) -> Result<()> {
+    /// Keeps it running until `stop` says otherwise, then ends it. What can't be started now is tried again.
+    pub(crate) async fn supervise(self, stop: Stop) {
         let mut backoff = BACKOFF_MIN;
         loop {
             let started = Instant::now();
-            let mut child = self.spawn()?;
-            // Held here, since `wait` closes what is left in the child.
-            let input = child.stdin.take();
-            tracing::debug!(role = self.name, pid = child.id(), "started");
-            tokio::select! {
-                status = child.wait() => {
-                    let status = status.with_context(|| format!("can't wait for `hoplog {}`", self.name))?;
-                    if started.elapsed() >= STEADY {
-                        backoff = BACKOFF_MIN;
-                    }
-                    self.report(status, backoff);
-                }
-                () = stopped(stop.clone()) => {
-                    drop(input);
-                    self.stop(child).await;
-                    return Ok(());
-                }
+            let ended = self.run_once(stop.clone()).await;
+            if *stop.borrow() {
+                return;
             }
+            if started.elapsed() >= STEADY {
+                backoff = BACKOFF_MIN;
+            }
+            self.report(ended, backoff);
             tokio::select! {
                 () = sleep(backoff) => backoff = (backoff * 2).min(BACKOFF_MAX),
-                () = stopped(stop.clone()) => return Ok(()),
+                () = stopped(stop.clone()) => return,
             }
         }
     }
 
-    fn report(&self, status: ExitStatus, backoff: Duration) {
-        let pause_ms = u64::try_from(backoff.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(role = self.name, %status, pause_ms, "ended; starting it again");
+    /// One life of the child, until it ends or is told to.
+    async fn run_once(&self, stop: Stop) -> Result<ExitStatus> {
+        let mut child = self.spawn()?;
+        // Held here, since `wait` closes what is left in the child.
+        let input = child.stdin.take();
+        tracing::debug!(role = self.name, pid = child.id(), "started");
+        tokio::select! {
+            status = child.wait() => return status.context("can't wait for it"),
+            () = stopped(stop) => {}
+        }
+        drop(input);
+        match timeout(self.stop_within, child.wait()).await {
+            Ok(status) => status.context("can't wait for it"),
+            Err(_) => {
+                tracing::warn!(role = self.name, "did not end in time; killing it");
+                child.kill().await.context("can't kill it")?;
+                child.wait().await.context("can't wait for it")
+            }
+        }
     }
 
-    /// Waits for the end of a child whose input has ended.
-    async fn stop(&self, mut child: Child) {
-        if timeout(self.stop_within, child.wait()).await.is_err() {
-            tracing::warn!(role = self.name, "did not end in time; killing it");
-            if let Err(error) = child.kill().await {
-                tracing::warn!(role = self.name, %error, "can't kill it");
-            }
+    fn report(&self, ended: Result<ExitStatus>, backoff: Duration) {
+        let pause_ms = u64::try_from(backoff.as_millis()).unwrap_or(u64::MAX);
+        match ended {
+            Ok(status) => tracing::warn!(role = self.name, %status, pause_ms, "ended; starting it again"),
+            Err(error) => tracing::error!(role = self.name, pause_ms, "{error:#}; trying again"),
         }
     }
 }

@@ -10,10 +10,11 @@ use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use shortener::store::sqlite::SqliteStore;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -27,13 +28,18 @@ use ready::wait_until_ready;
 /// Longer than a role's own deadline for flushing, so that a kill is the exception.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a port may be in use before that is worth a word.
+const PORT_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two looks at a port in use.
+const PORT_POLL: Duration = Duration::from_millis(100);
+
 /// Attempts at the schema before the start is given up.
 const MIGRATE_ATTEMPTS: usize = 5;
 
 /// One supervised role: tell it to stop, then wait for its end.
 struct Running {
     stop: watch::Sender<bool>,
-    task: JoinHandle<Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Running {
@@ -43,10 +49,12 @@ impl Running {
         Self { stop, task: tokio::spawn(role.supervise(stopped)) }
     }
 
-    async fn end(self) -> Result<()> {
+    async fn end(self) {
         // Nobody listening means that it has ended.
         let _ = self.stop.send(true);
-        self.task.await.context("a supervising task broke")?
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "a supervising task broke");
+        }
     }
 }
 
@@ -69,6 +77,9 @@ fn arguments(place: &Place) -> Vec<String> {
 pub(crate) async fn run(place: Place, config: Config) -> Result<ExitCode> {
     let _lock = lock(&place.data)?;
     let stop = stop::listen(false).context("can't catch signals")?;
+    if !ready_or_stopped(free_ports(&config), &stop).await {
+        return Ok(ExitCode::SUCCESS);
+    }
     say("starting the embedded ClickHouse …");
     let mut running = vec![Running::start("engine", &place)];
     let outcome = start_rest(&place, &config, &mut running, stop.clone()).await;
@@ -78,7 +89,7 @@ pub(crate) async fn run(place: Place, config: Config) -> Result<ExitCode> {
         say("ending: what is in memory is written first …");
     }
     while let Some(role) = running.pop() {
-        role.end().await?;
+        role.end().await;
     }
     outcome.map(|_| ExitCode::SUCCESS)
 }
@@ -89,9 +100,16 @@ async fn start_rest(place: &Place, config: &Config, running: &mut Vec<Running>, 
         return Ok(false);
     }
     say("bringing link store and ClickHouse to this version's schema …");
-    let store = migrate_with_patience(config).await?;
-    migrate::ensure_admin_key(&store, &place.data.join("admin.key")).await?;
-    store.close().await;
+    let migrated = async {
+        let store = migrate_with_patience(config).await?;
+        migrate::ensure_admin_key(&store, &place.data.join("admin.key")).await?;
+        store.close().await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        migrated = migrated => migrated?,
+        () = stopped(stop.clone()) => return Ok(false),
+    }
     say("starting collector and shortener …");
     running.push(Running::start("collect", place));
     running.push(Running::start("serve", place));
@@ -102,6 +120,24 @@ async fn start_rest(place: &Place, config: &Config, running: &mut Vec<Running>, 
         );
     };
     Ok(ready_or_stopped(both, &stop).await)
+}
+
+/// Waits until nobody else has one of our ports: what a killed predecessor's children still hold is free in a moment,
+/// and another ClickHouse on ours would be taken for our own.
+async fn free_ports(config: &Config) {
+    let addresses =
+        [config.serve.listen, config.serve.ops_listen, config.collect.ops_listen, config.engine.listen];
+    let mut said = Vec::new();
+    for address in addresses {
+        let started = Instant::now();
+        while TcpListener::bind(address).await.is_err() {
+            if started.elapsed() > PORT_PATIENCE && !said.contains(&address) {
+                tracing::error!(%address, "in use by another program; end that, or move all ports with --port-base");
+                said.push(address);
+            }
+            tokio::time::sleep(PORT_POLL).await;
+        }
+    }
 }
 
 /// The engine may die and come back meanwhile; what fails again and again is not its fault.

@@ -29,3 +29,43 @@ fn mistakes_in_the_configuration_are_named_all_at_once_before_anything_starts() 
     }
     assert!(!hoplog.data().exists(), "something was made");
 }
+
+#[test]
+fn a_port_that_another_program_has_is_named_and_waited_for() {
+    let mut hoplog = Installation::new();
+    let other = std::net::TcpListener::bind(("127.0.0.1", hoplog.base + 3)).unwrap();
+    hoplog.start();
+    let port = format!("127.0.0.1:{}", hoplog.base + 3);
+    hoplog.wait_for("the port to be named", || hoplog.log().contains(&port).then_some(()));
+    assert!(!hoplog.data().join("clickhouse").exists(), "{}", hoplog.log());
+    drop(other);
+    hoplog.wait_until_ready();
+    hoplog.down();
+}
+
+#[test]
+fn a_proof_without_a_collector_is_no_proof() {
+    let mut hoplog = Installation::new().up();
+    hoplog.link("one", "https://one.example/");
+    hoplog.verified();
+    hoplog.down();
+    // Something the collector has not read, and nobody to read it.
+    let spool = event_log::spool::Spool::new(event_log::spool::SpoolConfig {
+        path: hoplog.data().join("spool"),
+        ..Default::default()
+    });
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let producer = spool.producer(event_log::EventLogMetrics::default());
+        let message = event_log::Message::events(&b"{}\n"[..], 1);
+        event_log::Producer::append(&producer, vec![message]).await.unwrap();
+        producer.close().await;
+    });
+    let mut engine = hoplog.command("engine").spawn().unwrap();
+    let ping = format!("http://127.0.0.1:{}/ping", hoplog.base + 3);
+    hoplog.wait_for("the engine", || crate::harness::get(&ping).ok());
+    let output = hoplog.command("verify").args(["--wait-s", "1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && said.contains("does it run?"), "{said}");
+    crate::harness::terminate(&engine);
+    engine.wait().unwrap();
+}
