@@ -127,8 +127,14 @@ impl Installation {
         self.command("verify").args(["--wait-s", &PATIENCE.as_secs().to_string(), "--json"]).output().unwrap()
     }
 
-    /// `hoplog verify`, which has to find all in order; its report.
+    /// `hoplog verify` of all requests that were answered so far, which has to find all in order; its report.
     pub(crate) fn verified(&self) -> serde_json::Value {
+        let settled = || {
+            let issued = self.metric(1, "hoplog_events_issued_total");
+            let gone = ["hoplog_events_published_total", "hoplog_events_dropped_total"];
+            (gone.iter().map(|name| self.metric(1, name)).sum::<u64>() == issued).then_some(())
+        };
+        self.wait_for("events to leave the process", settled);
         let output = self.verify();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{out}{err}\n{}", self.log());
