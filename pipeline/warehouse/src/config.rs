@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// Longest time to live, 50 years: a row's end is a `DateTime` of 32 bits, which ends in 2106. Beyond that it wraps, and
+/// rows would expire as they are inserted.
+const TTL_DAYS_MAX: u32 = 18_250;
+
 /// Configuration of the warehouse.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,7 +27,7 @@ pub struct WarehouseConfig {
     pub insert_ms_max: u64,
     /// Longest time any other query may take, milliseconds. Default 60000.
     pub query_ms_max: u64,
-    /// Days that kept events, dead letters and producers' sequences stay. Default 30; disk use grows with it.
+    /// Days that kept events, dead letters and producers' sequences stay, 9 to 18250. Default 30; disk use grows with it.
     pub requests_ttl_days: u32,
     /// Days that single clicks stay. Default 400: a year can be compared with the one before.
     pub clicks_ttl_days: u32,
@@ -66,12 +70,12 @@ impl WarehouseConfig {
         require(ms.contains(&self.insert_ms_max), "insert_ms_max", "must be 100 to 3600000");
         require(ms.contains(&self.query_ms_max), "query_ms_max", "must be 100 to 3600000");
         // An event may be a week older than its message: below that, inserts would expire at once.
-        let days = 9..=36_500;
-        require(days.contains(&self.requests_ttl_days), "requests_ttl_days", "must be 9 to 36500");
-        require(days.contains(&self.clicks_ttl_days), "clicks_ttl_days", "must be 9 to 36500");
+        let days = 9..=TTL_DAYS_MAX;
+        require(days.contains(&self.requests_ttl_days), "requests_ttl_days", "must be 9 to 18250");
+        require(days.contains(&self.clicks_ttl_days), "clicks_ttl_days", "must be 9 to 18250");
         let longest = self.requests_ttl_days.max(self.clicks_ttl_days);
         let covers = days.contains(&self.rollups_ttl_days) && self.rollups_ttl_days >= longest;
-        require(covers, "rollups_ttl_days", "must be 9 to 36500 and not below the other two");
+        require(covers, "rollups_ttl_days", "must be 9 to 18250 and not below the other two");
         wrong
     }
 
@@ -117,6 +121,19 @@ mod tests {
         let config = WarehouseConfig { password: Secret::new("open sesame"), ..WarehouseConfig::default() };
         assert_eq!(config.check(), []);
         assert!(!format!("{config:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn times_to_live_end_before_clickhouse_s_time_does() {
+        for (days, wrong) in [(8, 3), (9, 0), (TTL_DAYS_MAX, 0), (TTL_DAYS_MAX + 1, 3)] {
+            let config = WarehouseConfig {
+                requests_ttl_days: days,
+                clicks_ttl_days: days,
+                rollups_ttl_days: days,
+                ..WarehouseConfig::default()
+            };
+            assert_eq!(config.check().len(), wrong, "{days}");
+        }
     }
 
     #[test]

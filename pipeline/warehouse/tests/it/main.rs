@@ -159,6 +159,35 @@ async fn migrations_can_be_repeated_at_once_and_follow_the_configuration() {
 }
 
 #[tokio::test]
+async fn rows_outlive_their_insert_at_the_longest_time_to_live() {
+    let days = 18_250;
+    let config = WarehouseConfig {
+        requests_ttl_days: days,
+        clicks_ttl_days: days,
+        rollups_ttl_days: days,
+        ..warehouse("longest").config().clone()
+    };
+    assert_eq!(config.check(), []);
+    let warehouse = Warehouse::new(&config);
+    migrate(&warehouse).await.unwrap();
+    for (table, column) in [
+        ("requests", "ts"),
+        ("requests_by_minute", "minute"),
+        ("clicks", "ts"),
+        ("clicks_by_hour", "hour"),
+        ("ingest_ledger", "collected_at"),
+        ("dead_letters", "collected_at"),
+        ("producer_sequences", "collected_at"),
+        ("producer_boots", "collected_at"),
+    ] {
+        warehouse.execute(&format!("INSERT INTO {table} ({column}) SELECT now()")).await.unwrap();
+        warehouse.execute(&format!("OPTIMIZE TABLE {table} FINAL")).await.unwrap();
+        let count = format!("SELECT count() FROM {table}");
+        assert_eq!(warehouse.rows::<u64>(&count, &[]).await.unwrap(), [1], "{table}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_warehouse_verifies() {
     let warehouse = warehouse("empty");
     migrate(&warehouse).await.unwrap();
