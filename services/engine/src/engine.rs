@@ -8,6 +8,7 @@
 //! loopback is open to every local user.
 
 use crate::config::{EngineConfig, LIBRARY_VERSION};
+use crate::deduplication;
 use crate::exception::{Exception, code};
 use crate::ffi::{Connection, Library, LoadError};
 use std::collections::HashMap;
@@ -241,7 +242,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Makes the data directory, takes its lock and writes the files that the engine boots from.
+/// Makes the data directory, takes its lock, repairs what a kill left half done, and writes the files that the
+/// engine boots from.
 fn prepare(config: &EngineConfig) -> Result<File, EngineError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -257,6 +259,7 @@ fn prepare(config: &EngineConfig) -> Result<File, EngineError> {
         Err(fs::TryLockError::Error(source)) => return Err(EngineError::Data { path, source }),
     }
     let absolute = fs::canonicalize(directory).map_err(failed(directory))?;
+    deduplication::forget_lost(&absolute.join("clickhouse/store"))?;
     for (name, text) in [("config.xml", server_xml(config, &absolute)), ("users.xml", users_xml(config))] {
         let path = directory.join(name);
         fs::write(&path, text).map_err(failed(&path))?;

@@ -2,6 +2,7 @@
 
 mod compress;
 mod config;
+mod deduplication;
 mod engine;
 mod exception;
 mod ffi;

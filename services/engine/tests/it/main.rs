@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // The lint's exception for tests does not reach their helpers.
 
 mod clickhouse_crate;
+mod deduplication;
 mod durability;
 mod harness;
 mod hostile;
