@@ -54,8 +54,8 @@ pub enum Synchronous {
     /// Each acknowledged append survives loss of power: one `fsync` a group of concurrent appends.
     Full,
     /// Appends of the last seconds are lost with the power. **Their offsets are then given out again, and a collector
-    /// that had stored the lost ones takes the new ones for repetitions and drops them.** Only where that is
-    /// acceptable, or where power does not fail.
+    /// that had consumed the lost ones is refused the rest** (`Broken`, see the README) until a person decides. Only
+    /// where that is acceptable, or where power does not fail.
     Normal,
 }
 

@@ -9,7 +9,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::time::Instant;
 
 use super::failure::{Failure, Inconsistent};
-use super::{Spool, files, now_us, totals};
+use super::{Spool, files, now_us, stray, totals};
 use crate::{
     CommitError, ConsumeError, Consumer, ContentType, Delivery, Lag, METADATA_BYTES_MAX, Position, Record,
     Schema,
@@ -152,16 +152,27 @@ impl SpoolConsumer {
         if current != epoch {
             return Err(ConsumeError::Fenced);
         }
-        let ends: Vec<(u32, i64)> = sqlx::query_as("SELECT partition, next_offset FROM partitions")
-            .fetch_all(log)
-            .await
-            .map_err(Failure::from)?;
-        for (partition, end) in ends {
+        let ends: Vec<(u32, i64, bool)> = sqlx::query_as(
+            "SELECT partition, next_offset, EXISTS (SELECT 1 FROM strays \
+             WHERE name = ? AND strays.partition = partitions.partition) FROM partitions",
+        )
+        .bind(&group)
+        .fetch_all(log)
+        .await
+        .map_err(Failure::from)?;
+        for (partition, end, is_stray) in ends {
             if !self.partitions.contains_key(&partition) {
                 self.assign(partition).await?;
             }
-            if let Some(reading) = self.partitions.get_mut(&partition) {
-                reading.end = end as u64;
+            let Some(reading) = self.partitions.get_mut(&partition) else { continue };
+            reading.end = end as u64;
+            if is_stray || reading.next > reading.end {
+                let Reading { next, end, .. } = *reading;
+                // Read anew the next time: until then a person may have put something else there.
+                self.partitions.remove(&partition);
+                self.assigned.retain(|(assigned, _)| *assigned != partition);
+                let error = stray::error(&self.spool.config, &group, partition, next, end);
+                return Err(Failure::from(error).into());
             }
         }
         Ok(())

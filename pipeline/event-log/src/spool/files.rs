@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
-use super::{OpenError, SpoolConfig};
+use super::{OpenError, SpoolConfig, stray};
 
 /// Version of both schemas, in `PRAGMA user_version`.
 const SCHEMA_VERSION: i64 = 1;
@@ -91,20 +91,28 @@ pub(super) async fn create(config: &SpoolConfig) -> Result<(), OpenError> {
     let directory = config.path.clone();
     let lock =
         tokio::task::spawn_blocking(move || lock(&directory)).await.map_err(std::io::Error::other)??;
-    for (path, schema) in [(log_path(config), LOG_SCHEMA), (groups_path(config), GROUPS_SCHEMA)] {
-        create_file(&path)?;
-        if std::fs::metadata(&path)?.len() > 0 {
-            check(config, &path).await?;
-        }
-        let mut connection = connect(config, &path).await?;
-        prepare(&mut connection, schema).await?;
-        if schema == LOG_SCHEMA {
-            add_partitions(&mut connection, config.partitions).await?;
-        }
-        connection.close().await?;
-    }
+    let mut log = create_database(config, &log_path(config), LOG_SCHEMA).await?;
+    add_partitions(&mut log, config.partitions).await?;
+    let mut groups = create_database(config, &groups_path(config), GROUPS_SCHEMA).await?;
+    stray::note(&mut log, &mut groups).await?;
+    log.close().await?;
+    groups.close().await?;
     drop(lock);
     Ok(())
+}
+
+async fn create_database(
+    config: &SpoolConfig,
+    path: &Path,
+    schema: &str,
+) -> Result<SqliteConnection, OpenError> {
+    create_file(path)?;
+    if std::fs::metadata(path)?.len() > 0 {
+        check(config, path).await?;
+    }
+    let mut connection = connect(config, path).await?;
+    prepare(&mut connection, schema).await?;
+    Ok(connection)
 }
 
 /// Switching an empty file to WAL mode does not wait for other connections, so creation is serialised.

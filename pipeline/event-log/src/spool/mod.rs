@@ -9,6 +9,7 @@ mod files;
 #[cfg(test)]
 mod model;
 mod retain;
+mod stray;
 mod totals;
 mod turn;
 mod writer;

@@ -1,5 +1,5 @@
 //! Deletes consumed messages, gives disk space back and keeps the WAL short. Never touches a message that some
-//! group has not consumed, nor any while there is no group at all.
+//! group has not consumed, nor any while there is no group at all, nor any that a position not of this log covers.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use super::{SpoolConfig, files, now_us};
+use super::{SpoolConfig, files, now_us, stray};
 
 /// Messages deleted in one transaction: some milliseconds, which appends may wait for.
 const CHUNK_MESSAGES: u64 = 512;
@@ -18,15 +18,30 @@ const CHUNK_PAGES: i64 = 1024;
 /// How long readers are waited for when the WAL is cut, milliseconds: appends wait meanwhile.
 const CUT_WAIT_MS: u64 = 100;
 
-/// Up to where all groups have consumed, a partition; nothing for partitions that some group does not know yet.
-pub(super) async fn consumed(groups: &mut SqliteConnection) -> Result<HashMap<u32, u64>, Failure> {
-    let rows: Vec<(u32, i64)> = sqlx::query_as(
-        "SELECT partition, min(offset) FROM positions GROUP BY partition \
+/// Up to where all groups have consumed, a partition; nothing for partitions that some group does not know yet, or
+/// knows by a position that is not of this log.
+pub(super) async fn consumed(
+    log: &mut SqliteConnection,
+    groups: &mut SqliteConnection,
+) -> Result<HashMap<u32, u64>, Failure> {
+    // Positions first: what they name is in the log, which only grows.
+    let rows: Vec<(u32, i64, i64)> = sqlx::query_as(
+        "SELECT partition, min(offset), max(offset) FROM positions GROUP BY partition \
          HAVING count(*) = (SELECT count(*) FROM groups)",
     )
     .fetch_all(groups)
     .await?;
-    Ok(rows.into_iter().map(|(partition, offset)| (partition, offset as u64)).collect())
+    let ends: HashMap<u32, i64> = sqlx::query_as("SELECT partition, next_offset FROM partitions")
+        .fetch_all(&mut *log)
+        .await?
+        .into_iter()
+        .collect();
+    let strays = stray::partitions(log).await?;
+    let of_this_log = |(partition, _, highest): &(u32, i64, i64)| {
+        !strays.contains(partition) && ends.get(partition).is_some_and(|end| highest <= end)
+    };
+    let rows = rows.into_iter().filter(of_this_log);
+    Ok(rows.map(|(partition, lowest, _)| (partition, lowest as u64)).collect())
 }
 
 /// Deletes a chunk of what is consumed and past its retention. `true` if there may be more.
@@ -41,12 +56,14 @@ pub(super) async fn delete_expired(
             .saturating_sub(i64::try_from(config.retain_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX)),
     };
     // First without the lock, which is another writer's most of the time.
-    if !any(log, &consumed(groups).await?, keep).await? {
+    let until = consumed(log, groups).await?;
+    if !any(log, &until, keep).await? {
         return Ok(false);
     }
     let mut transaction = log.begin_with("BEGIN IMMEDIATE").await?;
     // Again under the lock: a group may have come since, and it comes under this lock.
-    let deleted = delete(&mut transaction, &consumed(groups).await?, keep).await?;
+    let until = consumed(&mut transaction, groups).await?;
+    let deleted = delete(&mut transaction, &until, keep).await?;
     transaction.commit().await?;
     Ok(deleted)
 }
@@ -57,7 +74,7 @@ pub(super) async fn delete_consumed(
     log: &mut SqliteConnection,
     groups: &mut SqliteConnection,
 ) -> Result<bool, Failure> {
-    let consumed = consumed(groups).await?;
+    let consumed = consumed(log, groups).await?;
     delete(log, &consumed, Keep { bytes: 0, after_us: i64::MAX }).await
 }
 

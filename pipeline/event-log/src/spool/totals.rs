@@ -78,7 +78,7 @@ pub(super) async fn depth(
     log: &mut SqliteConnection,
     groups: &mut SqliteConnection,
 ) -> Result<Depth, Failure> {
-    let consumed = retain::consumed(groups).await?;
+    let consumed = retain::consumed(log, groups).await?;
     let mut depth = Depth::default();
     for totals in partition_rows(log).await? {
         let from = consumed.get(&totals.partition).copied().unwrap_or(totals.first_offset);

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use event_log::spool::{OpenError, Spool, SpoolConfig};
-use event_log::{AppendError, ConsumeError, EventLogMetrics, Message, Producer};
+use event_log::{AppendError, ConsumeError, Consumer, EventLogMetrics, Message, Producer};
+use prometheus_client::registry::Registry;
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
 use crate::{config, records, spool};
@@ -83,7 +84,7 @@ async fn a_damaged_page_is_broken_not_skipped() {
     std::fs::write(&log, bytes).unwrap();
     let mut consumer = spool.consumer("g").await.unwrap();
     let error = loop {
-        if let Err(error) = event_log::Consumer::next(&mut consumer, crate::PATIENCE).await {
+        if let Err(error) = consumer.next(crate::PATIENCE).await {
             break error;
         }
     };
@@ -145,4 +146,116 @@ async fn a_disk_that_is_full_heals_when_there_is_space() {
         }
     }
     assert_eq!(spool.totals().await.unwrap()[0].end_offset, accepted);
+}
+
+/// All that belongs to a database file, away or to another place.
+fn remove(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        if Path::new(&file).exists() {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+}
+
+async fn refused(spool: &Spool) -> String {
+    let error = spool.consumer("g").await.expect_err("a position that is not of this log");
+    assert!(matches!(error, ConsumeError::Broken(_)), "{error:?}");
+    std::error::Error::source(&error).unwrap().to_string()
+}
+
+/// `kept` of the ten messages are in the older copy that is put back; without a copy the log is lost.
+async fn a_log_without_its_positions(kept: Option<u32>, mend: impl AsyncFnOnce(&Spool, &Path, &Path)) {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::new(SpoolConfig { retain_bytes: 0, retain_s: 0, ..config(dir.path()) });
+    let (log, copy) = (dir.path().join("spool/log.db"), dir.path().join("copy"));
+    for number in 0..10 {
+        let producer = spool.producer(EventLogMetrics::default());
+        producer.append(vec![Message::events(format!("old {number}"), 1)]).await.unwrap();
+        producer.close().await;
+        if kept == Some(number + 1) {
+            std::fs::copy(&log, &copy).unwrap();
+        }
+    }
+    let mut consumer = spool.consumer("g").await.unwrap();
+    assert_eq!(records(&mut consumer).await.len(), 10);
+    consumer.commit(0, crate::position(10, "")).await.unwrap();
+    drop(consumer);
+    std::fs::copy(&log, dir.path().join("right")).unwrap();
+    remove(&log);
+    if kept.is_some() {
+        std::fs::copy(&copy, &log).unwrap();
+    }
+
+    let (metrics, mut registry) = (EventLogMetrics::default(), Registry::default());
+    metrics.register(&mut registry);
+    let producer = spool.producer(metrics);
+    producer.append(vec![Message::events("new", 1)]).await.unwrap();
+    let message = refused(&spool).await;
+    for part in ["log.db", "groups.db", "offset 10 of partition 0", "\"g\""] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+    // It stays wrong once the log is longer than the position says.
+    producer.append(vec![Message::events("new", 1); 20]).await.unwrap();
+    refused(&spool).await;
+    let held = kept.unwrap_or(0) + 21;
+    crate::retain::gauges(&registry, &[&format!("spool_depth_messages {held}")]).await;
+    assert_eq!(
+        spool.totals().await.unwrap()[0].first_offset,
+        0,
+        "retention deleted what nobody has consumed"
+    );
+    producer.close().await;
+    refused(&spool).await;
+    mend(&spool, &log, &dir.path().join("right")).await;
+}
+
+#[tokio::test]
+async fn positions_beyond_the_end_of_a_lost_log_are_refused_until_they_are_removed() {
+    for kept in [None, Some(4)] {
+        a_log_without_its_positions(kept, async |spool, log, _| {
+            remove(&log.with_file_name("groups.db"));
+            let mut consumer = spool.consumer("g").await.unwrap();
+            let mut offsets = 0;
+            while offsets < u64::from(kept.unwrap_or(0)) + 21 {
+                for record in records(&mut consumer).await {
+                    assert_eq!(record.offset, offsets);
+                    offsets += 1;
+                }
+            }
+            consumer.commit(0, crate::position(offsets, "")).await.unwrap();
+            drop(spool.consumer("g").await.unwrap());
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn positions_beyond_the_end_of_an_older_log_are_right_again_with_the_right_one() {
+    a_log_without_its_positions(Some(4), async |spool, log, right| {
+        remove(log);
+        std::fs::copy(right, log).unwrap();
+        let producer = spool.producer(EventLogMetrics::default());
+        producer.append(vec![Message::events("next", 1)]).await.unwrap();
+        assert_eq!(records(&mut spool.consumer("g").await.unwrap()).await[0].offset, 10);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_what_was_read_is_refused_by_a_living_consumer() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool(dir.path());
+    let producer = spool.producer(EventLogMetrics::default());
+    producer.append(vec![Message::events("a", 1); 10]).await.unwrap();
+    let mut consumer = spool.consumer("g").await.unwrap();
+    records(&mut consumer).await;
+    sql(&dir.path().join("spool/log.db"), "UPDATE partitions SET next_offset = 3").await;
+    for _ in 0..2 {
+        let error = consumer.next(crate::PATIENCE).await.unwrap_err();
+        assert!(matches!(error, ConsumeError::Broken(_)), "{error:?}");
+        sql(&dir.path().join("spool/groups.db"), "UPDATE positions SET offset = 10").await;
+    }
+    assert!(matches!(consumer.lag().await, Err(ConsumeError::Broken(_))));
 }

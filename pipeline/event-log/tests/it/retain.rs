@@ -9,7 +9,7 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use crate::{PATIENCE, config, position, records};
 
 /// Polls until the gauges say so.
-async fn gauges(registry: &Registry, lines: &[&str]) {
+pub(crate) async fn gauges(registry: &Registry, lines: &[&str]) {
     let started = Instant::now();
     loop {
         let mut text = String::new();
