@@ -19,7 +19,7 @@ pub use verify::{PartitionTotals, ProducerGap, Report, verify};
 pub mod queries {
     /// Whether a range was stored in full: `topic`, `partition`, `first`, `last`.
     pub const LEDGER_HAS_RANGE: &str = include_str!("../queries/ledger_has_range.sql");
-    /// Whether anything at or beyond an offset was stored already: `topic`, `partition`, `first`.
+    /// The last offset that was stored of a partition, if any was: `topic`, `partition`.
     pub const LEDGER_REACHES: &str = include_str!("../queries/ledger_reaches.sql");
     /// Consumed ranges in their order: `topic`.
     pub const LEDGER_RANGES: &str = include_str!("../queries/ledger_ranges.sql");
