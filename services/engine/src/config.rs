@@ -23,6 +23,9 @@ pub struct EngineConfig {
     pub listen: SocketAddr,
     /// Who may ask. Default: `default` without a password, as in ClickHouse, and `analyst`, who only reads.
     pub users: Vec<User>,
+    /// Bring each insert to the disk before it is acknowledged, so that it survives a loss of power. Default true.
+    /// Switch off where the disk is slow and a power cut may take the last half minute.
+    pub sync_inserts: bool,
     /// Queries at once; one more is answered 503, code 202. Default 32. Each takes a thread while it runs.
     pub queries_max: usize,
     /// Connections at once; one more waits to be accepted. Default 12,000: an idle one costs a few KiB.
@@ -61,6 +64,7 @@ impl Default for EngineConfig {
                 User { name: "default".into(), password: "".into(), readonly: false },
                 User { name: "analyst".into(), password: "".into(), readonly: true },
             ],
+            sync_inserts: true,
             queries_max: 32,
             connections_max: 12_000,
             sessions_max: 100,

@@ -272,6 +272,7 @@ fn server_xml(config: &EngineConfig, directory: &Path) -> String {
     let users = xml_text(&directory.join("users.xml").display().to_string());
     let memory = config.memory_bytes_max;
     let threads = config.threads;
+    let sync = u8::from(config.sync_inserts);
     format!(
         "<clickhouse>
 <users_config>{users}</users_config>
@@ -289,6 +290,7 @@ fn server_xml(config: &EngineConfig, directory: &Path) -> String {
 <background_fetches_pool_size>1</background_fetches_pool_size>
 <background_schedule_pool_size>4</background_schedule_pool_size>
 <max_io_thread_pool_size>16</max_io_thread_pool_size>
+<merge_tree><fsync_after_insert>{sync}</fsync_after_insert><fsync_part_directory>{sync}</fsync_part_directory></merge_tree>
 </clickhouse>
 "
     )

@@ -45,6 +45,16 @@ fn every_acknowledged_insert_survives_kill_9() {
     }
 }
 
+#[test]
+fn inserts_are_synced_unless_configured_otherwise() {
+    let settings = "SELECT name, value, changed FROM system.merge_tree_settings
+        WHERE name IN ('fsync_after_insert', 'fsync_part_directory') ORDER BY name FORMAT TSV";
+    let synced = crate::harness::shared();
+    assert_eq!(synced.ok(settings), "fsync_after_insert\t1\t1\nfsync_part_directory\t1\t1\n");
+    let not = Engine::start(r#"{"sync_inserts": false}"#);
+    assert_eq!(not.ok(settings), "fsync_after_insert\t0\t1\nfsync_part_directory\t0\t1\n");
+}
+
 fn kill(id: u32) {
     assert!(std::process::Command::new("kill").args(["-9", &id.to_string()]).status().unwrap().success());
 }
