@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use event_log::Message;
+use wide_event::codec::Encoder;
 use wide_event::redact::{Client, Redactor};
 use wide_event::{Event, Host, Resource, Text};
 
 use crate::config::EmitterConfig;
 use crate::hop::Hop;
-use crate::json::Encoder;
 use crate::record::{Part, Record};
 use crate::requests::{Requests, RouteId};
 
@@ -39,7 +39,7 @@ impl Batcher {
     pub(crate) fn new(config: &EmitterConfig, redactor: Redactor) -> Self {
         Self {
             redactor,
-            encoder: Encoder::new(),
+            encoder: Encoder::default(),
             events_max: config.batch_events_max,
             bytes_max: config.message_bytes_max,
             payload: Vec::new(),

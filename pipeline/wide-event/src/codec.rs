@@ -1,11 +1,13 @@
 //! Events to messages and back: one JSON object a line, UTF-8.
 //!
-//! Writing is serde_json. What it writes is read by `canonical`, any other JSON by sonic-rs; property tests hold
-//! the three to the same language. No message headers and no offsets here: see `event-log`.
+//! Events are written by `json`, other records by serde_json. What `json` writes is read by `canonical`, any other JSON
+//! by sonic-rs; property tests hold all to the same language. No message headers and no offsets here: see `event-log`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
+pub use crate::json::Encoder;
+use crate::producer::BootEnd;
 
 /// The longest line that is read, in bytes, without its newline. All bounded strings full of characters that JSON
 /// escapes sixfold stay below 32 KiB; what is longer was not written by an encoder of ours.
@@ -56,15 +58,37 @@ impl DecodeError {
     }
 }
 
-/// Appends a record as one line, newline included.
+/// What a message holds.
+pub trait Record {
+    /// Appends it as one line, newline included.
+    fn encode(&self, message: &mut Vec<u8>);
+}
+
+impl Record for Event<'_> {
+    fn encode(&self, message: &mut Vec<u8>) {
+        Encoder::default().encode(self, message);
+    }
+}
+
+impl Record for BootEnd<'_> {
+    fn encode(&self, message: &mut Vec<u8>) {
+        write_json(self, message);
+        message.push(b'\n');
+    }
+}
+
+/// Appends a record as one line, newline included. Many events are better given to one [`Encoder`].
+pub fn encode<T: Record>(record: &T, message: &mut Vec<u8>) {
+    record.encode(message);
+}
+
+/// Appends JSON.
 ///
 /// # Panics
-/// Never: records hold nothing that JSON can't, and a vector takes every write.
+/// Never: what is written here holds nothing that JSON can't, and a vector takes every write.
 #[allow(clippy::expect_used)]
-pub fn encode<T: Serialize>(record: &T, message: &mut Vec<u8>) {
-    serde_json::to_writer(&mut *message, record)
-        .expect("records have string keys and a vector takes every write");
-    message.push(b'\n');
+pub(crate) fn write_json<T: Serialize + ?Sized>(value: &T, message: &mut Vec<u8>) {
+    serde_json::to_writer(message, value).expect("keys are strings and a vector takes every write");
 }
 
 /// The lines of a message that hold something.

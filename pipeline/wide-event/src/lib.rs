@@ -4,6 +4,7 @@ pub mod agent;
 mod canonical;
 pub mod codec;
 pub mod event;
+mod json;
 pub mod producer;
 pub mod redact;
 pub mod registry;
