@@ -20,6 +20,7 @@ use crate::queue::{Queue, Refused};
 use crate::record::Part;
 use crate::requests::{Requests, RouteId};
 use crate::sequence::{self, Sequence};
+use crate::state::State;
 
 /// The address at the other end of the connection. A server that is not axum's puts it into each request's
 /// extensions.
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue<Hop>,
     pub(crate) requests: Requests,
     pub(crate) metrics: EmitterMetrics,
+    pub(crate) state: State,
 }
 
 impl std::fmt::Debug for Shared {
@@ -124,6 +126,7 @@ impl Emitter {
             queue,
             requests: Requests::new(),
             metrics: EmitterMetrics::default(),
+            state: State::default(),
         });
         let redactor = Redactor::new(secret);
         let handle = Publisher::start(config, Arc::clone(&shared), receiver, redactor, producer, ended);
@@ -170,6 +173,18 @@ impl Emitter {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.shared.requests.total()
+    }
+
+    /// Why events go nowhere, for as long as they do: the publisher has died, or the log refused the last append for
+    /// good (closed, broken). `None` while it is only down or full, since then events wait, and after a shutdown.
+    /// Cheap: for every probe.
+    ///
+    /// For readiness and nothing else: requests are answered as ever, and their events counted as dropped. A refusal
+    /// is forgotten as soon as the log takes an event, so where a process that is not ready gets no requests, restart
+    /// it once the log is mended.
+    #[must_use]
+    pub fn not_publishing(&self) -> Option<String> {
+        self.shared.state.trouble()
     }
 
     /// The publisher's metrics.

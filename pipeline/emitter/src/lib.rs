@@ -9,7 +9,6 @@ mod emitter;
 mod head;
 mod hop;
 mod identity;
-mod json;
 mod layer;
 mod metrics;
 mod publisher;
@@ -18,6 +17,7 @@ mod record;
 mod requests;
 mod scrub;
 mod sequence;
+mod state;
 
 #[cfg(feature = "axum")]
 pub use crate::axum::{RouteLabel, RouteLabelLayer};

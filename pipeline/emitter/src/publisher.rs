@@ -20,7 +20,8 @@ use crate::batch::{Batch, Batcher};
 use crate::config::EmitterConfig;
 use crate::emitter::Shared;
 use crate::hop::Hop;
-use crate::sequence::Ended;
+use crate::sequence::{self, ENDED_MAX, Ended};
+use crate::state::Alive;
 
 /// Messages in one append. An append of the spool costs a sync of the disk whatever its size, so a busy publisher
 /// puts several in one; 16 of 900 kB are still little memory.
@@ -28,6 +29,10 @@ const APPEND_MESSAGES_MAX: usize = 16;
 /// Events that are encoded before others get their turn: half a millisecond at a microsecond each. On a saturated
 /// runtime the turn comes once for every few dozen requests, so with much less the publisher falls behind for good.
 const ENCODE_EVENTS_MAX: u32 = 512;
+/// Times that boots which have ended are looked for in one start: a thousand are announced, and the rest by the next
+/// start. A process that crashes every second leaves 86,400 a day if no log takes its announcements, and this
+/// boot's events wait meanwhile.
+const ENDED_ROUNDS_MAX: usize = 16;
 /// Between attempts to append: from the first value, doubling up to the last, with full jitter. Short at first, since
 /// a busy database is free again soon; at most a second, since the log being back should show.
 const RETRY_MS: (u64, u64) = (20, 1_000);
@@ -67,7 +72,8 @@ impl PublisherHandle {
         self.task.await.map_err(PublisherDied)
     }
 
-    /// Whether the publisher has died: a reason not to be ready.
+    /// Whether the publisher's task has ended. For readiness see
+    /// [`Emitter::not_publishing`](crate::Emitter::not_publishing), which knows more.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.task.is_finished()
@@ -99,7 +105,13 @@ impl Publisher {
         let batcher = Batcher::new(&config, redactor);
         let publisher =
             Self { config, shared, receiver, batcher, producer, stop: stopped, logged: None, left: 0 };
-        PublisherHandle { stop, task: tokio::spawn(publisher.run(ended)) }
+        let alive = Alive::new(Arc::clone(&publisher.shared));
+        let run = async move {
+            let flushed = publisher.run(ended).await;
+            alive.has_shut_down();
+            flushed
+        };
+        PublisherHandle { stop, task: tokio::spawn(run) }
     }
 
     async fn run(mut self, ended: Vec<Ended>) -> Flushed {
@@ -205,11 +217,20 @@ impl Publisher {
             match result {
                 Ok(Ok(())) => {
                     self.logged = None;
+                    self.shared.state.publishes();
                     return Appended::Acknowledged;
                 }
                 Ok(Err(error)) => {
                     self.shared.metrics.failed(error.reason());
                     self.log_append(&error);
+                    match &error {
+                        AppendError::Closed | AppendError::Broken(_) => {
+                            self.shared.state.is_refused(error.reason());
+                        }
+                        // The message is refused; of the log it says nothing.
+                        AppendError::TooLarge { .. } => {}
+                        _ => self.shared.state.publishes(),
+                    }
                     if !error.is_retryable() {
                         return Appended::Refused(error.reason());
                     }
@@ -230,10 +251,28 @@ impl Publisher {
         }
     }
 
-    /// Tells the log of boots that ended without a word, and then forgets them.
-    async fn announce_ended(&mut self, ended: Vec<Ended>) {
+    /// Tells the log of boots that ended without a word: those that were found, then those there was no room for.
+    async fn announce_ended(&mut self, mut ended: Vec<Ended>) {
+        for _ in 1..ENDED_ROUNDS_MAX {
+            let may_be_more = ended.len() >= ENDED_MAX;
+            if !self.announce(ended).await || !may_be_more || self.is_stopping() {
+                return;
+            }
+            let Some(directory) = self.config.sequence_dir.clone() else { return };
+            let found = tokio::task::spawn_blocking(move || sequence::ended(&directory)).await;
+            let Ok(Ok(found)) = found else {
+                self.log("sequence_dir", &"the sequence directory can't be read; the next start tries again");
+                return;
+            };
+            ended = found;
+        }
+        self.announce(ended).await;
+    }
+
+    /// Whether the log knows of these boots, and their files are gone.
+    async fn announce(&mut self, ended: Vec<Ended>) -> bool {
         if ended.is_empty() {
-            return;
+            return true;
         }
         let mut payload = Vec::new();
         for boot in &ended {
@@ -241,15 +280,17 @@ impl Publisher {
             codec::encode(&end, &mut payload);
         }
         if !matches!(self.append(&[Message::producer(payload)]).await, Appended::Acknowledged) {
-            return;
+            return false;
         }
         let removed = tokio::task::spawn_blocking(|| ended.into_iter().try_for_each(Ended::remove)).await;
-        if !matches!(removed, Ok(Ok(()))) {
+        let is_removed = matches!(removed, Ok(Ok(())));
+        if !is_removed {
             self.log(
                 "sequence_dir",
                 &"sequence files can't be removed; they are announced again at the next start",
             );
         }
+        is_removed
     }
 
     /// Publishes all that was admitted, as long as there is time; then announces the end.

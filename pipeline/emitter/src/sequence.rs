@@ -30,9 +30,9 @@ const FILE_BYTES: usize = 4096;
 const EXTENSION: &str = "boot";
 /// A file that was never completed is left over from a kill in the middle of a start after this time.
 const LEFT_OVER_AFTER: Duration = Duration::from_secs(3600);
-/// Files that are looked at in one start; the rest is left for the next. A process that crashes every second leaves
-/// 86,400 a day if no log takes its announcements.
-const ENDED_MAX: usize = 1_000;
+/// Boots that are found, and whose files are held open, at one time. They stay open while the log takes nothing, and
+/// a process may often have no more than 1,024 files, of which most are its clients.
+pub(crate) const ENDED_MAX: usize = 64;
 
 /// Gives out numbers from 1.
 pub(crate) enum Sequence {
@@ -135,7 +135,7 @@ impl Ended {
     }
 }
 
-/// Finds the boots that have ended and were not announced; removes what is of no use.
+/// Finds boots that have ended and were not announced, [`ENDED_MAX`] at the most; removes what is of no use.
 pub(crate) fn ended(directory: &Path) -> io::Result<Vec<Ended>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {

@@ -63,8 +63,13 @@ async fn what_is_refused_for_good_is_counted_and_the_rest_goes_on() {
     while dropped(&emitter, "log_broken") == 0 {
         tokio::task::yield_now().await;
     }
+    let reason = emitter.not_publishing();
+    assert_eq!(reason.as_deref(), Some("the event log refuses events for good: broken"));
     success(&emitter);
     assert_eq!(log.wait_for_events(1).await[0]["seq"], 2);
+    while emitter.not_publishing().is_some() {
+        tokio::task::yield_now().await;
+    }
     publisher.shutdown(DEADLINE).await.unwrap();
     assert_eq!(dropped(&emitter, "log_broken"), 1);
 }
@@ -86,6 +91,39 @@ async fn a_message_too_large_does_not_take_its_neighbours_with_it() {
         (9, 2),
         "only the message of two is lost"
     );
+}
+
+#[tokio::test]
+async fn a_log_that_is_down_or_refuses_a_message_is_no_reason_not_to_be_ready() {
+    for error in [unavailable(), AppendError::TooLarge { bytes: 1, bytes_max: 0 }] {
+        let log = FakeLog::new().then(Fault::Fail(error)).then(Fault::Hang);
+        let (emitter, publisher) = start(quick(), log.clone());
+        success(&emitter);
+        log.wait_until(|log| !log.calls.lock().unwrap().is_empty()).await;
+        success(&emitter);
+        log.wait_until(|log| log.calls.lock().unwrap().len() == 2).await;
+        assert_eq!(emitter.not_publishing(), None);
+        log.release();
+        publisher.shutdown(DEADLINE).await.unwrap();
+        assert_eq!(emitter.not_publishing(), None, "a shutdown is no trouble");
+    }
+}
+
+#[test]
+fn a_publisher_that_died_is_told_of() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let log = FakeLog::new();
+    let (emitter, publisher) = runtime.block_on(async {
+        let (emitter, publisher) = start(quick(), log.clone());
+        success(&emitter);
+        log.wait_for_events(1).await;
+        (emitter, publisher)
+    });
+    assert_eq!(emitter.not_publishing(), None);
+    drop(runtime);
+    assert!(publisher.is_dead());
+    assert_eq!(emitter.not_publishing().as_deref(), Some("the publisher's task died"));
+    success(&emitter);
 }
 
 #[tokio::test]

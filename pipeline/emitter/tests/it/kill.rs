@@ -157,6 +157,49 @@ async fn an_announcement_is_kept_until_it_is_acknowledged() {
     assert_eq!(announced_by_next_boot(directory.path()).await, Vec::<Value>::new());
 }
 
+/// How many of these boots' files this process has open.
+#[cfg(target_os = "linux")]
+fn open_files(directory: &Path, boots: &[String]) -> usize {
+    let files = fs::read_dir("/proc/self/fd").unwrap();
+    let targets = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+    targets.filter(|target| boots.iter().any(|id| *target == directory.join(format!("{id}.boot")))).count()
+}
+
+#[tokio::test]
+async fn a_crowd_of_ended_boots_is_announced_without_holding_many_files_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let down = FakeLog::new();
+    down.set_down(true);
+    let (first, publisher) = start(config(directory.path()), down.clone());
+    let boot_id = first.boot_id().to_owned();
+    assert!(!publisher.shutdown(std::time::Duration::ZERO).await.unwrap().announced);
+    drop(first);
+    let file = directory.path().join(format!("{boot_id}.boot"));
+    let page = String::from_utf8(fs::read(&file).unwrap()).unwrap();
+    fs::remove_file(file).unwrap();
+    let crowd: Vec<_> =
+        (0..200).map(|number| format!("{}{number:03}", &boot_id[..boot_id.len() - 3])).collect();
+    for id in &crowd {
+        fs::write(directory.path().join(format!("{id}.boot")), page.replace(&boot_id, id)).unwrap();
+    }
+
+    let log = FakeLog::new();
+    log.set_down(true);
+    let (emitter, publisher) = start(config(directory.path()), log.clone());
+    log.wait_until(|log| !log.calls.lock().unwrap().is_empty()).await;
+    #[cfg(target_os = "linux")]
+    assert_eq!(open_files(directory.path(), &crowd), 64);
+    log.set_down(false);
+    log.wait_until(|log| log.lines(Schema::Producer).len() >= crowd.len()).await;
+    publisher.shutdown(DEADLINE).await.unwrap();
+    let ends = log.lines(Schema::Producer);
+    let mut announced: Vec<_> = ends.iter().map(|end| end["boot_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(announced.pop().as_deref(), Some(emitter.boot_id()));
+    announced.sort();
+    assert_eq!(announced, crowd);
+    assert_eq!(boots(directory.path()), [format!("{}.boot", emitter.boot_id())]);
+}
+
 #[tokio::test]
 async fn a_number_given_out_after_the_announcement_is_told_of_again() {
     let directory = tempfile::tempdir().unwrap();
