@@ -144,11 +144,11 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
     sonic_rs::from_str(text).map_err(|error| classify(&error))
 }
 
-/// What kind of failure it was. sonic-rs shows a piece of the input in its message: that may be anything, so it
-/// is cut off.
+/// What kind of failure it was. sonic-rs shows a piece of the input on the lines after the first, and serde the value
+/// on the first one: either may be anything, so both are cut off.
 fn classify(error: &sonic_rs::Error) -> DecodeError {
     let message = error.to_string();
-    let message = message.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
+    let message = shape(message.lines().next().unwrap_or_default().trim_end_matches(':'));
     if error.is_eof() {
         DecodeError::Truncated(message)
     } else if message.starts_with("missing field") {
@@ -159,6 +159,23 @@ fn classify(error: &sonic_rs::Error) -> DecodeError {
         DecodeError::Syntax(message)
     } else {
         DecodeError::WrongType(message)
+    }
+}
+
+/// A message of serde without the value: of ``invalid type: string "Ann", expected u64 at …`` and
+/// ``invalid value: integer `7`, expected …`` the kind of the value stays. The last `, expected` is serde's own, whatever
+/// the value says.
+fn shape(message: &str) -> String {
+    let Some(rest) =
+        message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))
+    else {
+        return message.to_owned();
+    };
+    let kind = rest.split(['"', '`', ',']).next().unwrap_or_default().trim_end();
+    let what = &message[..message.len() - rest.len()];
+    match rest.rfind(", expected ") {
+        Some(expected) => format!("{what}{kind}{}", &rest[expected..]),
+        None => format!("{what}{kind}"),
     }
 }
 
@@ -362,6 +379,15 @@ mod tests {
             (put(r#""seq":7,"#, ""), "missing_field"),
             (put(r#""outcome":"ok""#, r#""code":"x""#), "missing_field"),
             (put(r#""seq":7"#, r#""seq":"7""#), "wrong_type"),
+            (put(r#""seq":7"#, r#""seq":"secret""#), "wrong_type"),
+            (put(r#""seq":7"#, r#""seq":"a\", expected secret \"""#), "wrong_type"),
+            (put(r#""status":302"#, r#""status":"x\n203.0.113.9""#), "wrong_type"),
+            (put(":7,", ":-4711,"), "wrong_type"),
+            (put(":7,", ":4711.5,"), "wrong_type"),
+            (put("302", "4711000"), "wrong_type"),
+            (put(r#""seq""#, r#""bot":"secret","seq""#), "wrong_type"),
+            (put(r#""seq""#, r#""code":4711,"seq""#), "wrong_type"),
+            (put(r#""outcome":"ok""#, r#""outcome":"secret""#), "bad_value"),
             (put(":7,", ":-7,"), "wrong_type"),
             (put("302", "70000"), "wrong_type"),
             (put("302", "42"), "bad_value"),
@@ -386,7 +412,10 @@ mod tests {
             assert_eq!(error.reason(), reason, "{error:?} for {}", String::from_utf8_lossy(&line));
             assert!(!error.to_string().contains("secret"), "{error}");
             assert!(!error.to_string().contains("203.0.113"), "{error}");
+            assert!(!error.to_string().contains("4711"), "{error}");
         }
+        let numbered = decode(&put(r#""seq":7"#, r#""seq":"secret""#)).unwrap_err().to_string();
+        assert!(numbered.starts_with("invalid type: string, expected u64"), "{numbered}");
     }
 
     #[test]
