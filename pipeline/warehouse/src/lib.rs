@@ -21,11 +21,17 @@ pub mod queries {
     pub const LEDGER_HAS_RANGE: &str = include_str!("../queries/ledger_has_range.sql");
     /// The last offset that was stored of a partition, if any was: `topic`, `partition`.
     pub const LEDGER_REACHES: &str = include_str!("../queries/ledger_reaches.sql");
-    /// Consumed ranges in their order: `topic`.
-    pub const LEDGER_RANGES: &str = include_str!("../queries/ledger_ranges.sql");
-    /// What the tables hold beside what the ledger says: `topic` and the times to live.
-    pub const STORED: &str = include_str!("../queries/stored.sql");
-    /// Events that never arrived, or twice, by boot: `requests_ttl_days`.
+    /// What the ledger holds by now, the time, and when the schema was installed.
+    pub const LEDGER_STATE: &str = include_str!("../queries/ledger_state.sql");
+    /// The ledger's sums by partition: `topic`, `committed` (offsets by partition), `now_s`.
+    pub const LEDGER_TOTALS: &str = include_str!("../queries/ledger_totals.sql");
+    /// Ranges that do not follow on each other or do not add up: `topic`, `committed`, `limit`.
+    pub const LEDGER_FAULTS: &str = include_str!("../queries/ledger_faults.sql");
+    /// Tables that know offsets beside the ledger: `topic`, `committed`, `now_s`, `requests_ttl_days`.
+    pub const STORED_BY_OFFSET: &str = include_str!("../queries/stored_by_offset.sql");
+    /// Tables that do not, beside the ledger: `now_s`, `installed_s`, `rollups_ttl_days`, `clicks_ttl_days`.
+    pub const STORED_BY_TIME: &str = include_str!("../queries/stored_by_time.sql");
+    /// Events that never arrived, or twice, by boot: `committed`, `now_s`, `requests_ttl_days`.
     pub const PRODUCER_GAPS: &str = include_str!("../queries/producer_gaps.sql");
     /// How old the newest range and event are.
     pub const FRESHNESS: &str = include_str!("../queries/freshness.sql");

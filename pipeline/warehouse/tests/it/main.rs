@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a test may fail loudly
 
 mod engine;
+mod verify;
 
 use clickhouse::Row;
 use serde::Deserialize;
 use warehouse::{
     Block, Column, CountsColumn, ListColumn, SymbolColumn, TextColumn, Warehouse, WarehouseConfig,
-    WarehouseError, migrate, schema_check, verify,
+    WarehouseError, migrate, schema_check,
 };
 
 fn warehouse(database: &str) -> Warehouse {
@@ -191,12 +192,16 @@ async fn rows_outlive_their_insert_at_the_longest_time_to_live() {
 async fn an_empty_warehouse_verifies() {
     let warehouse = warehouse("empty");
     migrate(&warehouse).await.unwrap();
-    let report = verify(&warehouse, "t", &[]).await.unwrap();
+    let report = warehouse::verify(&warehouse, "t", &[]).await.unwrap();
     assert!(report.ok(), "{report:?}");
     // What was stored and is in no ledger shows.
     let code =
         Block::new(vec![("hour", Column::Seconds(vec![1_763_764_620])), ("clicks", Column::U64(vec![3]))]);
     warehouse.insert("clicks_by_hour", &code.unwrap(), "t").await.unwrap();
-    let report = verify(&warehouse, "t", &[]).await.unwrap();
-    assert_eq!(report.findings, ["clicks in clicks_by_hour: the ledger says 0, stored are 3"]);
+    let report = warehouse::verify(&warehouse, "t", &[]).await.unwrap();
+    let expected = [
+        "clicks in clicks_by_hour: the ledger says 0, stored are 3",
+        "rows in clicks: clicks_by_hour says 3, stored are 0",
+    ];
+    assert_eq!(report.findings, expected);
 }

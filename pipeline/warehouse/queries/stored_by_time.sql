@@ -1,0 +1,40 @@
+-- What the tables hold that know no offsets, beside what the ledger says: exact as long as the installation is younger
+-- than the times to live. Later by the events' own time, where nothing has expired; the ledger knows the time of a range
+-- only, and events are up to a week (and the wait of their message) older: so it says from where to where.
+WITH
+    toDateTime({now_s:UInt32}, 'UTC') AS today,
+    toDateTime({installed_s:UInt32}, 'UTC') AS installed,
+    if(installed < today - toIntervalDay({rollups_ttl_days:UInt32} - 8), toStartOfHour(today - toIntervalDay({rollups_ttl_days:UInt32} - 1)), toDateTime(0, 'UTC')) AS rollups_since,
+    if(installed < today - toIntervalDay({clicks_ttl_days:UInt32} - 8), toStartOfHour(today - toIntervalDay({clicks_ttl_days:UInt32} - 1)), toDateTime(0, 'UTC')) AS clicks_since,
+    ledger AS (
+        SELECT
+            -- An event may be minutes ahead of its range, since clocks differ.
+            sumIf(kept + sampled_out, collected_at + toIntervalHour(1) >= rollups_since) AS requests_most,
+            sumIf(kept + sampled_out, rollups_since = 0 OR collected_at >= rollups_since + toIntervalDay(8)) AS requests_least,
+            sumIf(clicks, collected_at + toIntervalHour(1) >= rollups_since) AS clicks_most,
+            sumIf(clicks, rollups_since = 0 OR collected_at >= rollups_since + toIntervalDay(8)) AS clicks_least,
+            sumIf(click_rows, collected_at + toIntervalHour(1) >= clicks_since) AS click_rows_most,
+            sumIf(click_rows, clicks_since = 0 OR collected_at >= clicks_since + toIntervalDay(8)) AS click_rows_least,
+            -- Whether each click of that time got a row.
+            countIf(click_rows != clicks AND collected_at + toIntervalHour(1) >= clicks_since) = 0 AS every_click
+        FROM ingest_ledger
+    ),
+    (SELECT sum(clicks) FROM clicks_by_hour WHERE hour >= clicks_since) AS hourly,
+    (SELECT count() FROM clicks WHERE ts >= clicks_since) AS single
+SELECT what, source, toUInt64(assumeNotNull(at_least)) AS at_least, toUInt64(assumeNotNull(at_most)) AS at_most, toUInt64(assumeNotNull(stored)) AS stored
+FROM (
+    SELECT 'requests in requests_by_minute' AS what, 'the ledger' AS source, requests_least AS at_least, requests_most AS at_most,
+        (SELECT sum(requests) FROM requests_by_minute WHERE minute >= rollups_since) AS stored
+    FROM ledger
+    UNION ALL
+    SELECT 'durations in requests_by_minute', 'its column requests', requests, requests, durations
+    FROM (SELECT sum(requests) AS requests, sum(arraySum(mapValues(latency_us))) AS durations FROM requests_by_minute)
+    UNION ALL
+    SELECT 'clicks in clicks_by_hour', 'the ledger', clicks_least, clicks_most,
+        (SELECT sum(clicks) FROM clicks_by_hour WHERE hour >= rollups_since)
+    FROM ledger
+    UNION ALL
+    SELECT 'rows in clicks', 'the ledger', click_rows_least, click_rows_most, single FROM ledger
+    UNION ALL
+    SELECT 'rows in clicks', 'clicks_by_hour', if(every_click, hourly, 0), hourly, single FROM ledger
+)

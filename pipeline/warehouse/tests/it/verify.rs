@@ -1,0 +1,271 @@
+//! A small, whole world written by hand, then damaged: every table has somebody who notices.
+
+use warehouse::{PartitionTotals, Report, Warehouse, migrate, verify};
+
+const TABLES: [&str; 8] = [
+    "requests",
+    "requests_by_minute",
+    "clicks",
+    "clicks_by_hour",
+    "ingest_ledger",
+    "dead_letters",
+    "producer_sequences",
+    "producer_boots",
+];
+
+/// A UUIDv7 of 2023.
+const OLD_BOOT: &str = "01890000-0000-7000-8000-000000000000";
+
+async fn world(database: &str) -> Warehouse {
+    let warehouse = super::warehouse(database);
+    migrate(&warehouse).await.unwrap();
+    fill(&warehouse, 0).await;
+    warehouse
+}
+
+/// Two ranges of five events each: two kept, two sampled out, one too old to count but numbered; three clicks.
+/// The first one is that many days old.
+async fn fill(warehouse: &Warehouse, days: u32) {
+    let run = async |sql: &str| {
+        let sql = sql.replace("BOOT", OLD_BOOT);
+        let sql = sql.replace("NOW", &format!("(now() - toIntervalDay({days} * (number = 0)))"));
+        warehouse.execute(&format!("{sql} SETTINGS insert_deduplicate = 0")).await.unwrap();
+    };
+    for table in TABLES {
+        run(&format!("TRUNCATE TABLE {table}")).await;
+    }
+    run("INSERT INTO ingest_ledger (topic, first_offset, last_offset, messages, events, events_announced, kept, \
+         sampled_out, dead_lettered, clicks, click_rows, boot_records, collected_at) \
+         SELECT 't', number * 5, number * 5 + 4, 5, 5, 5, 2, 2, 1, 3, 3, 1, NOW FROM numbers(2)")
+    .await;
+    run("INSERT INTO requests (ts, log_offset, instance, boot_id, seq, collected_at) \
+         SELECT NOW, number * 5 + n, 'i', 'BOOT', number * 5 + n + 1, NOW FROM numbers(2) ARRAY JOIN [0, 1] AS n")
+    .await;
+    run("INSERT INTO dead_letters (topic, log_offset, events, reason, collected_at) \
+         SELECT 't', number * 5 + 4, 1, 'too_old', NOW FROM numbers(2)")
+    .await;
+    run("INSERT INTO producer_sequences (service, instance, boot_id, first_seq, last_seq, range_offset, collected_at) \
+         SELECT 's', 'i', 'BOOT', number * 5 + 1, number * 5 + 5, number * 5, NOW FROM numbers(2)")
+    .await;
+    run("INSERT INTO producer_boots (service, instance, boot_id, issued, log_offset, collected_at) \
+         SELECT 's', 'i', concat('of old ', toString(number)), 0, number * 5, NOW FROM numbers(2)")
+    .await;
+    run("INSERT INTO requests_by_minute (minute, requests, latency_us) SELECT NOW, 4, map(100, 4) FROM numbers(2)")
+        .await;
+    run("INSERT INTO clicks (ts, code) SELECT NOW, 'c' FROM numbers(2) ARRAY JOIN [0, 1, 2] AS n").await;
+    run("INSERT INTO clicks_by_hour (hour, code, clicks) SELECT toStartOfHour(NOW), 'c', 3 FROM numbers(2)")
+        .await;
+}
+
+fn log() -> PartitionTotals {
+    PartitionTotals { partition: 0, first_offset: 0, committed_offset: 10, end_offset: 10, events: 10 }
+}
+
+async fn report(warehouse: &Warehouse) -> Report {
+    verify(warehouse, "t", &[log()]).await.unwrap()
+}
+
+/// As if the schema had been installed that many days ago.
+async fn age(warehouse: &Warehouse, days: u32) {
+    let sql = format!(
+        "INSERT INTO schema_migrations (version, applied_at) SELECT 0, now() - toIntervalDay({days})"
+    );
+    warehouse.execute(&sql).await.unwrap();
+}
+
+async fn assert_found(warehouse: &Warehouse, damage: &str, expected: &str) {
+    warehouse.execute(damage).await.unwrap();
+    let findings = report(warehouse).await.findings;
+    assert!(findings.iter().any(|finding| finding.contains(expected)), "{damage}: {findings:?}");
+}
+
+#[tokio::test]
+async fn damage_to_any_table_is_found() {
+    let warehouse = world("verify_damage").await;
+    let whole = report(&warehouse).await;
+    assert_eq!(whole.findings, Vec::<String>::new());
+    assert_eq!(
+        (whole.ranges, whole.events, whole.kept, whole.sampled_out, whole.dead_lettered),
+        (2, 10, 4, 4, 2)
+    );
+    assert_eq!(whole.producer_gaps, []);
+    for (damage, expected) in [
+        ("DELETE FROM requests WHERE seq = 1", "kept events in requests: the ledger says 4, stored are 3"),
+        (
+            // A row twice hides a row that is missing from every sum.
+            "ALTER TABLE requests UPDATE log_offset = 0, seq = 1 WHERE seq = 2 SETTINGS mutations_sync = 2",
+            "repeated rows in requests: the log says 0, stored are 1",
+        ),
+        ("DELETE FROM dead_letters WHERE log_offset = 4", "dead letters: the ledger says 2, stored are 1"),
+        (
+            "DELETE FROM producer_sequences WHERE first_seq = 6",
+            "event numbers in producer_sequences: the ledger says 10, stored are 5",
+        ),
+        (
+            "INSERT INTO producer_sequences (first_seq, last_seq, collected_at) SELECT 3, 3, now()",
+            "event numbers in producer_sequences: the ledger says 10, stored are 11",
+        ),
+        (
+            "DELETE FROM producer_boots WHERE log_offset = 0",
+            "boots in producer_boots: the ledger says 2, stored are 1",
+        ),
+        (
+            "INSERT INTO requests_by_minute (minute, requests, latency_us) SELECT now(), 1, map(100, 1)",
+            "requests in requests_by_minute: the ledger says 8, stored are 9",
+        ),
+        (
+            "INSERT INTO requests_by_minute (minute, requests, latency_us) SELECT now(), 0, map(100, 1)",
+            "durations in requests_by_minute: its column requests says 8, stored are 9",
+        ),
+        ("TRUNCATE TABLE clicks_by_hour", "clicks in clicks_by_hour: the ledger says 6, stored are 0"),
+        ("TRUNCATE TABLE clicks", "rows in clicks: the ledger says 6, stored are 0"),
+        ("DELETE FROM ingest_ledger WHERE first_offset = 0", "nothing about offsets 0 to 4"),
+        ("DELETE FROM ingest_ledger WHERE first_offset = 5", "committed up to 10, the ledger ends at 5"),
+        (
+            "INSERT INTO ingest_ledger (topic, first_offset, last_offset, collected_at) SELECT 't', 4, 4, now()",
+            "4 to 4: overlaps an earlier range",
+        ),
+        (
+            "INSERT INTO ingest_ledger (topic, first_offset, last_offset, collected_at) SELECT 't', 7, 6, now()",
+            "7 to 6: the counts are impossible",
+        ),
+        (
+            "ALTER TABLE ingest_ledger UPDATE kept = 9 WHERE first_offset = 5 SETTINGS mutations_sync = 2",
+            "5 to 9: 5 events are not 9 kept + 2 sampled out + 1 dead letters",
+        ),
+        (
+            "INSERT INTO ingest_ledger (topic, log_partition, collected_at) SELECT 't', 7, now()",
+            "the ledger knows partition 7",
+        ),
+    ] {
+        fill(&warehouse, 0).await;
+        assert_found(&warehouse, damage, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn gaps_in_the_middle_and_very_many_of_them() {
+    let warehouse = world("verify_many").await;
+    let ranges = "INSERT INTO ingest_ledger (topic, first_offset, last_offset, collected_at) \
+                  SELECT 't', 1000 + number * 10, 1000 + number * 10 + 5, now() FROM numbers(500)";
+    warehouse.execute(ranges).await.unwrap();
+    let log = PartitionTotals { committed_offset: 5996, end_offset: 5996, ..log() };
+    let findings = verify(&warehouse, "t", &[log]).await.unwrap().findings;
+    assert!(findings.contains(&"partition 0: nothing about offsets 10 to 999".to_owned()), "{findings:?}");
+    assert!(findings.iter().any(|finding| finding.contains("more than 100")), "{findings:?}");
+    assert!(findings.len() < 120, "{}", findings.len());
+}
+
+#[tokio::test]
+async fn what_is_not_committed_is_on_its_way_unless_it_stays() {
+    let warehouse = world("verify_moving").await;
+    let range = |age: &str| {
+        format!(
+            "INSERT INTO ingest_ledger (topic, first_offset, last_offset, messages, events, kept, collected_at) \
+             SELECT 't', 10, 12, 3, 3, 3, now() - {age}"
+        )
+    };
+    for table in ["requests (ts, log_offset, seq)", "dead_letters (collected_at, log_offset, events)"] {
+        warehouse.execute(&format!("INSERT INTO {table} SELECT now(), 11, 1")).await.unwrap();
+    }
+    assert_eq!(report(&warehouse).await.findings, Vec::<String>::new());
+    let rollup = "INSERT INTO requests_by_minute (minute, requests, latency_us) SELECT now(), 3, map(100, 3)";
+    warehouse.execute(rollup).await.unwrap();
+    warehouse.execute(&range("1")).await.unwrap();
+    assert_eq!(report(&warehouse).await.findings, Vec::<String>::new());
+    fill(&warehouse, 0).await;
+    warehouse.execute(rollup).await.unwrap();
+    let waiting = PartitionTotals { end_offset: 13, ..log() };
+    let findings = verify(&warehouse, "t", &[waiting]).await.unwrap().findings;
+    assert!(findings.len() == 1 && findings[0].contains("may be half stored"), "{findings:?}");
+    assert_found(&warehouse, &range("100"), "the ledger ends at 13, committed is 10").await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_compared_is_no_number() {
+    let warehouse = world("verify_arriving").await;
+    let arriving = async {
+        for offset in 1.. {
+            let range = format!(
+                "INSERT INTO ingest_ledger (topic, log_partition, first_offset, last_offset, events, kept, collected_at) \
+                 SELECT 'other', 1, {offset}, {offset}, 1, 1, now()"
+            );
+            warehouse.execute(&range).await.unwrap();
+        }
+    };
+    let findings = tokio::select! {
+        report = report(&warehouse) => report.findings,
+        () = arriving => unreachable!(),
+    };
+    assert_eq!(findings, ["rollups and clicks could not be compared: ranges keep arriving"]);
+}
+
+#[tokio::test]
+async fn an_old_installation_is_compared_from_where_nothing_has_expired() {
+    let warehouse = world("verify_old").await;
+    // Clicks have expired, the rollups have not.
+    fill(&warehouse, 450).await;
+    warehouse.execute("DELETE FROM clicks WHERE ts < now() - 1000").await.unwrap();
+    for table in ["requests", "dead_letters", "producer_sequences", "producer_boots"] {
+        let old = format!("DELETE FROM {table} WHERE collected_at < now() - 1000");
+        warehouse.execute(&old).await.unwrap();
+    }
+    age(&warehouse, 460).await;
+    let whole = report(&warehouse).await;
+    assert_eq!(whole.findings, Vec::<String>::new());
+    assert_eq!(whole.producer_gaps, []);
+    let lost = "DELETE FROM clicks WHERE 1 = 1";
+    assert_found(&warehouse, lost, "rows in clicks: clicks_by_hour says 3, stored are 0").await;
+
+    // All that is older has expired, ranges of the ledger too.
+    fill(&warehouse, 1099).await;
+    for table in TABLES {
+        let column = match table {
+            "requests" | "clicks" => "ts",
+            "requests_by_minute" => "minute",
+            "clicks_by_hour" => "hour",
+            _ => "collected_at",
+        };
+        let old = format!("DELETE FROM {table} WHERE {column} < now() - toIntervalDay(1000)");
+        warehouse.execute(&old).await.unwrap();
+    }
+    let young = report(&warehouse).await.findings;
+    assert!(young.contains(&"partition 0: nothing about offsets 0 to 4".to_owned()), "{young:?}");
+    age(&warehouse, 1200).await;
+    assert_eq!(report(&warehouse).await.findings, Vec::<String>::new());
+    let twice = "INSERT INTO requests_by_minute (minute, requests, latency_us) SELECT now(), 9, map(100, 9)";
+    assert_found(&warehouse, twice, "requests in requests_by_minute: the ledger says 4, stored are 13").await;
+}
+
+#[tokio::test]
+async fn what_expired_of_a_boot_is_no_gap() {
+    let warehouse = world("verify_boots").await;
+    // A UUIDv7 of that age in days.
+    let boot = |days: u32| {
+        let hex = format!("hex(toUInt64(toUnixTimestamp(now()) - {days} * 86400) * 1000)");
+        format!(
+            "(lower(leftPad({hex}, 12, '0')) AS h, concat(substring(h, 1, 8), '-', substring(h, 9, 4), '-7000-8000-000000000000')).2"
+        )
+    };
+    for (days, missing, at_end) in [(40, 0, 0), (3, 100, 7)] {
+        for table in ["producer_sequences", "producer_boots"] {
+            warehouse.execute(&format!("TRUNCATE TABLE {table}")).await.unwrap();
+        }
+        let boot = boot(days);
+        for sql in [
+            // Idle for a long time before its last run.
+            format!(
+                "producer_sequences (instance, boot_id, first_seq, last_seq, collected_at) SELECT 'runs', {boot}, 101, 110, now()"
+            ),
+            // Idle until its end.
+            format!(
+                "producer_boots (instance, boot_id, issued, collected_at) SELECT 'idle', {boot}, 7, now()"
+            ),
+        ] {
+            warehouse.execute(&format!("INSERT INTO {sql}")).await.unwrap();
+        }
+        let gaps = report(&warehouse).await.producer_gaps;
+        let sum = |of: fn(&warehouse::ProducerGap) -> u64| gaps.iter().map(of).sum::<u64>();
+        assert_eq!((sum(|gap| gap.missing), sum(|gap| gap.missing_at_end)), (missing, at_end), "{gaps:?}");
+    }
+}
