@@ -18,8 +18,18 @@ use tokio::net::TcpListener;
 pub(crate) struct Ops {
     /// All metrics of the process.
     pub registry: Registry,
-    /// Why the role should get no traffic now; `None` when it should.
-    pub not_ready: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// Whether the role should get traffic now.
+    pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+}
+
+/// Whether a role should get traffic.
+pub(crate) enum Readiness {
+    /// It should.
+    Ready,
+    /// It should, and something of it does not work.
+    Degraded(String),
+    /// It should not.
+    NotReady(String),
 }
 
 /// Takes the address, so that what is in its way shows at once.
@@ -59,8 +69,9 @@ async fn metrics(State(ops): State<Arc<Ops>>) -> Response {
 }
 
 async fn readyz(State(ops): State<Arc<Ops>>) -> Response {
-    match (ops.not_ready)() {
-        None => "ready\n".into_response(),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    match (ops.readiness)() {
+        Readiness::Ready => "ready\n".into_response(),
+        Readiness::Degraded(what) => format!("ready, but: {what}\n").into_response(),
+        Readiness::NotReady(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }

@@ -11,7 +11,7 @@ use warehouse::Warehouse;
 
 use super::stop;
 use crate::config::Config;
-use crate::ops::{self, Ops};
+use crate::ops::{self, Ops, Readiness};
 
 /// The collectors' group at the event log: what is committed under it has been stored.
 pub(crate) const GROUP: &str = "hoplog-collector";
@@ -28,7 +28,10 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let health = metrics.health.clone();
     let ops = tokio::spawn(ops::serve(
         ops::bind(config.collect.ops_listen).await?,
-        Ops { registry, not_ready: Box::new(move || health.blocked_by()) },
+        Ops {
+            registry,
+            readiness: Box::new(move || health.blocked_by().map_or(Readiness::Ready, Readiness::NotReady)),
+        },
         stop::stopped(stop.clone()),
     ));
     let spool = Spool::new(config.spool);

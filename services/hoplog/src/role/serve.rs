@@ -18,7 +18,7 @@ use wide_event::Resource;
 
 use super::stop;
 use crate::config::{Config, ServiceConfig};
-use crate::ops::{self, Ops};
+use crate::ops::{self, Ops, Readiness};
 
 /// The secret in the link store under which visitors are hashed: one for all instances.
 const VISITOR_SECRET: &str = "visitors";
@@ -60,9 +60,16 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     emitter.register(metrics);
     shortener.metrics().register(metrics);
     log_metrics.register(metrics);
+    let publishing = emitter.clone();
     let ops = tokio::spawn(ops::serve(
         ops_listener,
-        Ops { registry, not_ready: Box::new(|| None) },
+        // Redirects go on without events: a load balancer that took every instance away would turn loss into outage.
+        Ops {
+            registry,
+            readiness: Box::new(move || {
+                publishing.not_publishing().map_or(Readiness::Ready, Readiness::Degraded)
+            }),
+        },
         stop::stopped(stop.clone()),
     ));
 
