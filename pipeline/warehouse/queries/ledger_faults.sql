@@ -1,20 +1,26 @@
--- Ranges that do not follow on the one before them, or whose counts do not add up; as many as asked for. `expected` is
--- where the range should begin; for the first range of a partition that is where it does.
-SELECT
-    log_partition, first_offset, last_offset, expected, events, kept, sampled_out, dead_lettered,
-    toUInt8(messages > last_offset - first_offset + 1 OR last_offset < first_offset OR click_rows > clicks) AS impossible
-FROM (
-    SELECT *, if(ranges_before = 0, first_offset, end_before) AS expected
+-- Ranges that do not follow on the one before them, and ranges whose counts do not add up; as many as asked for.
+-- `expected` is where the range should begin; for the first range of a partition that is where it does. The window has
+-- few columns and may sort on disk, so that the ledger of years fits into little memory.
+SELECT * FROM (
+    SELECT
+        log_partition, first_offset, last_offset, end_before AS expected,
+        toUInt64(0) AS events, toUInt64(0) AS kept, toUInt64(0) AS sampled_out, toUInt64(0) AS dead_lettered, toUInt8(0) AS impossible
     FROM (
         SELECT
-            log_partition, first_offset, last_offset, messages, events, kept, sampled_out, dead_lettered, clicks, click_rows,
-            count() OVER earlier AS ranges_before,
-            max(last_offset + 1) OVER earlier AS end_before
+            log_partition, first_offset, last_offset,
+            max(last_offset + 1) OVER (PARTITION BY log_partition ORDER BY first_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS end_before
         FROM ingest_ledger
         WHERE topic = {topic:String} AND first_offset < {committed:Map(UInt32, UInt64)}[log_partition]
-        WINDOW earlier AS (PARTITION BY log_partition ORDER BY first_offset, last_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     )
+    WHERE end_before > 0 AND first_offset != end_before
+    UNION ALL
+    SELECT
+        log_partition, first_offset, last_offset, first_offset AS expected, events, kept, sampled_out, dead_lettered,
+        toUInt8(messages > last_offset - first_offset + 1 OR last_offset < first_offset OR click_rows > clicks) AS impossible
+    FROM ingest_ledger
+    WHERE topic = {topic:String} AND first_offset < {committed:Map(UInt32, UInt64)}[log_partition]
+        AND (impossible OR events != kept + sampled_out + dead_lettered)
 )
-WHERE first_offset != expected OR impossible OR events != kept + sampled_out + dead_lettered
 ORDER BY log_partition, first_offset, last_offset
 LIMIT {limit:UInt32}
+SETTINGS max_bytes_before_external_sort = 300000000
