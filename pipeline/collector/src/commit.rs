@@ -130,6 +130,10 @@ impl Run {
                 }
                 self.partitions.insert(partition, fresh);
             }
+            Delivery::Revoking { partition } => {
+                self.forget(partition);
+                self.consumer.release(partition);
+            }
             Delivery::Revoked { partition } => self.forget(partition),
             Delivery::Records { partition, records } => self.take(partition, records),
         }
@@ -278,7 +282,7 @@ impl Run {
         let mut backoff = Backoff::default();
         loop {
             let position = Position { offset, metadata: metadata.clone() };
-            match self.consumer.commit(partition, position).await {
+            match self.consumer.committer().commit(partition, position).await {
                 Ok(()) => return Ok(true),
                 Err(CommitError::Fenced) => {
                     self.forget(partition);

@@ -60,7 +60,7 @@ pub(crate) fn decode<'r>(
                 whole(record, "unknown_content_type", &format!("content type `{name}`"), &mut seen, letters);
             }
             (Schema::Producer, ContentType::Ndjson) => boots(record, letters, sink),
-            (Schema::Events, ContentType::Ndjson) => {
+            (Schema::Events | Schema::Replay, ContentType::Ndjson) => {
                 let lines = events(number, record, refused, now_us, letters, sink);
                 let announced = record.events.map_or(lines, u64::from);
                 if announced > lines {

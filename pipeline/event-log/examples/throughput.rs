@@ -86,7 +86,7 @@ async fn read(spool: &Spool, messages: u64) -> Result<Duration, Box<dyn Error>> 
     while offset < messages {
         if let Delivery::Records { partition, records } = consumer.next(Duration::from_secs(1)).await? {
             offset += records.len() as u64;
-            consumer.commit(partition, Position { offset, metadata: String::new() }).await?;
+            consumer.committer().commit(partition, Position { offset, metadata: String::new() }).await?;
         }
     }
     Ok(started.elapsed())

@@ -6,6 +6,17 @@ use thiserror::Error;
 /// The error of the implementation behind the seam.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
+/// Why a log can't be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Does not work now and may work later: unreachable, locked, no space.
+    #[error("the event log is not available")]
+    Unavailable(#[source] BoxError),
+    /// Stays so until a person mends it: a missing right, another version's files, a topic of another shape.
+    #[error("the event log can't be used")]
+    Refused(#[source] BoxError),
+}
+
 /// Why nothing of an `append` call was taken.
 #[derive(Debug, Error)]
 pub enum AppendError {

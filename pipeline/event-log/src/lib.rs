@@ -6,13 +6,16 @@ mod metrics;
 mod seam;
 pub mod spool;
 
-pub use error::{AppendError, BoxError, CommitError, ConsumeError};
+pub use error::{AppendError, BoxError, CommitError, ConsumeError, OpenError};
 pub use message::{ContentType, Message, Position, Record, Schema};
 pub use metrics::EventLogMetrics;
-pub use seam::{Consumer, Delivery, Lag, Producer};
+pub use seam::{Committer, Consumer, Delivery, EventLog, Lag, PartitionState, Producer};
 
 /// The topic of events: a Kafka topic, or the name the spool goes by. Part of the dedup tokens in ClickHouse.
 pub const EVENTS_TOPIC: &str = "hoplog.events.v1";
+
+/// The topic of dead letters, where the log is Kafka.
+pub const DEAD_LETTERS_TOPIC: &str = "hoplog.dead-letters.v1";
 
 /// Largest payload of one message, bytes. A message holds at most some thousand events of well below 1 KiB;
 /// 16 MiB is far above that, and small enough that a reader can hold a few of them.

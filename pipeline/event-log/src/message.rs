@@ -71,6 +71,8 @@ pub enum Schema {
     Events,
     /// `hoplog.producer.v1`: start, drops and end of a producer.
     Producer,
+    /// `hoplog.replay.v1`: events that were dead letters, sent once more; their numbers arrived when they first came.
+    Replay,
     /// Written by someone else, or by a newer version. Empty if the header is absent.
     Other(Box<str>),
 }
@@ -81,6 +83,7 @@ impl Schema {
         match self {
             Self::Events => "hoplog.event.v1",
             Self::Producer => "hoplog.producer.v1",
+            Self::Replay => "hoplog.replay.v1",
             Self::Other(name) => name,
         }
     }
@@ -91,6 +94,7 @@ impl From<&str> for Schema {
         match name {
             "hoplog.event.v1" => Self::Events,
             "hoplog.producer.v1" => Self::Producer,
+            "hoplog.replay.v1" => Self::Replay,
             other => Self::Other(other.into()),
         }
     }
@@ -142,7 +146,7 @@ mod tests {
 
     #[test]
     fn headers_survive_the_round_trip() {
-        for name in ["hoplog.event.v1", "hoplog.producer.v1", "hoplog.event.v2", ""] {
+        for name in ["hoplog.event.v1", "hoplog.producer.v1", "hoplog.replay.v1", "hoplog.event.v2", ""] {
             assert_eq!(Schema::from(name).as_str(), name);
         }
         for name in ["application/x-ndjson", "application/json", ""] {

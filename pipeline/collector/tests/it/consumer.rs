@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use event_log::{CommitError, ConsumeError, Consumer, Delivery, Lag, Position};
+use event_log::{CommitError, Committer, ConsumeError, Consumer, Delivery, Lag, Position};
 use tokio::sync::Notify;
 
 /// Where it dies.
@@ -29,7 +29,36 @@ impl Consumer for Mortal {
     async fn next(&mut self, wait: Duration) -> Result<Delivery, ConsumeError> {
         self.inner.next(wait).await
     }
-    async fn commit(&mut self, partition: u32, position: Position) -> Result<(), CommitError> {
+    fn committer(&self) -> Arc<dyn Committer> {
+        Arc::new(MortalCommitter {
+            inner: self.inner.committer(),
+            death: self.death,
+            dead: Arc::clone(&self.dead),
+        })
+    }
+    fn pause(&mut self, partition: u32) {
+        self.inner.pause(partition);
+    }
+    fn resume(&mut self, partition: u32) {
+        self.inner.resume(partition);
+    }
+    fn release(&mut self, partition: u32) {
+        self.inner.release(partition);
+    }
+    async fn lag(&mut self) -> Result<Vec<Lag>, ConsumeError> {
+        self.inner.lag().await
+    }
+}
+
+struct MortalCommitter {
+    inner: Arc<dyn Committer>,
+    death: Death,
+    dead: Arc<Notify>,
+}
+
+#[async_trait]
+impl Committer for MortalCommitter {
+    async fn commit(&self, partition: u32, position: Position) -> Result<(), CommitError> {
         if position.metadata.is_empty() == self.death.intent {
             return self.inner.commit(partition, position).await;
         }
@@ -38,14 +67,5 @@ impl Consumer for Mortal {
         }
         self.dead.notify_one();
         std::future::pending().await
-    }
-    fn pause(&mut self, partition: u32) {
-        self.inner.pause(partition);
-    }
-    fn resume(&mut self, partition: u32) {
-        self.inner.resume(partition);
-    }
-    async fn lag(&mut self) -> Result<Vec<Lag>, ConsumeError> {
-        self.inner.lag().await
     }
 }

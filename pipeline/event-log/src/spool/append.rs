@@ -46,16 +46,6 @@ impl SpoolProducer {
         Self { commands, metrics }
     }
 
-    /// Writes what was called, closes the files and returns. Every later append is answered `Closed`.
-    pub async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if self.commands.send(Command::Close(done)).await.is_ok() {
-            // An error means that another close was first.
-            let _ = closed.await;
-        }
-        self.commands.closed().await;
-    }
-
     async fn try_append(&self, messages: Vec<Message>) -> Result<(), AppendError> {
         let largest = messages.iter().map(size).max().unwrap_or(0);
         if largest > PAYLOAD_BYTES_MAX {
@@ -80,6 +70,16 @@ impl Producer for SpoolProducer {
             self.metrics.failed(error);
         }
         answer
+    }
+
+    /// Writes what was called, and closes the files.
+    async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.commands.send(Command::Close(done)).await.is_ok() {
+            // An error means that another close was first.
+            let _ = closed.await;
+        }
+        self.commands.closed().await;
     }
 }
 

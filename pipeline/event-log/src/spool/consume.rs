@@ -1,19 +1,18 @@
-//! The consumer of a group: takes the group over by raising its epoch, reads all partitions in turn, commits under
-//! its epoch. Keeps nothing but positions; what it has not delivered it reads again.
+//! The consumer of a group: takes the group over by raising its epoch, and reads all partitions in turn. Keeps nothing
+//! but positions; what it has not delivered it reads again. What commits them is the committer.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use sqlx::{Connection, SqliteConnection};
 use tokio::time::Instant;
 
+use super::commit::{Reach, SpoolCommitter};
 use super::failure::{Failure, Inconsistent};
-use super::{Spool, files, now_us, stray, totals};
-use crate::{
-    CommitError, ConsumeError, Consumer, ContentType, Delivery, Lag, METADATA_BYTES_MAX, Position, Record,
-    Schema,
-};
+use super::{Spool, files, stray, totals};
+use crate::{Committer, ConsumeError, Consumer, ContentType, Delivery, Lag, Position, Record, Schema};
 
 /// A time stamp is as coarse as a tick of the kernel, up to 10 ms: what was written after a look but in the same tick
 /// shows no new one. The first look is at once, the second and third are later than that tick even if `poll_ms` is 5.
@@ -25,6 +24,7 @@ pub struct SpoolConsumer {
     spool: Spool,
     group: String,
     epoch: i64,
+    committer: Arc<SpoolCommitter>,
     open: Option<Open>,
     partitions: BTreeMap<u32, Reading>,
     /// Not yet told of.
@@ -48,7 +48,6 @@ struct Open {
 struct Reading {
     /// Next offset to deliver.
     next: u64,
-    committed: u64,
     /// As last seen in the log.
     end: u64,
     paused: bool,
@@ -58,10 +57,12 @@ type Row = (i64, i64, i64, String, String, Vec<u8>);
 
 impl SpoolConsumer {
     pub(super) async fn take_over(spool: Spool, group: &str) -> Result<Self, ConsumeError> {
+        let committer = SpoolCommitter::new(Arc::clone(&spool.config), group.to_owned());
         let mut consumer = Self {
             spool,
             group: group.to_owned(),
             epoch: 0,
+            committer: Arc::new(committer),
             open: None,
             partitions: BTreeMap::new(),
             assigned: VecDeque::new(),
@@ -70,6 +71,7 @@ impl SpoolConsumer {
             looks: 0,
         };
         consumer.raise_epoch().await?;
+        consumer.committer.set_epoch(consumer.epoch);
         consumer.look().await?;
         Ok(consumer)
     }
@@ -170,6 +172,7 @@ impl SpoolConsumer {
                 let Reading { next, end, .. } = *reading;
                 // Read anew the next time: until then a person may have put something else there.
                 self.partitions.remove(&partition);
+                self.committer.forget(partition);
                 self.assigned.retain(|(assigned, _)| *assigned != partition);
                 let error = stray::error(&self.spool.config, &group, partition, next, end);
                 return Err(Failure::from(error).into());
@@ -189,8 +192,8 @@ impl SpoolConsumer {
             }
         };
         let offset = offset as u64;
-        self.partitions
-            .insert(partition, Reading { next: offset, committed: offset, end: offset, paused: false });
+        self.partitions.insert(partition, Reading { next: offset, end: offset, paused: false });
+        self.committer.assign(partition, Reach { committed: offset, next: offset });
         self.assigned.push_back((partition, Position { offset, metadata }));
         Ok(())
     }
@@ -238,6 +241,7 @@ impl SpoolConsumer {
         let records = self.fetch(partition, next, end).await?;
         if let Some(reading) = self.partitions.get_mut(&partition) {
             reading.next += records.len() as u64;
+            self.committer.delivered(partition, reading.next);
         }
         self.last = partition;
         Ok(Some(Delivery::Records { partition, records }))
@@ -269,43 +273,9 @@ impl SpoolConsumer {
         Ok(records)
     }
 
-    fn check(&self, partition: u32, position: &Position) -> Result<(), CommitError> {
-        let Some(reading) = self.partitions.get(&partition) else {
-            return Err(CommitError::Invalid("the partition is not assigned"));
-        };
-        if position.metadata.len() > METADATA_BYTES_MAX {
-            return Err(CommitError::Invalid("the metadata is longer than 4096 bytes"));
-        }
-        if position.offset < reading.committed {
-            return Err(CommitError::Invalid("the offset is below the committed one"));
-        }
-        if position.offset > reading.next {
-            return Err(CommitError::Invalid("the offset is beyond what was delivered"));
-        }
-        Ok(())
-    }
-
-    /// One statement, so that the epoch is checked in the transaction that commits.
-    async fn update(&mut self, partition: u32, position: &Position) -> Result<bool, Failure> {
-        let (group, epoch) = (self.group.clone(), self.epoch);
-        let groups = &mut self.open().await?.groups;
-        let done = sqlx::query(
-            "UPDATE positions SET offset = ?1, metadata = ?2, committed_at_us = ?3 \
-             WHERE name = ?4 AND partition = ?5 AND (SELECT epoch FROM groups WHERE name = ?4) = ?6",
-        )
-        .bind(position.offset as i64)
-        .bind(&position.metadata)
-        .bind(now_us())
-        .bind(group)
-        .bind(partition)
-        .bind(epoch)
-        .execute(groups)
-        .await?;
-        Ok(done.rows_affected() > 0)
-    }
-
     async fn lags(&mut self) -> Result<Vec<Lag>, Failure> {
-        let known: Vec<_> = self.partitions.iter().map(|(&p, r)| (p, r.committed, r.end)).collect();
+        let known: Vec<_> =
+            self.partitions.iter().map(|(&p, r)| (p, self.committer.committed(p), r.end)).collect();
         let log = &mut self.open().await?.log;
         let mut lags = Vec::with_capacity(known.len());
         for (partition, committed, end) in known {
@@ -344,17 +314,8 @@ impl Consumer for SpoolConsumer {
         }
     }
 
-    async fn commit(&mut self, partition: u32, position: Position) -> Result<(), CommitError> {
-        self.check(partition, &position)?;
-        let current =
-            self.update(partition, &position).await.map_err(|failure| self.failed::<CommitError>(failure))?;
-        if !current {
-            return Err(CommitError::Fenced);
-        }
-        if let Some(reading) = self.partitions.get_mut(&partition) {
-            reading.committed = position.offset;
-        }
-        Ok(())
+    fn committer(&self) -> Arc<dyn Committer> {
+        Arc::clone(&self.committer) as _
     }
 
     fn pause(&mut self, partition: u32) {
@@ -368,6 +329,9 @@ impl Consumer for SpoolConsumer {
             reading.paused = false;
         }
     }
+
+    /// A spool's group has one consumer: there is nobody to give anything to.
+    fn release(&mut self, _partition: u32) {}
 
     async fn lag(&mut self) -> Result<Vec<Lag>, ConsumeError> {
         self.look().await?;

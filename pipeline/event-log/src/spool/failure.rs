@@ -102,6 +102,19 @@ impl From<OpenError> for Failure {
     }
 }
 
+impl From<OpenError> for crate::OpenError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::DiskFull(_) | OpenError::Unavailable(_) | OpenError::Missing => {
+                Self::Unavailable(error.into())
+            }
+            OpenError::Newer { .. } | OpenError::Foreign | OpenError::Broken(_) => {
+                Self::Refused(error.into())
+            }
+        }
+    }
+}
+
 impl From<Inconsistent> for Failure {
     fn from(error: Inconsistent) -> Self {
         Self::Broken(Arc::new(error))

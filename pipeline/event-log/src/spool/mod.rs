@@ -2,6 +2,7 @@
 //! The policy when it is full, and what survives what, is in the crate's README.
 
 mod append;
+mod commit;
 mod config;
 mod consume;
 mod failure;
@@ -17,6 +18,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::Notify;
 
 pub use append::SpoolProducer;
@@ -25,7 +27,7 @@ pub use consume::SpoolConsumer;
 pub use failure::OpenError;
 pub use totals::{GroupTotals, PartitionTotals};
 
-use crate::{ConsumeError, EventLogMetrics};
+use crate::{ConsumeError, Consumer, EventLog, EventLogMetrics, PartitionState, Producer};
 use failure::Failure;
 use turn::Turns;
 
@@ -77,8 +79,59 @@ impl Spool {
         Ok(totals::read(&self.config).await?)
     }
 
+    /// Events accepted in the messages `[first, until)`, also of those that retention has deleted if `first` is 0.
+    ///
+    /// # Errors
+    /// See [`ConsumeError`].
+    pub async fn count_events(&self, partition: u32, first: u64, until: u64) -> Result<u64, ConsumeError> {
+        Ok(totals::count(&self.config, partition, first, until).await?)
+    }
+
     fn turns(&self) -> Turns {
         Turns::new(self.config.path.clone(), Duration::from_millis(self.config.busy_ms))
+    }
+}
+
+#[async_trait]
+impl EventLog for Spool {
+    fn topic(&self) -> &str {
+        &self.config.topic
+    }
+
+    async fn open(&self) -> Result<(), crate::OpenError> {
+        Ok(Self::open(self).await?)
+    }
+
+    fn producer(&self, metrics: EventLogMetrics) -> Result<Arc<dyn Producer>, crate::OpenError> {
+        Ok(Arc::new(Self::producer(self, metrics)))
+    }
+
+    /// The spool has no other readers than the collector: its dead letters are in the table alone.
+    fn dead_letters(&self, _: EventLogMetrics) -> Result<Option<Arc<dyn Producer>>, crate::OpenError> {
+        Ok(None)
+    }
+
+    async fn consumer(&self, group: &str) -> Result<Box<dyn Consumer>, ConsumeError> {
+        Ok(Box::new(Self::consumer(self, group).await?))
+    }
+
+    async fn partitions(&self, group: &str) -> Result<Vec<PartitionState>, ConsumeError> {
+        let totals = self.totals().await?;
+        let state = |totals: PartitionTotals| PartitionState {
+            partition: totals.partition,
+            first_offset: totals.first_offset,
+            committed_offset: totals
+                .groups
+                .iter()
+                .find(|known| known.group == group)
+                .map_or(totals.first_offset, |known| known.offset),
+            end_offset: totals.end_offset,
+        };
+        Ok(totals.into_iter().map(state).collect())
+    }
+
+    async fn count_events(&self, partition: u32, first: u64, until: u64) -> Result<u64, ConsumeError> {
+        Self::count_events(self, partition, first, until).await
     }
 }
 

@@ -131,7 +131,7 @@ impl Model {
                 }
                 true
             }
-            Delivery::Revoked { partition } => panic!("partition {partition} revoked"),
+            other @ (Delivery::Revoking { .. } | Delivery::Revoked { .. }) => panic!("{other:?}"),
             Delivery::Idle => {
                 assert!(
                     self.partitions.iter().all(|p| p.delivered == p.messages.len() as u64),
@@ -147,7 +147,7 @@ impl Model {
             let ahead = partition.delivered - partition.committed.offset;
             let offset = partition.committed.offset + ahead * share / 100;
             partition.committed = Position { offset, metadata: format!("intent {share}") };
-            self.consumer.commit(number, partition.committed.clone()).await.unwrap();
+            self.consumer.committer().commit(number, partition.committed.clone()).await.unwrap();
         }
     }
 

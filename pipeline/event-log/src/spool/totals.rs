@@ -74,6 +74,30 @@ pub(super) async fn read(config: &SpoolConfig) -> Result<Vec<PartitionTotals>, F
     Ok(partitions.into_values().collect())
 }
 
+/// Events in the messages `[first, until)`.
+pub(super) async fn count(
+    config: &SpoolConfig,
+    partition: u32,
+    first: u64,
+    until: u64,
+) -> Result<u64, Failure> {
+    let mut log = files::connect_log(config).await?;
+    let mut snapshot = log.begin().await?;
+    let rows = partition_rows(&mut snapshot).await?;
+    let before = async |snapshot: &mut SqliteConnection, offset: u64| {
+        // Nothing is before the first message, whether it is still there or not.
+        if offset == 0 {
+            return Ok(0);
+        }
+        let total = rows.iter().find(|row| row.partition == partition).map_or(0, |row| row.events_total);
+        Ok::<_, Failure>(at(snapshot, partition, offset).await?.map_or(total, |(events, _)| events))
+    };
+    let events = before(&mut snapshot, until).await?.saturating_sub(before(&mut snapshot, first).await?);
+    snapshot.rollback().await?;
+    log.close().await?;
+    Ok(events)
+}
+
 pub(super) async fn depth(
     log: &mut SqliteConnection,
     groups: &mut SqliteConnection,

@@ -320,7 +320,7 @@ mod tests {
         consumer.next(Duration::ZERO).await.unwrap();
         consumer.next(Duration::ZERO).await.unwrap();
         let position = |offset| crate::Position { offset, metadata: String::new() };
-        consumer.commit(0, position(3)).await.unwrap();
+        consumer.committer().commit(0, position(3)).await.unwrap();
         writer
             .append(&call(200_000))
             .await
@@ -353,7 +353,11 @@ mod tests {
             while let crate::Delivery::Records { records, .. } = consumer.next(Duration::ZERO).await.unwrap()
             {
                 offset += records.len() as u64;
-                consumer.commit(0, crate::Position { offset, metadata: String::new() }).await.unwrap();
+                consumer
+                    .committer()
+                    .commit(0, crate::Position { offset, metadata: String::new() })
+                    .await
+                    .unwrap();
             }
             writer.upkeep(Instant::now() + Duration::from_secs(1)).await;
         };

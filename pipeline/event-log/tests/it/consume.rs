@@ -49,8 +49,8 @@ async fn the_committed_range_is_read_again_and_its_intent_too() {
     }
     let mut first = spool.consumer("g").await.unwrap();
     let before = records(&mut first).await;
-    first.commit(0, position(4, "")).await.unwrap();
-    first.commit(0, position(4, "intent: to 7, policy 1")).await.unwrap();
+    first.committer().commit(0, position(4, "")).await.unwrap();
+    first.committer().commit(0, position(4, "intent: to 7, policy 1")).await.unwrap();
     drop(first);
     let mut second = spool.consumer("g").await.unwrap();
     let assigned = Delivery::Assigned { partition: 0, position: position(4, "intent: to 7, policy 1") };
@@ -59,7 +59,7 @@ async fn the_committed_range_is_read_again_and_its_intent_too() {
     let lag = second.lag().await.unwrap()[0];
     assert_eq!((lag.committed, lag.end, lag.messages()), (4, 10, 6));
     assert_eq!(lag.oldest_appended_at_us, Some(before[4].appended_at_us));
-    second.commit(0, position(10, "")).await.unwrap();
+    second.committer().commit(0, position(10, "")).await.unwrap();
     assert_eq!(second.lag().await.unwrap()[0].oldest_appended_at_us, None);
 }
 
@@ -72,16 +72,16 @@ async fn a_newer_consumer_fences_the_older() {
     let mut old = spool.consumer("g").await.unwrap();
     records(&mut old).await;
     let mut other_group = spool.consumer("h").await.unwrap();
-    old.commit(0, position(0, "still mine")).await.unwrap();
+    old.committer().commit(0, position(0, "still mine")).await.unwrap();
     let mut new = spool.consumer("g").await.unwrap();
-    assert!(matches!(old.commit(0, position(1, "")).await, Err(CommitError::Fenced)));
+    assert!(matches!(old.committer().commit(0, position(1, "")).await, Err(CommitError::Fenced)));
     assert!(matches!(old.next(PATIENCE).await, Err(ConsumeError::Fenced)));
     let assigned = Delivery::Assigned { partition: 0, position: position(0, "still mine") };
     assert_eq!(new.next(PATIENCE).await.unwrap(), assigned);
     records(&mut new).await;
-    new.commit(0, position(1, "")).await.unwrap();
+    new.committer().commit(0, position(1, "")).await.unwrap();
     records(&mut other_group).await;
-    other_group.commit(0, position(1, "")).await.unwrap();
+    other_group.committer().commit(0, position(1, "")).await.unwrap();
 }
 
 #[tokio::test]
@@ -92,10 +92,10 @@ async fn senseless_positions_are_refused() {
     producer.append(vec![Message::events("a", 1), Message::events("b", 1)]).await.unwrap();
     let mut consumer = spool.consumer("g").await.unwrap();
     records(&mut consumer).await;
-    consumer.commit(0, position(1, &"m".repeat(METADATA_BYTES_MAX))).await.unwrap();
+    consumer.committer().commit(0, position(1, &"m".repeat(METADATA_BYTES_MAX))).await.unwrap();
     let long = "m".repeat(METADATA_BYTES_MAX + 1);
     for (partition, offset, metadata) in [(0, 0, ""), (0, 3, ""), (1, 0, ""), (0, 1, &long)] {
-        let answer = consumer.commit(partition, position(offset, metadata)).await;
+        let answer = consumer.committer().commit(partition, position(offset, metadata)).await;
         assert!(matches!(answer, Err(CommitError::Invalid(_))), "{partition} {offset}: {answer:?}");
     }
 }

@@ -147,7 +147,7 @@ async fn consume_until_killed(dir: &Path) {
         .unwrap();
     loop {
         let last = records(&mut consumer).await.last().unwrap().offset;
-        consumer.commit(0, position(last + 1, &format!("done {last}"))).await.unwrap();
+        consumer.committer().commit(0, position(last + 1, &format!("done {last}"))).await.unwrap();
         acknowledge(&(last + 1).to_string());
     }
 }

@@ -180,7 +180,7 @@ async fn a_log_without_its_positions(kept: Option<u32>, mend: impl AsyncFnOnce(&
     }
     let mut consumer = spool.consumer("g").await.unwrap();
     assert_eq!(records(&mut consumer).await.len(), 10);
-    consumer.commit(0, crate::position(10, "")).await.unwrap();
+    consumer.committer().commit(0, crate::position(10, "")).await.unwrap();
     drop(consumer);
     std::fs::copy(&log, dir.path().join("right")).unwrap();
     remove(&log);
@@ -224,7 +224,7 @@ async fn positions_beyond_the_end_of_a_lost_log_are_refused_until_they_are_remov
                     offsets += 1;
                 }
             }
-            consumer.commit(0, crate::position(offsets, "")).await.unwrap();
+            consumer.committer().commit(0, crate::position(offsets, "")).await.unwrap();
             drop(spool.consumer("g").await.unwrap());
         })
         .await;

@@ -38,7 +38,7 @@ async fn consumed_messages_go_their_space_is_given_back_and_gauges_tell() {
     while offset < 40 {
         offset += records(&mut consumer).await.len() as u64;
     }
-    consumer.commit(0, position(40, "")).await.unwrap();
+    consumer.committer().commit(0, position(40, "")).await.unwrap();
     gauges(
         &registry,
         &["spool_depth_messages 8", "spool_depth_events 72", "event_log_appended_events_total 432"],

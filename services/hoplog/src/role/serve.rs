@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use emitter::Emitter;
-use event_log::EventLogMetrics;
 use event_log::spool::Spool;
+use event_log::{EventLogMetrics, Producer as _};
 use prometheus_client::registry::Registry;
 use shortener::Shortener;
 use shortener::listener::{self, Malformed};

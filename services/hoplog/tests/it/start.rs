@@ -58,7 +58,7 @@ fn a_proof_without_a_collector_is_no_proof() {
         let producer = spool.producer(event_log::EventLogMetrics::default());
         let message = event_log::Message::events(&b"{}\n"[..], 1);
         event_log::Producer::append(&producer, vec![message]).await.unwrap();
-        producer.close().await;
+        event_log::Producer::close(&producer).await;
     });
     let mut engine = hoplog.command("engine").spawn().unwrap();
     let ping = format!("http://127.0.0.1:{}/ping", hoplog.base + 3);
