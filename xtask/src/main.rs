@@ -6,6 +6,7 @@ mod check;
 mod command;
 mod engine;
 mod generate;
+mod maven;
 mod python;
 mod test;
 mod up;
@@ -22,7 +23,8 @@ usage: cargo xtask COMMAND
   check                              formatting, clippy, rustdoc, dependencies, generated files
   gen [--check]                      write the generated files, or fail where one has drifted
   bench [NAME [-- ARGS]]             run a benchmark (default: redirect) and record the result
-  engine                             fetch the engine library and print its path";
+  engine                             fetch the engine library and print its path
+  kafka | zookeeper                  fetch the jars that tests start it from and print their folder";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +51,10 @@ fn run(args: &[String]) -> Result<()> {
         ["bench", name] => bench::run(name, passed_on),
         ["engine"] => {
             println!("{}", engine::fetch()?.display());
+            Ok(())
+        }
+        [name @ ("kafka" | "zookeeper")] => {
+            println!("{}", maven::libs(name)?.display());
             Ok(())
         }
         ["help" | "--help" | "-h"] => {

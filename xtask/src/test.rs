@@ -9,10 +9,17 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, engine, python};
+use crate::{command, engine, maven, python};
 
 /// The scripts in which other people's clients talk to the engine, and what they need installed.
 const CLIENTS: &str = "services/engine/tests/clients";
+
+/// Programs in Java that tests start: the folder of the pom, the variable that tells the crate `testbed` where the jars
+/// are, and what is missing without them.
+const JAVA: [(&str, &str, &str); 2] = [
+    ("kafka", "TESTBED_KAFKA_LIBS", "a real Kafka broker"),
+    ("zookeeper", "TESTBED_ZOOKEEPER_LIBS", "a real ZooKeeper"),
+];
 
 /// How a part is named that could not be tested, by us and by tests.
 const MARK: &str = "NOT COVERED: ";
@@ -31,8 +38,11 @@ pub(crate) fn run(require_all: bool, filter: &[String]) -> Result<()> {
     let classifiers = python::with("agents-check", "bench/agents-check-requirements.txt");
     let classifiers = available(classifiers, "independent classifiers of user agents", &mut not_covered);
 
+    let jars =
+        JAVA.map(|(name, variable, what)| (variable, available(maven::libs(name), what, &mut not_covered)));
+
     let mut failures = Vec::new();
-    failures.extend(workspace(filter, &mut not_covered).err());
+    failures.extend(workspace(&jars, filter, &mut not_covered).err());
     if let (Some(library), Some(python), []) = (&library, &python, filter) {
         failures.extend(clients(library, python).err());
     }
@@ -59,8 +69,13 @@ pub(crate) fn run(require_all: bool, filter: &[String]) -> Result<()> {
 
 /// Runs the workspace's tests. A test that could do only a part of its work prints `NOT COVERED: …` and passes; what
 /// passing tests print is asked for to find these lines, and not shown.
-fn workspace(filter: &[String], not_covered: &mut Vec<String>) -> Result<()> {
+fn workspace(
+    jars: &[(&str, Option<PathBuf>)],
+    filter: &[String],
+    not_covered: &mut Vec<String>,
+) -> Result<()> {
     let mut tests = command::cargo()?;
+    tests.envs(jars.iter().filter_map(|(variable, libs)| Some((variable, libs.as_ref()?))));
     tests.args(["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"]).args(filter);
     tests.env_remove("HOPLOG_ENGINE_ARCHIVE").env_remove("HOPLOG_ENGINE_SHA256").stdout(Stdio::piped());
     let mut child = tests.spawn().context("could not start cargo test")?;
