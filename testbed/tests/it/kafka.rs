@@ -1,11 +1,14 @@
-//! A broker as kcat, a client that is not ours, sees it.
+//! A broker as clients that are not ours see it: kcat and librdkafka.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use testbed::{Kafka, KafkaOptions};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use testbed::{Kafka, KafkaOptions, shared_kafka};
 
-/// kcat's own test of what the broker makes of it; topics are made by use here, since kcat can't make them.
+/// Topics are made by use here, since kcat can't make them.
 fn options() -> KafkaOptions {
     KafkaOptions::default().property("auto.create.topics.enable", "true")
 }
@@ -44,45 +47,66 @@ fn data_survive_a_restart_and_a_kill() {
     assert_eq!(kafka.bootstrap(), bootstrap);
 }
 
+/// Whether librdkafka gets in and sees the one broker.
+fn logs_in(kafka: &Kafka, protocol: &str, mechanism: &str, user: &str, password: &str) -> bool {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", kafka.secure_bootstrap()).set("security.protocol", protocol);
+    if protocol == "SASL_SSL" {
+        config.set("ssl.ca.location", kafka.ca_pem_path().to_str().unwrap());
+        config.set("sasl.mechanism", mechanism).set("sasl.username", user).set("sasl.password", password);
+    }
+    let client: BaseConsumer = config.create().unwrap();
+    // Long enough for a busy machine; one that is refused takes all of it.
+    let wait = Duration::from_secs(if password == "wrong" { 4 } else { 60 });
+    client.fetch_metadata(None, wait).is_ok_and(|metadata| metadata.brokers().len() == 1)
+}
+
 #[test]
 fn users_log_in_over_tls() {
     let Some(kafka) = Kafka::start(options().user("alice", "secret").user("bob", "other")) else { return };
-    let (bootstrap, ca) =
-        (kafka.secure_bootstrap(), format!("ssl.ca.location={}", kafka.ca_pem_path().display()));
-    let login = |mechanism: &str, user: &str, password: &str| {
-        let settings = [
-            format!("sasl.mechanism={mechanism}"),
-            format!("sasl.username={user}"),
-            format!("sasl.password={password}"),
-        ];
-        let mut all = vec![
-            "-b".to_owned(),
-            bootstrap.clone(),
-            "-X".to_owned(),
-            "security.protocol=SASL_SSL".to_owned(),
-        ];
-        for setting in settings.into_iter().chain([ca.clone()]) {
-            all.extend(["-X".to_owned(), setting]);
-        }
-        all
-    };
-    let mut expected = String::new();
-    for (mechanism, user, password) in [
-        ("SCRAM-SHA-256", "alice", "secret"),
-        ("SCRAM-SHA-512", "alice", "secret"),
-        ("PLAIN", "alice", "secret"),
-        ("SCRAM-SHA-256", "bob", "other"),
+    for (mechanism, user, password, gets_in) in [
+        ("SCRAM-SHA-256", "alice", "secret", true),
+        ("SCRAM-SHA-512", "alice", "secret", true),
+        ("SCRAM-SHA-512", "bob", "other", true),
+        ("PLAIN", "bob", "other", true),
+        ("SCRAM-SHA-256", "alice", "wrong", false),
+        ("PLAIN", "nobody", "wrong", false),
     ] {
-        let at = login(mechanism, user, password);
-        let at: Vec<&str> = at.iter().map(String::as_str).collect();
-        let line = format!("{user} by {mechanism}");
-        produce(&at, &line);
-        expected.push_str(&format!("{line}\n"));
-        assert_eq!(consume(&at), expected);
+        let result = logs_in(&kafka, "SASL_SSL", mechanism, user, password);
+        assert_eq!(result, gets_in, "{user} by {mechanism}\n{}", kafka.log());
     }
-    let wrong = login("SCRAM-SHA-256", "alice", "guessed");
-    let wrong: Vec<&str> = wrong.iter().map(String::as_str).collect();
-    assert!(!kcat(&[&["-L", "-m", "5"], &wrong[..]].concat(), "").status.success());
-    let open = ["-L", "-m", "5", "-b", &bootstrap];
-    assert!(!kcat(&open, "").status.success(), "without TLS");
+    assert!(!logs_in(&kafka, "PLAINTEXT", "", "", "wrong"), "without TLS");
+
+    let (bootstrap, ca) = (kafka.secure_bootstrap(), kafka.ca_pem_path());
+    let ca = format!("ssl.ca.location={}", ca.display());
+    let mut at = vec!["-b", &bootstrap];
+    for setting in [
+        "security.protocol=SASL_SSL",
+        "sasl.mechanism=PLAIN",
+        "sasl.username=alice",
+        "sasl.password=secret",
+        &ca,
+    ] {
+        at.extend(["-X", setting]);
+    }
+    produce(&at, "a secret");
+    assert_eq!(consume(&at), "a secret\n");
+    assert_eq!(consume(&["-b", &kafka.bootstrap()]), "a secret\n", "the same broker");
+}
+
+#[test]
+fn a_halted_broker_answers_when_it_goes_on() {
+    let (Some(kafka), Some(shared)) = (Kafka::start(options()), shared_kafka()) else { return };
+    kafka.pause();
+    let client = |kafka: &Kafka| -> BaseConsumer {
+        ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create().unwrap()
+    };
+    let halted = client(&kafka);
+    assert!(halted.fetch_metadata(None, Duration::from_secs(1)).is_err());
+    assert!(client(shared).fetch_metadata(None, Duration::from_secs(60)).is_ok(), "another broker");
+    kafka.resume();
+    assert!(halted.fetch_metadata(None, Duration::from_secs(60)).is_ok());
+    kafka.pause();
+    kafka.stop();
+    assert!(halted.fetch_metadata(None, Duration::from_secs(1)).is_err());
 }
