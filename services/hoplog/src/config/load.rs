@@ -1,22 +1,20 @@
 //! Defaults, file and environment into one struct, with every error at once and each naming its variable.
 //!
-//! serde stops at the first error, so the offending value is taken out and the rest read again until all of it
-//! fits. What the values mean is checked by each crate's own `check`.
+//! serde stops at the first error, so the offending value is read another way or taken out, and the rest read again until
+//! all of it fits. What the values mean is checked by each crate's own `check`.
 
 use std::path::Path;
 
+use figment::Figment;
 use figment::error::Kind;
-use figment::providers::{Env, Format, Serialized, Toml};
+use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Value};
-use figment::{Figment, Provider};
 use serde::de::DeserializeOwned;
 
-/// What every variable starts with.
-pub(crate) const PREFIX: &str = "HOPLOG_";
+use super::environment::{self, Variable};
 
-/// Variables with the prefix that are not configuration: they say where to find it, or belong to other commands.
-const NOT_CONFIGURATION: &[&str] =
-    &["CONFIG", "DATA", "PORT_BASE", "LOG", "CACHE_DIR", "ENGINE_ARCHIVE", "ENGINE_SHA256", "URL", "API_KEY"];
+/// What every variable starts with.
+pub(super) const PREFIX: &str = "HOPLOG_";
 
 /// One thing that is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,41 +35,100 @@ impl Mistake {
     }
 }
 
-/// The layers, later ones winning: `defaults`, the file where there is one, the environment.
-pub(crate) fn layers(defaults: Dict, file: Option<&Path>) -> Figment {
+/// Reads `T` from the layers, later ones winning: `defaults`, the file where there is one, the environment. Every value
+/// that has no place, or not the right type, is left at its default.
+///
+/// `None` where even that can't be read.
+pub(crate) fn load<T: DeserializeOwned>(defaults: Dict, file: Option<&Path>) -> (Option<T>, Vec<Mistake>) {
     let figment = Figment::from(Serialized::defaults(Value::from(defaults)));
     let figment = match file {
         Some(file) => figment.merge(Toml::file_exact(file)),
         None => figment,
     };
-    figment.merge(Env::prefixed(PREFIX).ignore(NOT_CONFIGURATION).split("__"))
-}
-
-/// Reads `T` from the layers, with every value that has no place, or not the right type, left at its default.
-///
-/// `None` where even that can't be read.
-pub(crate) fn extract<T: DeserializeOwned>(figment: &Figment) -> (Option<T>, Vec<Mistake>) {
-    let data = match figment.data() {
-        Ok(data) => data,
+    let values: Dict = match figment.extract() {
+        Ok(values) => values,
         Err(error) => return (None, error.into_iter().map(|error| mistake(&error)).collect()),
     };
-    let mut values = data.into_values().fold(Dict::new(), |_, dict| dict);
-    let mut mistakes = Vec::new();
-    loop {
-        let error = match Figment::from(Serialized::defaults(Value::from(values.clone()))).extract::<T>() {
-            Ok(config) => return (Some(config), mistakes),
-            Err(error) => error,
-        };
-        let before = mistakes.len();
-        for error in error {
-            if remove(&mut values, &path(&error)) {
-                mistakes.push(mistake(&error));
+    let (variables, mistakes) = environment::variables();
+    let mut reader = Reader { values, variables, mistakes };
+    (reader.read(), reader.mistakes)
+}
+
+/// What is left to be read, and what was wrong so far.
+struct Reader {
+    values: Dict,
+    variables: Vec<Variable>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader {
+    fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
+        for variable in &mut self.variables {
+            if let Some(value) = variable.meaning() {
+                insert(&mut self.values, &variable.path, value);
             }
         }
-        if mistakes.len() == before {
-            // Nothing could be taken out: a whole section is missing or not a table.
-            mistakes.push(Mistake::new("", "the configuration can't be read as a whole"));
-            return (None, mistakes);
+        loop {
+            let layer = Serialized::defaults(Value::from(self.values.clone()));
+            let errors = match Figment::from(layer).extract::<T>() {
+                Ok(config) => return Some(config),
+                Err(errors) => errors,
+            };
+            let mut changed = false;
+            for error in errors {
+                changed |= self.mend(&error);
+            }
+            if !changed {
+                // Nothing could be taken out: a whole section is missing or not a table.
+                self.mistakes.push(Mistake::new("", "the configuration can't be read as a whole"));
+                return None;
+            }
+        }
+    }
+
+    /// Reads the offending value another way, or takes it out; `false` where there is none.
+    fn mend(&mut self, error: &figment::Error) -> bool {
+        let path = path(error);
+        let Some(at) = self.variables.iter().position(|variable| variable.path == path) else {
+            let removed = remove(&mut self.values, &path);
+            if removed {
+                self.mistakes.push(mistake(error));
+            }
+            return removed;
+        };
+        let is_unknown = matches!(error.kind, Kind::UnknownField(..));
+        if is_unknown && self.variables[at].may_name_a_file() {
+            let variable = self.variables.swap_remove(at);
+            remove(&mut self.values, &path);
+            self.read_file(variable);
+            return true;
+        }
+        if !is_unknown && let Some(value) = self.variables[at].meaning() {
+            insert(&mut self.values, &path, value);
+            return true;
+        }
+        let mistake = Mistake { variable: self.variables[at].name.clone(), ..mistake(error) };
+        self.mistakes.push(mistake);
+        remove(&mut self.values, &path)
+    }
+
+    /// Takes the value from the file that the variable names.
+    fn read_file(&mut self, variable: Variable) {
+        let name = variable.name.clone();
+        match variable.read_file() {
+            Err(mistake) => self.mistakes.push(mistake),
+            Ok(variable)
+                if let Some(other) = self.variables.iter().find(|other| other.path == variable.path) =>
+            {
+                let problem = format!("{} gives it as well", other.name);
+                self.mistakes.push(Mistake { variable: name, problem });
+            }
+            Ok(mut variable) => {
+                if let Some(value) = variable.meaning() {
+                    insert(&mut self.values, &variable.path, value);
+                }
+                self.variables.push(variable);
+            }
         }
     }
 }
@@ -103,6 +160,24 @@ fn mistake(error: &figment::Error) -> Mistake {
         other => other.to_string(),
     };
     Mistake::new(&path, problem)
+}
+
+/// Puts a value in, and joins tables; where the path leads through what is no table, that is a mistake by itself.
+pub(super) fn insert<S: AsRef<str>>(values: &mut Dict, path: &[S], value: Value) {
+    let Some((name, rest)) = path.split_first() else { return };
+    let name = name.as_ref().to_owned();
+    if !rest.is_empty() {
+        if let Value::Dict(_, inner) = values.entry(name).or_insert_with(|| Value::from(Dict::new())) {
+            insert(inner, rest, value);
+        }
+        return;
+    }
+    match (values.get_mut(&name), value) {
+        (Some(Value::Dict(_, inner)), Value::Dict(_, more)) => {
+            more.into_iter().for_each(|(name, value)| insert(inner, &[name], value));
+        }
+        (_, value) => _ = values.insert(name, value),
+    }
 }
 
 /// Takes a value out; `false` where there is none.
@@ -138,11 +213,19 @@ mod tests {
         listen: std::net::SocketAddr,
         workers: u16,
         names: Vec<String>,
+        password: String,
+        policy_file: Option<std::path::PathBuf>,
     }
 
     impl Default for Serve {
         fn default() -> Self {
-            Self { listen: ([127, 0, 0, 1], 8080).into(), workers: 2, names: Vec::new() }
+            Self {
+                listen: ([127, 0, 0, 1], 8080).into(),
+                workers: 2,
+                names: Vec::new(),
+                password: String::new(),
+                policy_file: None,
+            }
         }
     }
 
@@ -153,7 +236,7 @@ mod tests {
         figment::Jail::expect_with(|jail| {
             jail.create_file("hoplog.toml", file)?;
             environment.iter().for_each(|(name, value)| jail.set_env(name, value));
-            result = Some(extract(&layers(Dict::new(), Some(Path::new("hoplog.toml")))));
+            result = Some(load(Dict::new(), Some(Path::new("hoplog.toml"))));
             Ok(())
         });
         result.unwrap()
@@ -198,5 +281,67 @@ mod tests {
         assert!(sample.is_none());
         assert!(mistakes.len() == 1 && mistakes[0].problem.contains("line 2"), "{mistakes:?}");
         assert!(!mistakes[0].problem.contains("hunter2"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn what_looks_like_something_else_is_a_text_where_a_text_is_wanted() {
+        for text in
+            ["4711", "0017", "1e9", "-0.5", "true", "[1]", "{a=1}", "with spaces and = signs", "münchen"]
+        {
+            let (sample, mistakes) = read("", &[("HOPLOG_SERVE__PASSWORD", text)]);
+            assert_eq!((sample.unwrap().serve.password.as_str(), mistakes), (text, vec![]));
+        }
+        let (sample, mistakes) = read("", &[("HOPLOG_SERVE", "{workers=3,password=\"x\"}")]);
+        assert_eq!((sample.unwrap().serve.workers, mistakes), (3, vec![]));
+    }
+
+    #[test]
+    fn a_value_may_be_in_a_file() {
+        #[allow(clippy::result_large_err)] // figment's error, in the signature of `Jail`
+        figment::Jail::expect_with(|jail| {
+            for (text, password) in
+                [("s3cret\n", "s3cret"), ("4711", "4711"), ("\"a\"\r\n", "\"a\""), (" a \n\n", " a \n")]
+            {
+                jail.create_file("password", text)?;
+                jail.set_env("HOPLOG_SERVE__PASSWORD_FILE", "password");
+                let (sample, mistakes) = load::<Sample>(Dict::new(), None);
+                assert_eq!((sample.unwrap().serve.password.as_str(), mistakes), (password, vec![]));
+            }
+            // Not only texts; and a setting that is called so stays what it is.
+            jail.create_file("workers", "7\n")?;
+            jail.set_env("HOPLOG_SERVE__WORKERS_FILE", "workers");
+            jail.set_env("HOPLOG_SERVE__POLICY_FILE", "no such file");
+            let (sample, mistakes) = load::<Sample>(Dict::new(), None);
+            let serve = sample.unwrap().serve;
+            assert_eq!((serve.workers, mistakes), (7, vec![]));
+            assert_eq!(serve.policy_file.unwrap().to_str(), Some("no such file"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_value_s_file_names_its_variable() {
+        #[allow(clippy::result_large_err)] // figment's error, in the signature of `Jail`
+        figment::Jail::expect_with(|jail| {
+            jail.create_file("words", "secret words\n")?;
+            jail.create_file("empty", "\n")?;
+            let cases = [
+                ("HOPLOG_SERVE__PASSWORD_FILE", "missing", "can't be read"),
+                ("HOPLOG_SERVE__LISTEN_FILE", "empty", "is empty"),
+                ("HOPLOG_SERVE__WORKERS_FILE", "words", "expected u16"),
+                ("HOPLOG_SERVE__PASWORD_FILE", "words", "no such setting"),
+                ("HOPLOG_SERVE__NAMES_FILE", "words", "HOPLOG_SERVE__NAMES gives it as well"),
+            ];
+            cases.iter().for_each(|(name, file, _)| jail.set_env(name, file));
+            jail.set_env("HOPLOG_SERVE__NAMES", "[a]");
+            let (_, mistakes) = load::<Sample>(Dict::new(), None);
+            assert_eq!(mistakes.len(), cases.len(), "{mistakes:?}");
+            for (name, _, problem) in cases {
+                let found = mistakes.iter().find(|mistake| mistake.variable == name);
+                assert!(found.is_some_and(|found| found.problem.contains(problem)), "{name}: {mistakes:?}");
+            }
+            assert!(mistakes.iter().all(|mistake| !mistake.problem.contains("secret")), "{mistakes:?}");
+            Ok(())
+        });
     }
 }

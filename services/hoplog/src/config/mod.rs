@@ -3,6 +3,7 @@
 //! The fields are documented where they are used, in the libraries; here is only what ties them to one place:
 //! directories below `--data` and ports above `--port-base`.
 
+mod environment;
 mod load;
 
 use std::net::SocketAddr;
@@ -109,7 +110,7 @@ impl Config {
     pub(crate) fn load(place: &Place) -> Result<Self, Vec<Mistake>> {
         let in_data = place.data.join("hoplog.toml");
         let file = place.config.clone().or_else(|| in_data.exists().then_some(in_data));
-        let (config, mut mistakes) = load::extract::<Self>(&load::layers(defaults(place), file.as_deref()));
+        let (config, mut mistakes) = load::load::<Self>(defaults(place), file.as_deref());
         mistakes.extend(config.iter().flat_map(Self::check));
         config.filter(|_| mistakes.is_empty()).ok_or(mistakes)
     }
@@ -166,22 +167,9 @@ fn defaults(place: &Place) -> Dict {
     ]
     .into_iter()
     .fold(Dict::new(), |mut dict, (path, value)| {
-        insert(&mut dict, path, value);
+        load::insert(&mut dict, path, value);
         dict
     })
-}
-
-fn insert(dict: &mut Dict, path: &[&str], value: Value) {
-    match path {
-        [] => {}
-        [name] => _ = dict.insert((*name).to_owned(), value),
-        [name, rest @ ..] => {
-            let inner = dict.entry((*name).to_owned()).or_insert_with(|| Value::from(Dict::new()));
-            if let Value::Dict(_, inner) = inner {
-                insert(inner, rest, value);
-            }
-        }
-    }
 }
 
 /// Children may be started from elsewhere, so paths don't depend on where.
