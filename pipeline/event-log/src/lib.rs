@@ -1,15 +1,18 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+pub mod kafka;
 mod message;
 mod metrics;
 mod seam;
+mod secret;
 pub mod spool;
 
 pub use error::{AppendError, BoxError, CommitError, ConsumeError, OpenError};
 pub use message::{ContentType, Message, Position, Record, Schema};
 pub use metrics::EventLogMetrics;
 pub use seam::{Committer, Consumer, Delivery, EventLog, Lag, PartitionState, Producer};
+pub use secret::Secret;
 
 /// The topic of events: a Kafka topic, or the name the spool goes by. Part of the dedup tokens in ClickHouse.
 pub const EVENTS_TOPIC: &str = "hoplog.events.v1";

@@ -1,0 +1,11 @@
+//! The event log in Apache Kafka: when one machine is outgrown. What is promised, and on which conditions, is in
+//! the crate's README. Knows nothing of what messages hold.
+
+mod client;
+mod config;
+mod options;
+
+pub use client::Kafka;
+pub use config::{
+    Acks, Compression, ConsumerConfig, KafkaConfig, Mechanism, ProducerConfig, Protocol, SecurityConfig,
+};
