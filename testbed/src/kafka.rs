@@ -5,15 +5,21 @@ mod probe;
 mod properties;
 mod tls;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-
-use rustix::process::Signal;
-use tempfile::TempDir;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::java::{self, Java};
-use crate::place::{self, free_port};
-use crate::process::Process;
+use crate::part::Part;
+use crate::place::free_port;
+use crate::process::Tie;
+
+/// Enough for some million small events; a test is not alone on its machine.
+const HEAP_MB: u32 = 256;
+
+/// Any 16 bytes in URL-safe base64 do: each test's cluster is reached by its own port alone.
+const CLUSTER: &str = "aG9wbG9nLXRlc3RiZWQtMQ";
 
 /// How a broker is started.
 #[derive(Debug, Clone, Default)]
@@ -39,15 +45,13 @@ impl KafkaOptions {
     }
 }
 
-/// A running broker. Killed, and its data removed, when it is dropped.
+/// A running broker. See [`Part`] for how it is stopped, killed and halted.
 #[derive(Debug)]
 pub struct Kafka {
     java: Java,
     ports: Ports,
     secure: bool,
-    process: Mutex<Option<Process>>,
-    // After the process: fields are dropped in this order.
-    directory: TempDir,
+    part: Part,
 }
 
 /// The ports of one node.
@@ -81,17 +85,15 @@ impl Kafka {
     }
 
     fn create(java: Java, options: &KafkaOptions) -> Self {
-        let directory = place::directory("kafka");
+        let part = Part::new("kafka");
         let ports = Ports { plain: free_port(), secure: free_port(), controller: free_port() };
         let secure = !options.users.is_empty();
-        let kafka = Self { java, ports, secure, process: Mutex::default(), directory };
         if secure {
-            tls::create(kafka.directory.path());
+            tls::create(&part);
         }
-        let properties = properties::server(kafka.directory.path(), ports, options);
-        std::fs::write(kafka.file("server.properties"), properties).expect("the directory can be written to");
-        std::fs::write(kafka.file("log4j2.properties"), properties::LOGGING)
-            .expect("the directory can be written to");
+        part.write("server.properties", &properties::server(&part, ports, options));
+        part.write("log4j2.properties", properties::LOGGING);
+        let kafka = Self { java, ports, secure, part };
         kafka.format(&options.users);
         kafka.restart();
         kafka
@@ -113,27 +115,7 @@ impl Kafka {
 
     /// The certificate, as PEM, of the authority that signed the broker's.
     pub fn ca_pem_path(&self) -> PathBuf {
-        tls::authority(self.directory.path())
-    }
-
-    /// Ends it in good order (SIGTERM) and waits for that.
-    pub fn stop(&self) {
-        self.end(Signal::TERM);
-    }
-
-    /// Ends it as `kill -9` does.
-    pub fn kill(&self) {
-        self.end(Signal::KILL);
-    }
-
-    /// Halts it (SIGSTOP): connections stay open and nothing answers.
-    pub fn pause(&self) {
-        self.signal(Signal::STOP);
-    }
-
-    /// Lets it go on after [`pause`](Self::pause).
-    pub fn resume(&self) {
-        self.signal(Signal::CONT);
+        tls::authority(&self.part)
     }
 
     /// Starts it on the same data and ports, stopping it before if it runs, and waits until it serves.
@@ -141,76 +123,41 @@ impl Kafka {
     /// # Panics
     /// When it does not come up.
     pub fn restart(&self) {
-        self.stop();
-        let logging = format!("log4j2.configurationFile={}", self.file("log4j2.properties").display());
+        let logging = format!("log4j2.configurationFile={}", self.part.file("log4j2.properties").display());
         let mut command = self.java.command(HEAP_MB, &[logging], "kafka.Kafka");
-        command.arg(self.file("server.properties"));
-        let mut process = Process::start(&command, &self.file("log"));
-        let serves = || {
-            process.assert_running();
-            probe::serves(self.ports.plain)
-        };
-        crate::wait_until("Kafka", serves, || self.log());
-        *self.process() = Some(process);
-    }
-
-    /// What the broker has logged so far.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.file("log")).unwrap_or_default()
-    }
-
-    fn process(&self) -> MutexGuard<'_, Option<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end(&self, signal: Signal) {
-        if let Some(process) = self.process().take() {
-            process.end(signal);
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(process) = &*self.process() {
-            process.signal(signal);
-        }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        command.arg(self.part.file("server.properties"));
+        self.part.restart(&command, Tie::Kernel, || probe::serves(self.ports.plain));
     }
 
     /// Writes what a new node needs to begin with: an id of the cluster, and the users' SCRAM credentials.
     fn format(&self, users: &[(String, String)]) {
         // It would make a heap of its own anyway; this much is plenty.
         let mut command = self.java.command(64, &[], "kafka.tools.StorageTool");
-        command.args(["format", "--cluster-id", CLUSTER, "--config"]).arg(self.file("server.properties"));
+        command
+            .args(["format", "--cluster-id", CLUSTER, "--config"])
+            .arg(self.part.file("server.properties"));
         for (name, password) in users {
             for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
                 command.arg("--add-scram").arg(format!("{mechanism}=[name={name},password={password}]"));
             }
         }
-        run(command, self.directory.path());
+        run(&mut command);
     }
 }
 
-/// Enough for some million small events; a test is not alone on its machine.
-const HEAP_MB: u32 = 256;
+impl Deref for Kafka {
+    type Target = Part;
 
-/// Any 16 bytes in URL-safe base64 do: each test's cluster is reached by its own port alone.
-const CLUSTER: &str = "aG9wbG9nLXRlc3RiZWQtMQ";
+    fn deref(&self) -> &Part {
+        &self.part
+    }
+}
 
 /// Runs a tool to its end.
-fn run(mut command: std::process::Command, directory: &Path) {
-    let output = command.current_dir(directory).output().expect("a tool of Java can be started");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{:?} failed ({}): {}{}",
-        command.get_program(),
-        output.status,
-        text(&output.stdout),
-        text(&output.stderr)
-    );
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&said));
 }
 
 /// The broker that all tests of this process share, started by the first; none as in [`Kafka::start`]. Tests use topics

@@ -1,9 +1,9 @@
 //! `server.properties` and the logging of a broker for tests: one node, small, quick to start and to notice things.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use super::{KafkaOptions, Ports, tls};
+use crate::part::Part;
 
 /// What holds for each broker.
 const COMMON: &str = "\
@@ -48,7 +48,7 @@ rootLogger.appenderRef.out.ref=out
 ";
 
 /// The file's content. A later line wins over an earlier one, so the test's own properties come last.
-pub(super) fn server(directory: &Path, ports: Ports, options: &KafkaOptions) -> String {
+pub(super) fn server(part: &Part, ports: Ports, options: &KafkaOptions) -> String {
     let Ports { plain, secure, controller } = ports;
     let mut clients = format!("PLAINTEXT://127.0.0.1:{plain}");
     if !options.users.is_empty() {
@@ -59,13 +59,13 @@ pub(super) fn server(directory: &Path, ports: Ports, options: &KafkaOptions) -> 
         // Writing to a string can't fail.
         let _ = writeln!(text, "{name}={}", value.replace('\\', "\\\\"));
     };
-    add("log.dirs", &directory.join("data").display().to_string());
+    add("log.dirs", &part.file("data").display().to_string());
     add("listeners", &format!("{clients},CONTROLLER://127.0.0.1:{controller}"));
     add("advertised.listeners", &clients);
     add("controller.quorum.voters", &format!("1@127.0.0.1:{controller}"));
     if !options.users.is_empty() {
         add("ssl.keystore.type", "PKCS12");
-        add("ssl.keystore.location", &tls::keystore(directory).display().to_string());
+        add("ssl.keystore.location", &tls::keystore(part).display().to_string());
         add("ssl.keystore.password", tls::PASSWORD);
         add("sasl.enabled.mechanisms", "SCRAM-SHA-256,SCRAM-SHA-512,PLAIN");
         let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
