@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::AppendError;
+use crate::kafka::KafkaMetrics;
 
 /// Handles of the metrics; clones share their values.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,7 @@ pub struct EventLogMetrics {
     pub(crate) depth_messages: Gauge,
     pub(crate) depth_events: Gauge,
     pub(crate) oldest_age_s: Gauge<f64, AtomicU64>,
+    pub(crate) kafka: KafkaMetrics,
 }
 
 /// Labels of a failed append.
@@ -52,6 +54,7 @@ impl EventLogMetrics {
             Unit::Seconds,
             self.oldest_age_s.clone(),
         );
+        self.kafka.register(registry);
     }
 
     pub(crate) fn failed(&self, error: &AppendError) {

@@ -1,17 +1,22 @@
-//! Kafka by its configuration, and what every client of librdkafka says of itself: logs, errors, statistics.
-//! Sends and reads nothing.
+//! Kafka by its configuration, and what every client of librdkafka says of itself: logs and errors, and whether the
+//! brokers refuse us. Sends and reads nothing; statistics are `stats.rs`'.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::Statistics;
-use rdkafka::client::Client;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
+use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Statistics};
+use thiserror::Error;
 
 use super::config::KafkaConfig;
+use super::stats::StatsObserver;
 use crate::EventLogMetrics;
+
+/// An error that stays is logged that often.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Kafka by its configuration; cheap to clone. Nothing is opened until it is used.
 #[derive(Debug, Clone)]
@@ -26,52 +31,175 @@ impl Kafka {
         Self { config: Arc::new(config), metrics: EventLogMetrics::default() }
     }
 
-    /// With metrics of consumers and of connections; producers are given theirs.
+    /// With metrics of consumers and their connections; producers are given theirs.
     #[must_use]
     pub fn with_metrics(self, metrics: EventLogMetrics) -> Self {
         Self { metrics, ..self }
     }
 
     /// A client that can ask for metadata and watermarks. Making one is not asking: it connects in the background.
-    pub(super) fn inquirer(&self) -> KafkaResult<Client<Reports>> {
-        let config = self.config.client();
-        let native = config.create_native_config()?;
-        let reports = Reports::new(self.metrics.clone());
-        Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, reports)
+    /// It must be polled for [`Reports::refusal`] to say something.
+    pub(super) fn inquirer(&self) -> KafkaResult<BaseProducer<Reports>> {
+        let mut config = self.config.client();
+        config.set("statistics.interval.ms", "0");
+        BaseProducer::from_config_and_context(&config, Reports::new(Role::Inquirer, &self.metrics))
+    }
+}
+
+/// What a client is for; a label of its metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Sends events.
+    Producer,
+    /// Sends dead letters.
+    DeadLetters,
+    /// Reads events.
+    Consumer,
+    /// Asks for metadata and goes.
+    Inquirer,
+}
+
+impl Role {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::DeadLetters => "dead_letters",
+            Self::Consumer => "consumer",
+            Self::Inquirer => "inquirer",
+        }
+    }
+}
+
+/// An error of librdkafka with what it says about it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{code}: {reason}")]
+pub(super) struct Failure {
+    pub(super) code: RDKafkaErrorCode,
+    pub(super) reason: String,
+}
+
+impl Failure {
+    /// What the brokers or the network will not let pass until a person mends it.
+    pub(super) fn is_refusal(&self) -> bool {
+        use RDKafkaErrorCode as E;
+        matches!(
+            self.code,
+            E::Authentication
+                | E::SaslAuthenticationFailed
+                | E::UnsupportedSASLMechanism
+                | E::IllegalSASLState
+                | E::SSL
+                | E::UnsupportedFeature
+        )
     }
 }
 
 /// Takes what a client reports to where it is seen. A client with a context of its own holds one and hands on to it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Reports {
+    role: Role,
     metrics: EventLogMetrics,
+    stats: StatsObserver,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    last: Option<(Failure, Instant)>,
+    logged: Option<(RDKafkaErrorCode, Instant)>,
+    fatal: Option<Failure>,
 }
 
 impl Reports {
-    pub(super) fn new(metrics: EventLogMetrics) -> Self {
-        Self { metrics }
+    pub(super) fn new(role: Role, metrics: &EventLogMetrics) -> Self {
+        let stats = StatsObserver::new(role, metrics);
+        Self { role, metrics: metrics.clone(), stats, seen: Mutex::default() }
+    }
+
+    /// The last that was said of connections, and when.
+    pub(super) fn last(&self) -> Option<(Failure, Instant)> {
+        self.seen().last.clone()
+    }
+
+    /// Why the brokers refuse us, if that is the last that was said.
+    pub(super) fn refusal(&self) -> Option<Failure> {
+        self.last().map(|(failure, _)| failure).filter(Failure::is_refusal)
+    }
+
+    /// Why this client can't go on: it is of no use any more.
+    pub(super) fn fatal(&self) -> Option<Failure> {
+        self.seen().fatal.clone()
+    }
+
+    /// Guards plain values only, so a panic elsewhere leaves nothing half done.
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is time to say it again.
+    fn may_log(&self, failure: &Failure) -> bool {
+        let mut seen = self.seen();
+        let said = seen.logged.is_some_and(|(code, at)| code == failure.code && at.elapsed() < LOG_EVERY);
+        if !said {
+            seen.logged = Some((failure.code, Instant::now()));
+        }
+        !said
     }
 }
 
 impl ClientContext for Reports {
+    /// For whoever looks for the cause of something: what matters comes as an error as well.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let client = self.role.name();
         match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => tracing::debug!(facility, message, "librdkafka warns"),
-            _ => tracing::trace!(facility, message, "librdkafka"),
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Debug => {
+                tracing::trace!(client, facility, message, "librdkafka");
+            }
+            _ => tracing::debug!(client, facility, message, "librdkafka warns"),
         }
     }
 
-    fn stats(&self, _: Statistics) {
-        let _ = &self.metrics;
+    fn stats(&self, statistics: Statistics) {
+        self.stats.observe(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "a connection to Kafka reports");
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        let failure = Failure { code, reason: reason.to_owned() };
+        self.metrics.kafka.connection_failed(self.role, &failure);
+        {
+            let mut seen = self.seen();
+            // That all are down says less than why each of them is.
+            let says_less = code == RDKafkaErrorCode::AllBrokersDown && seen.last.is_some();
+            if !says_less {
+                seen.last = Some((failure.clone(), Instant::now()));
+            }
+            if code == RDKafkaErrorCode::Fatal {
+                seen.fatal.get_or_insert_with(|| failure.clone());
+            }
+        }
+        let client = self.role.name();
+        if failure.is_refusal() && self.may_log(&failure) {
+            tracing::error!(
+                client,
+                error = &failure as &dyn std::error::Error,
+                "Kafka refuses the connection"
+            );
+        } else {
+            tracing::debug!(
+                client,
+                error = &failure as &dyn std::error::Error,
+                "a connection to Kafka failed"
+            );
+        }
     }
+}
+
+/// An inquirer sends nothing, so nothing is delivered.
+impl ProducerContext for Reports {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// Whether an error heals by itself: brokers away, leaders moving, answers late.
@@ -99,6 +227,7 @@ pub(super) fn is_passing(code: RDKafkaErrorCode) -> bool {
             | E::NotEnoughReplicasAfterAppend
             | E::KafkaStorageError
             | E::NotController
+            | E::ThrottlingQuotaExceeded
             | E::QueueFull
             | E::Retry
     )

@@ -4,8 +4,10 @@
 mod client;
 mod config;
 mod options;
+mod stats;
 
 pub use client::Kafka;
 pub use config::{
     Acks, Compression, ConsumerConfig, KafkaConfig, Mechanism, ProducerConfig, Protocol, SecurityConfig,
 };
+pub(crate) use stats::KafkaMetrics;

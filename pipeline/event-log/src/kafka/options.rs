@@ -28,7 +28,7 @@ const RECEIVE_SLACK_BYTES: u64 = 1 << 20;
 const FETCH_BACKOFF_MS: &str = "10";
 
 /// Options that are refused in `properties`: they have a field of their own, or the promises rest on them.
-const OURS: [&str; 62] = [
+const OURS: [&str; 63] = [
     "acks",
     "allow.auto.create.topics",
     "auto.commit.enable",
@@ -59,6 +59,7 @@ const OURS: [&str; 62] = [
     "heartbeat.interval.ms",
     "isolation.level",
     "linger.ms",
+    "log.connection.close",
     "log.queue",
     "log_level",
     "max.in.flight",
@@ -122,8 +123,6 @@ impl KafkaConfig {
             .set("reconnect.backoff.max.ms", self.or("reconnect.backoff.max.ms", RECONNECT_MS_MAX))
             .set("socket.timeout.ms", self.or("socket.timeout.ms", SOCKET_MS))
             .set("socket.keepalive.enable", self.or("socket.keepalive.enable", "true"))
-            // Brokers close idle connections; that is no news.
-            .set("log.connection.close", self.or("log.connection.close", "false"))
             // A mistyped topic must not come into being by being asked for.
             .set("allow.auto.create.topics", "false")
             .set("statistics.interval.ms", STATISTICS_MS)
@@ -140,6 +139,8 @@ impl KafkaConfig {
         client
             .set("compression.type", compression(producer.compression))
             .set("linger.ms", producer.linger_ms.to_string())
+            // Longer than the linger, or a batch would be spread over partitions while it is collected.
+            .set("sticky.partitioning.linger.ms", (2 * producer.linger_ms).max(10).to_string())
             .set("batch.size", producer.batch_bytes_max.to_string())
             .set("queue.buffering.max.messages", producer.queue_messages_max.to_string())
             .set("queue.buffering.max.kbytes", (producer.queue_bytes_max / 1024).to_string());
