@@ -201,7 +201,7 @@ pub(crate) fn get(url: &str) -> Result<String, String> {
 }
 
 /// The first of four free ports in a row.
-fn free_ports() -> u16 {
+pub(crate) fn free_ports() -> u16 {
     loop {
         let probe = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = probe.local_addr().unwrap().port();

@@ -5,27 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::harness::Installation;
+use crate::random::{Random, setting};
 use crate::traffic::{Connection, get};
 
 /// Kills in a run of the test suite; `TEST_KILLS` asks for more.
 const KILLS: u64 = 8;
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |value| value.parse().unwrap())
-}
-
-/// Splitmix64, so that a seed replays the same choices.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
 
 /// The process ids of a supervisor's children, by role.
 fn child(supervisor: u32, role: &str) -> Option<String> {
@@ -48,7 +32,7 @@ fn nothing_accepted_is_lost_or_doubled_whatever_is_killed() {
     let seed = setting("TEST_SEED", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
     let kills = setting("TEST_KILLS", KILLS);
     println!("{kills} kills with TEST_SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
 
     let mut hoplog = Installation::new().up();
     hoplog.link("one", "https://one.example/");

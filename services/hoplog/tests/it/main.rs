@@ -7,6 +7,7 @@ mod counts;
 mod first_hop;
 mod harness;
 mod kill;
+mod random;
 mod replay;
 mod start;
 mod traffic;
