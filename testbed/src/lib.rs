@@ -7,12 +7,14 @@ mod kafka;
 mod part;
 mod place;
 mod process;
+mod proxy;
 mod zookeeper;
 
 pub use engine::{Engine, shared_engine_address};
 pub use kafka::{Kafka, KafkaOptions, shared_kafka};
 pub use part::Part;
 pub use place::free_port;
+pub use proxy::{Fault, Injected, Mode, Proxy};
 pub use zookeeper::ZooKeeper;
 
 /// Says that a part can't be had, in the words that `cargo xtask test` looks for.

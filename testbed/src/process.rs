@@ -94,3 +94,59 @@ fn spawn(command: Command) -> io::Result<Child> {
     SPAWNER.send((command, done)).map_err(io::Error::other)?;
     child.recv().map_err(io::Error::other)?
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    use super::{Process, Tie};
+
+    /// Set for the run of this test that is killed.
+    const VICTIM: &str = "TESTBED_TEST_VICTIM";
+
+    fn runs(pid: &str) -> bool {
+        // A zombie has no command line.
+        std::fs::read(Path::new("/proc").join(pid).join("cmdline")).is_ok_and(|line| !line.is_empty())
+    }
+
+    #[test]
+    fn a_child_dies_with_us_and_not_with_the_thread_that_asked_for_it() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let path = log.path().to_owned();
+        let start = move |tie, program: &str, argument: &str| {
+            let mut command = Command::new(program);
+            Process::start(command.arg(argument), tie, &path)
+        };
+        if std::env::var_os(VICTIM).is_some() {
+            let asked = std::thread::spawn(move || {
+                [start(Tie::Kernel, "sleep", "600"), start(Tie::StandardInput, "cat", "-")]
+            });
+            let mut children = asked.join().unwrap();
+            // The thread that asked is gone; that its children run is what the other process sees.
+            std::thread::sleep(Duration::from_millis(100));
+            children.iter_mut().for_each(Process::assert_running);
+            println!("\npids {} {}", children[0].child.id(), children[1].child.id());
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        let own = std::env::current_exe().unwrap();
+        let name = "process::tests::a_child_dies_with_us_and_not_with_the_thread_that_asked_for_it";
+        let mut victim = Command::new(own)
+            .args(["--exact", name, "--nocapture"])
+            .env(VICTIM, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+        let pids = lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix("pids ")?.to_owned()));
+        let pids = pids.unwrap();
+        assert!(pids.split(' ').all(runs), "{pids}");
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        while pids.split(' ').any(runs) {
+            std::thread::yield_now();
+        }
+    }
+}

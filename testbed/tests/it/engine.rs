@@ -7,11 +7,18 @@ use testbed::{Engine, shared_engine_address};
 
 /// The answer to a query, status line included.
 pub(crate) fn query(address: &str, sql: &str) -> std::io::Result<String> {
+    post(address, "/", sql)
+}
+
+/// The answer to a request, status line included.
+pub(crate) fn post(address: &str, target: &str, body: &str) -> std::io::Result<String> {
     let mut engine = TcpStream::connect(address)?;
-    let length = sql.len();
-    let head =
-        format!("POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-    engine.write_all((head + sql).as_bytes())?;
+    let length = body.len();
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
+    // Who answers early may not read all of it.
+    let _ = engine.write_all((head + body).as_bytes());
     let mut answer = String::new();
     engine.read_to_string(&mut answer)?;
     Ok(answer)

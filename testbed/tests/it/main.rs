@@ -3,4 +3,5 @@
 
 mod engine;
 mod kafka;
+mod proxy;
 mod zookeeper;
