@@ -17,7 +17,7 @@ pub enum OpenError {
     Refused(#[source] BoxError),
 }
 
-/// Why nothing of an `append` call was taken.
+/// Why an `append` call failed. Where a retry is allowed, nothing of it was taken.
 #[derive(Debug, Error)]
 pub enum AppendError {
     /// The log holds as much unconsumed data as it may. Keep and retry later, or drop and count.
@@ -46,6 +46,18 @@ pub enum AppendError {
     /// The producer was closed. No later call succeeds.
     #[error("the event log is closed")]
     Closed,
+    /// These may be in the log or not, and nobody can tell; the others of the call are in it. Never retry: a message
+    /// that is there already would be there twice.
+    #[error("it is not known whether {messages} messages of {events} events are in the event log")]
+    InDoubt {
+        /// Messages in doubt.
+        messages: usize,
+        /// Events in them.
+        events: u64,
+        /// What broke.
+        #[source]
+        source: BoxError,
+    },
     /// Broken until a person mends it, e.g. a corrupt file. Don't retry; say so loudly.
     #[error("the event log is broken")]
     Broken(#[source] BoxError),
@@ -65,6 +77,7 @@ impl AppendError {
             Self::Unavailable(_) => "unavailable",
             Self::TooLarge { .. } => "too_large",
             Self::Closed => "closed",
+            Self::InDoubt { .. } => "in_doubt",
             Self::Broken(_) => "broken",
         }
     }

@@ -39,11 +39,7 @@ impl EventLogMetrics {
         log.register("appended_messages", "Messages durably appended", self.appended_messages.clone());
         log.register("appended_events", "Events in the messages appended", self.appended_events.clone());
         log.register_with_unit("appended", "Payload appended", Unit::Bytes, self.appended_bytes.clone());
-        log.register(
-            "append_failures",
-            "Append calls that took nothing, by reason",
-            self.append_failures.clone(),
-        );
+        log.register("append_failures", "Append calls that failed, by reason", self.append_failures.clone());
         let spool = registry.sub_registry_with_prefix("spool");
         spool.register_with_unit("disk", "Size of the spool on disk", Unit::Bytes, self.spool_bytes.clone());
         spool.register("depth_messages", "Messages some group has not consumed", self.depth_messages.clone());

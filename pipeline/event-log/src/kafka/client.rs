@@ -12,8 +12,10 @@ use rdkafka::{ClientContext, Statistics};
 use thiserror::Error;
 
 use super::config::KafkaConfig;
+use super::producer::KafkaProducer;
 use super::stats::StatsObserver;
-use crate::EventLogMetrics;
+use super::topics;
+use crate::{EventLogMetrics, OpenError, Producer};
 
 /// An error that stays is logged that often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
@@ -35,6 +37,37 @@ impl Kafka {
     #[must_use]
     pub fn with_metrics(self, metrics: EventLogMetrics) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// Makes missing topics where [`KafkaConfig::create_topics`] allows it, and refuses topics that would lose
+    /// messages or not take them. What is only worth a thought is logged as a warning.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(&self) -> Result<(), OpenError> {
+        Ok(topics::open(self).await?)
+    }
+
+    /// A producer of events. It connects in the background, and `append` waits as long as that takes; it needs a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// [`OpenError::Refused`]: files of certificates that can't be used.
+    pub fn producer(&self, metrics: EventLogMetrics) -> Result<Arc<dyn Producer>, OpenError> {
+        self.start(Role::Producer, metrics)
+    }
+
+    /// A producer of dead letters, as [`Kafka::producer`].
+    ///
+    /// # Errors
+    /// See [`Kafka::producer`].
+    pub fn dead_letters(&self, metrics: EventLogMetrics) -> Result<Arc<dyn Producer>, OpenError> {
+        self.start(Role::DeadLetters, metrics)
+    }
+
+    fn start(&self, role: Role, metrics: EventLogMetrics) -> Result<Arc<dyn Producer>, OpenError> {
+        let started = KafkaProducer::start(self.clone(), role, metrics);
+        Ok(Arc::new(started.map_err(|error| OpenError::Refused(error.into()))?))
     }
 
     /// A client that can ask for metadata and watermarks. Making one is not asking: it connects in the background.
@@ -108,6 +141,7 @@ struct Seen {
     last: Option<(Failure, Instant)>,
     logged: Option<(RDKafkaErrorCode, Instant)>,
     fatal: Option<Failure>,
+    disturbed: Option<Instant>,
 }
 
 impl Reports {
@@ -129,6 +163,11 @@ impl Reports {
     /// Why this client can't go on: it is of no use any more.
     pub(super) fn fatal(&self) -> Option<Failure> {
         self.seen().fatal.clone()
+    }
+
+    /// Whether a connection broke, or an answer was late, at that time or later; `None` is the beginning.
+    pub(super) fn disturbed_since(&self, since: Option<Instant>) -> bool {
+        self.seen().disturbed.is_some_and(|last| since.is_none_or(|since| last >= since))
     }
 
     /// Guards plain values only, so a panic elsewhere leaves nothing half done.
@@ -173,6 +212,9 @@ impl ClientContext for Reports {
             let says_less = code == RDKafkaErrorCode::AllBrokersDown && seen.last.is_some();
             if !says_less {
                 seen.last = Some((failure.clone(), Instant::now()));
+            }
+            if is_passing(code) || failure.is_refusal() {
+                seen.disturbed = Some(Instant::now());
             }
             if code == RDKafkaErrorCode::Fatal {
                 seen.fatal.get_or_insert_with(|| failure.clone());

@@ -3,8 +3,12 @@
 
 mod client;
 mod config;
+mod delivery;
 mod options;
+mod producer;
 mod stats;
+mod topic_rules;
+mod topics;
 
 pub use client::Kafka;
 pub use config::{

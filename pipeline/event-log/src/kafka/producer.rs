@@ -1,0 +1,302 @@
+//! Appends to Kafka. What librdkafka was given stays with it until it is settled: nothing that may be in the log is
+//! ever sent again from here, so a retry can't make a second event of one.
+//!
+//! Which partition a message goes to is left to librdkafka: one at random among those with a leader, the same for all
+//! for some milliseconds. So the messages of a call nearly always share a partition and a batch, partitions fill
+//! evenly, and one without a leader is avoided, also when partitions are added. A message has no key: nothing is
+//! gained from having one link's events in one partition, and a popular link would make one hot.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::client::{Failure, Kafka, Role};
+use super::delivery::{Deliveries, Outcome, Ticket, is_nonsense};
+use crate::{AppendError, EventLogMetrics, Message, Producer};
+
+/// How long a full queue is waited for before it is tried again, should no outcome tell of room.
+const ROOM_WAIT_MAX: Duration = Duration::from_millis(100);
+/// Between two producers, where one after the other fails for good: each leaves messages in doubt.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// Between two tries of what was certainly refused while the rest of its call was taken.
+const REFUSED_RETRY: Duration = Duration::from_secs(1);
+/// How long a producer that failed may take to learn what became of its requests: twice a request's timeout.
+const RETIRE_MAX: Duration = Duration::from_secs(60);
+/// How long purged messages take to be reported: it happens in memory.
+const PURGE_MAX: Duration = Duration::from_secs(2);
+
+type Client = ThreadedProducer<Deliveries>;
+
+/// Appends to a topic. A dropped `append` leaves what was handed over to be delivered, and the rest is not sent.
+pub(super) struct KafkaProducer {
+    kafka: Kafka,
+    topic: String,
+    role: Role,
+    metrics: EventLogMetrics,
+    /// `None` once it is closed.
+    current: Mutex<Option<Current>>,
+}
+
+#[derive(Clone)]
+struct Current {
+    client: Arc<Client>,
+    since: Instant,
+}
+
+impl KafkaProducer {
+    /// Begins to connect, and waits for nothing.
+    pub(super) fn start(kafka: Kafka, role: Role, metrics: EventLogMetrics) -> KafkaResult<Self> {
+        let config = &kafka.config;
+        let topic = if role == Role::DeadLetters { &config.dead_letters_topic } else { &config.topic };
+        let topic = topic.clone();
+        let client = Arc::new(connect(&kafka, role, &metrics)?);
+        let current = Mutex::new(Some(Current { client, since: Instant::now() }));
+        Ok(Self { kafka, topic, role, metrics, current })
+    }
+
+    async fn try_append(&self, messages: Vec<Message>) -> Result<(), AppendError> {
+        let (bytes, bytes_max) = (largest(&messages), self.kafka.config.message_bytes_max);
+        if bytes > bytes_max {
+            return Err(AppendError::TooLarge { bytes, bytes_max });
+        }
+        let (mut left, mut settled) = (messages, Settled::default());
+        loop {
+            let outcomes = self.hand_over(&left).await?;
+            left = settled.take(left, outcomes).await;
+            let Some(code) = settled.refused.take() else { return settled.answer() };
+            // The caller may repeat its call only if nothing of it can be there.
+            if !settled.some_is_taken || is_nonsense(code) {
+                return Err(self.refusal(code, bytes));
+            }
+            sleep(REFUSED_RETRY).await;
+        }
+    }
+
+    /// Gives messages to librdkafka, in order; waits where it has no room.
+    async fn hand_over(&self, messages: &[Message]) -> Result<Vec<oneshot::Receiver<Outcome>>, AppendError> {
+        let mut outcomes = Vec::with_capacity(messages.len());
+        for message in messages {
+            loop {
+                let Some(current) = self.current() else {
+                    if outcomes.is_empty() {
+                        return Err(AppendError::Closed);
+                    }
+                    let (closed, outcome) = oneshot::channel();
+                    let _ = closed.send(Outcome::Closed);
+                    outcomes.push(outcome);
+                    break;
+                };
+                match send(&current.client, &self.topic, message) {
+                    Sent::Yes(outcome) => {
+                        outcomes.push(outcome);
+                        break;
+                    }
+                    Sent::NoRoom => {
+                        let room = current.client.context().settled.notified();
+                        let _ = timeout(ROOM_WAIT_MAX, room).await;
+                    }
+                    Sent::Failed => self.renew(&current).await?,
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Puts a new producer in the place of one that failed for good.
+    async fn renew(&self, failed: &Current) -> Result<(), AppendError> {
+        sleep_until(failed.since + RENEW_EVERY).await;
+        let mut current = self.lock();
+        if current.as_ref().is_none_or(|current| !Arc::ptr_eq(&current.client, &failed.client)) {
+            // Another call was first, or it was closed.
+            return Ok(());
+        }
+        let failure = failed.client.context().reports.fatal();
+        let error = failure.as_ref().map(|failure| failure as &dyn std::error::Error);
+        tracing::error!(
+            client = self.role.name(),
+            error,
+            "the producer failed for good; a new one takes over"
+        );
+        let client = connect(&self.kafka, self.role, &self.metrics);
+        let client = client.map_err(|error| AppendError::Unavailable(error.into()))?;
+        *current = Some(Current { client: Arc::new(client), since: Instant::now() });
+        tokio::spawn(retire(failed.client.clone()));
+        Ok(())
+    }
+
+    /// Why nothing of a call was taken.
+    fn refusal(&self, code: RDKafkaErrorCode, bytes: usize) -> AppendError {
+        let bytes_max = self.kafka.config.message_bytes_max;
+        let last = self.current().and_then(|current| current.client.context().reports.fatal());
+        let failure = last.filter(|_| code == RDKafkaErrorCode::PurgeQueue);
+        let failure = failure.unwrap_or_else(|| Failure { code, reason: format!("topic {}", self.topic) });
+        match code {
+            RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge => {
+                AppendError::TooLarge { bytes, bytes_max }
+            }
+            code if is_nonsense(code) => AppendError::Broken(failure.into()),
+            _ => AppendError::Unavailable(failure.into()),
+        }
+    }
+
+    fn current(&self) -> Option<Current> {
+        self.lock().clone()
+    }
+
+    /// The value is replaced as a whole: a panic leaves nothing half done.
+    fn lock(&self) -> MutexGuard<'_, Option<Current>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Producer for KafkaProducer {
+    async fn append(&self, messages: Vec<Message>) -> Result<(), AppendError> {
+        let answer = self.try_append(messages).await;
+        if let Err(error) = &answer {
+            self.metrics.failed(error);
+        }
+        answer
+    }
+
+    /// Takes no more, and waits for what is on its way, up to `close_ms_max`. What is not delivered by then is in doubt.
+    async fn close(&self) {
+        let Some(Current { client, .. }) = self.lock().take() else { return };
+        let deadline = Instant::now() + Duration::from_millis(self.kafka.config.producer.close_ms_max);
+        if !is_settled(&client, deadline).await {
+            let waiting = client.context().waiting();
+            tracing::error!(client = self.role.name(), waiting, "messages were not delivered before the end");
+            client.purge(PurgeConfig::default().queue().inflight());
+            is_settled(&client, Instant::now() + PURGE_MAX).await;
+        }
+        end(client).await;
+    }
+}
+
+/// What became of a call so far.
+#[derive(Debug, Default)]
+struct Settled {
+    some_is_taken: bool,
+    is_closed: bool,
+    refused: Option<RDKafkaErrorCode>,
+    doubt: Option<(RDKafkaErrorCode, usize, u64)>,
+}
+
+impl Settled {
+    /// Waits for the outcomes; returns the messages that were refused.
+    async fn take(
+        &mut self,
+        messages: Vec<Message>,
+        outcomes: Vec<oneshot::Receiver<Outcome>>,
+    ) -> Vec<Message> {
+        let mut left = Vec::new();
+        for (message, outcome) in messages.into_iter().zip(outcomes) {
+            // Without an answer librdkafka was torn down with the message.
+            match outcome.await.unwrap_or(Outcome::InDoubt(RDKafkaErrorCode::PurgeInflight)) {
+                Outcome::Delivered => self.some_is_taken = true,
+                Outcome::Closed => self.is_closed = true,
+                Outcome::Refused(code) => {
+                    self.refused.get_or_insert(code);
+                    left.push(message);
+                }
+                Outcome::InDoubt(code) => {
+                    self.some_is_taken = true;
+                    let (_, messages, events) = self.doubt.get_or_insert((code, 0, 0));
+                    (*messages, *events) = (*messages + 1, *events + u64::from(message.events));
+                }
+            }
+        }
+        left
+    }
+
+    fn answer(self) -> Result<(), AppendError> {
+        match self.doubt {
+            Some((code, messages, events)) => {
+                let source = KafkaError::MessageProduction(code).into();
+                Err(AppendError::InDoubt { messages, events, source })
+            }
+            None if self.is_closed => Err(AppendError::Closed),
+            None => Ok(()),
+        }
+    }
+}
+
+enum Sent {
+    Yes(oneshot::Receiver<Outcome>),
+    NoRoom,
+    Failed,
+}
+
+/// Hands a message over; never blocks.
+fn send(client: &Client, topic: &str, message: &Message) -> Sent {
+    let deliveries = client.context();
+    let (ticket, outcome) = deliveries.ticket(message);
+    let record: BaseRecord<'_, (), [u8], Box<Ticket>> =
+        BaseRecord::with_opaque_to(topic, ticket).payload(&message.payload[..]).headers(headers(message));
+    let Err((error, record)) = client.send(record) else { return Sent::Yes(outcome) };
+    let ticket = record.delivery_opaque;
+    match error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown) {
+        RDKafkaErrorCode::QueueFull => {
+            deliveries.withdraw(&ticket);
+            Sent::NoRoom
+        }
+        RDKafkaErrorCode::Fatal => {
+            deliveries.withdraw(&ticket);
+            Sent::Failed
+        }
+        code => {
+            deliveries.settle(*ticket, Outcome::Refused(code));
+            Sent::Yes(outcome)
+        }
+    }
+}
+
+fn headers(message: &Message) -> OwnedHeaders {
+    let events = message.events.to_string();
+    OwnedHeaders::new_with_capacity(3)
+        .insert(Header { key: "content-type", value: Some(message.content_type.as_str()) })
+        .insert(Header { key: "schema", value: Some(message.schema.as_str()) })
+        .insert(Header { key: "events", value: Some(&events) })
+}
+
+fn connect(kafka: &Kafka, role: Role, metrics: &EventLogMetrics) -> KafkaResult<Client> {
+    Client::from_config_and_context(&kafka.config.producer_client(), Deliveries::new(role, metrics))
+}
+
+fn largest(messages: &[Message]) -> usize {
+    messages.iter().map(|message| message.payload.len()).max().unwrap_or(0)
+}
+
+/// Whether all that was handed over is settled by then.
+async fn is_settled(client: &Client, deadline: Instant) -> bool {
+    loop {
+        let settled = client.context().settled.notified();
+        if client.context().waiting() == 0 {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        let _ = timeout_at(deadline, timeout(ROOM_WAIT_MAX, settled)).await;
+    }
+}
+
+/// Lets a producer that failed learn what became of its requests.
+async fn retire(client: Arc<Client>) {
+    is_settled(&client, Instant::now() + RETIRE_MAX).await;
+    end(client).await;
+}
+
+/// Tearing a client down joins its threads: not on a thread that others need.
+async fn end(client: Arc<Client>) {
+    // It fails only where the runtime itself is going, and takes the client along.
+    let _ = tokio::task::spawn_blocking(move || drop(client)).await;
+}
