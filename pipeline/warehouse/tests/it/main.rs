@@ -1,7 +1,6 @@
 //! The tables and blocks against the real engine. `cargo build --release -p engine` provides it.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a test may fail loudly
 
-mod engine;
 mod verify;
 
 use clickhouse::Row;
@@ -12,7 +11,7 @@ use warehouse::{
 };
 
 fn warehouse(database: &str) -> Warehouse {
-    let url = format!("http://{}", engine::address());
+    let url = format!("http://{}", testbed::shared_engine_address());
     Warehouse::new(&WarehouseConfig { url, database: database.to_owned(), ..WarehouseConfig::default() })
 }
 
