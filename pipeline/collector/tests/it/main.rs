@@ -5,7 +5,6 @@
 mod consumer;
 mod crash;
 mod end_to_end;
-mod engine;
 mod faults;
 mod poison;
 mod proxy;

@@ -68,7 +68,7 @@ impl Proxy {
     }
 
     async fn serve(&self, mut client: TcpStream) -> Option<()> {
-        let mut server = TcpStream::connect(super::engine::address()).await.ok()?;
+        let mut server = TcpStream::connect(testbed::shared_engine_address()).await.ok()?;
         let (mut request, mut answer) = (vec![0; 1 << 16], vec![0; 1 << 16]);
         let mut lose_answer = false;
         loop {

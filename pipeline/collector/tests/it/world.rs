@@ -50,7 +50,7 @@ impl World {
             insert_ms_max,
             ..WarehouseConfig::default()
         };
-        let warehouse = Warehouse::new(&config(super::engine::address()));
+        let warehouse = Warehouse::new(&config(testbed::shared_engine_address()));
         migrate(&warehouse).await.unwrap();
         Self {
             producer: spool.producer(EventLogMetrics::default()),
