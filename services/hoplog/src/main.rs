@@ -2,8 +2,10 @@
 
 mod cli;
 mod config;
+mod dlq;
 mod keys;
 mod load;
+mod log;
 mod ops;
 mod role;
 mod secret_file;

@@ -21,9 +21,15 @@ use warehouse::WarehouseConfig;
 pub(crate) use load::Mistake;
 
 use crate::cli::Place;
+use crate::log::Kind;
 
 /// Ports where no base is given: ClickHouse has its own well-known one.
 const PORTS: [u16; 4] = [8080, 8081, 8082, 8123];
+
+/// Between two proofs, seconds: an alert that needs two of them comes within minutes.
+const VERIFY_EVERY_S: u64 = 60;
+/// Rarer than daily is as good as never, and would be found out too late.
+const VERIFY_EVERY_S_MAX: u64 = 86_400;
 
 /// Everything that can be configured.
 #[derive(Debug, Default, Deserialize)]
@@ -37,7 +43,10 @@ pub(crate) struct Config {
     pub collect: CollectConfig,
     /// The embedded ClickHouse's process.
     pub engine: EngineConfig,
-    /// The event log between shortener and collector.
+    /// Which event log is between shortener and collector: `spool` or `kafka`. Default `spool`; `kafka` when one machine
+    /// is outgrown.
+    pub event_log: Kind,
+    /// The spool, where that is the event log.
     pub spool: SpoolConfig,
     /// ClickHouse as its clients see it: the embedded one or a server.
     pub warehouse: WarehouseConfig,
@@ -92,13 +101,20 @@ impl Default for ServeConfig {
 pub(crate) struct CollectConfig {
     /// Address of metrics and health. Default 127.0.0.1:8082; keep it off the public network.
     pub ops_listen: SocketAddr,
+    /// How often it is proved that the last hours' events are stored exactly once, seconds; the outcome is in the metrics.
+    /// Default 60; 0 for never. Every collector does so by itself, so that one that hangs hides nothing.
+    pub verify_every_s: u64,
     /// The collector.
     pub collector: CollectorConfig,
 }
 
 impl Default for CollectConfig {
     fn default() -> Self {
-        Self { ops_listen: loopback(PORTS[2]), collector: CollectorConfig::default() }
+        Self {
+            ops_listen: loopback(PORTS[2]),
+            verify_every_s: VERIFY_EVERY_S,
+            collector: CollectorConfig::default(),
+        }
     }
 }
 
@@ -120,9 +136,13 @@ impl Config {
         let sections = [
             ("serve.shortener", self.serve.shortener.check()),
             ("serve.emitter", self.serve.emitter.check()),
+            ("collect", self.collect.check()),
             ("collect.collector", self.collect.collector.check()),
             ("engine", self.engine.check()),
-            ("spool", self.spool.check()),
+            // The other one is not used, and its defaults may not fit.
+            match self.event_log {
+                Kind::Spool => ("spool", self.spool.check()),
+            },
             ("warehouse", self.warehouse.check()),
             ("service", self.service.check()),
         ];
@@ -132,6 +152,16 @@ impl Config {
                 .map(move |(field, problem)| Mistake::new(&format!("{section}.{field}"), problem))
         });
         mistakes.collect()
+    }
+}
+
+impl CollectConfig {
+    fn check(&self) -> Vec<(&'static str, String)> {
+        let wrong = self.verify_every_s > VERIFY_EVERY_S_MAX;
+        wrong
+            .then(|| ("verify_every_s", format!("must be at most {VERIFY_EVERY_S_MAX}")))
+            .into_iter()
+            .collect()
     }
 }
 

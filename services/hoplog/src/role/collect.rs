@@ -1,16 +1,18 @@
-//! `hoplog collect`: spool, collector and ClickHouse put together.
+//! `hoplog collect`: event log, collector and ClickHouse put together.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use collector::CollectorMetrics;
-use event_log::spool::Spool;
+use event_log::EventLogMetrics;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use warehouse::Warehouse;
 
+use super::opening::{Obstacle, Opening};
 use super::stop;
 use crate::config::Config;
+use crate::log;
 use crate::ops::{self, Ops, Readiness};
 
 /// The collectors' group at the event log: what is committed under it has been stored.
@@ -19,32 +21,48 @@ pub(crate) const GROUP: &str = "hoplog-collector";
 /// Runs until it is told to stop.
 ///
 /// # Errors
-/// When the event log can't be used, the policy is wrong, or a failure needs a person.
+/// When the policy is wrong, the event log breaks, or a failure needs a person.
 pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let stop = stop::listen(supervised).context("can't catch signals")?;
-    let metrics = CollectorMetrics::default();
+    let (metrics, log_metrics, opening) =
+        (CollectorMetrics::default(), EventLogMetrics::default(), Opening::new());
     let mut registry = Registry::default();
-    metrics.register(registry.sub_registry_with_prefix("hoplog"));
-    let health = metrics.health.clone();
+    let prefixed = registry.sub_registry_with_prefix("hoplog");
+    metrics.register(prefixed);
+    log_metrics.register(prefixed);
+    opening.register(prefixed);
     let ops = tokio::spawn(ops::serve(
         ops::bind(config.collect.ops_listen).await?,
-        Ops {
-            registry,
-            readiness: Box::new(move || health.blocked_by().map_or(Readiness::Ready, Readiness::NotReady)),
-        },
+        Ops { registry, readiness: readiness(opening.clone(), metrics.clone()) },
         stop::stopped(stop.clone()),
     ));
-    let spool = Spool::new(config.spool);
-    spool.open().await.context("can't open the event log")?;
-    let consumer = spool.consumer(GROUP).await.context("can't consume the event log")?;
-    let warehouse = Warehouse::new(&config.warehouse);
-    let shutdown = CancellationToken::new();
-    let stopping = shutdown.clone();
-    tokio::spawn(async move {
-        stop::stopped(stop).await;
-        stopping.cancel();
+    let log = log::event_log(&config, &log_metrics);
+    let opened = opening.until_open(|| async {
+        log.open().await?;
+        Ok::<_, Obstacle>(log.consumer(GROUP).await?)
     });
-    collector::run(config.collect.collector, Box::new(consumer), warehouse, metrics, shutdown).await?;
+    let consumer = tokio::select! {
+        consumer = opened => Some(consumer),
+        () = stop::stopped(stop.clone()) => None,
+    };
+    if let Some(consumer) = consumer {
+        let warehouse = Warehouse::new(&config.warehouse);
+        let shutdown = CancellationToken::new();
+        let stopping = shutdown.clone();
+        tokio::spawn(async move {
+            stop::stopped(stop).await;
+            stopping.cancel();
+        });
+        collector::run(config.collect.collector, consumer, warehouse, metrics, shutdown).await?;
+    }
     ops.await.context("the ops listener broke")??;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A collector gets no traffic: its readiness says whether events are stored, and if not, why.
+fn readiness(opening: Opening, metrics: CollectorMetrics) -> Box<dyn Fn() -> Readiness + Send + Sync> {
+    Box::new(move || {
+        let trouble = opening.trouble().or_else(|| metrics.health.blocked_by());
+        trouble.map_or(Readiness::Ready, Readiness::NotReady)
+    })
 }

@@ -3,5 +3,6 @@
 pub(crate) mod collect;
 pub(crate) mod engine;
 pub(crate) mod migrate;
+pub(crate) mod opening;
 pub(crate) mod serve;
 pub(crate) mod stop;

@@ -1,12 +1,11 @@
-//! `hoplog serve`: listener, shortener, emitter and spool put together.
+//! `hoplog serve`: listener, shortener, emitter and event log put together.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use emitter::Emitter;
-use event_log::spool::Spool;
-use event_log::{EventLogMetrics, Producer as _};
+use event_log::{EventLog, EventLogMetrics};
 use prometheus_client::registry::Registry;
 use shortener::Shortener;
 use shortener::listener::{self, Malformed};
@@ -16,8 +15,10 @@ use tokio::net::TcpListener;
 use tower::Layer as _;
 use wide_event::Resource;
 
+use super::opening::{Obstacle, Opening};
 use super::stop;
 use crate::config::{Config, ServiceConfig};
+use crate::log;
 use crate::ops::{self, Ops, Readiness};
 
 /// The secret in the link store under which visitors are hashed: one for all instances.
@@ -42,15 +43,17 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     }
     let store = Arc::new(SqliteStore::open(store_config).await.context("can't open the link store")?);
     let log_metrics = EventLogMetrics::default();
-    let spool = Spool::new(config.spool);
-    spool.open().await.context("can't open the event log")?;
-    let producer = Arc::new(spool.producer(log_metrics.clone()));
+    let log = log::event_log(&config, &log_metrics);
+    // Redirects need no log: nothing here waits for one.
+    let opening = Opening::new();
+    tokio::spawn(open(Arc::clone(&log), opening.clone()));
+    let producer = log.producer(log_metrics.clone()).context("can't write to the event log")?;
     let flush_within = config.serve.emitter.flush_deadline();
     let (emitter, publisher) = Emitter::start(
         config.serve.emitter,
         resource(config.service),
         store.secret(VISITOR_SECRET, fresh_secret()).await.context("can't read the visitors' secret")?,
-        Arc::clone(&producer) as _,
+        Arc::clone(&producer),
     )?;
     let http = config.serve.shortener.http.clone();
     let shortener = Shortener::open(config.serve.shortener, Arc::clone(&store) as _).await?;
@@ -60,6 +63,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     emitter.register(metrics);
     shortener.metrics().register(metrics);
     log_metrics.register(metrics);
+    opening.register(metrics);
     let publishing = emitter.clone();
     let ops = tokio::spawn(ops::serve(
         ops_listener,
@@ -67,7 +71,8 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
         Ops {
             registry,
             readiness: Box::new(move || {
-                publishing.not_publishing().map_or(Readiness::Ready, Readiness::Degraded)
+                let trouble = publishing.not_publishing().or_else(|| opening.trouble());
+                trouble.map_or(Readiness::Ready, Readiness::Degraded)
             }),
         },
         stop::stopped(stop.clone()),
@@ -91,6 +96,11 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     tracing::info!(connections_cut = drained.cut, events_left = flushed.events_left, "ended");
     ops.await.context("the ops listener broke")??;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes sure that the log can be used, however long that takes.
+async fn open(log: Arc<dyn EventLog>, opening: Opening) {
+    opening.until_open(|| async { Ok::<_, Obstacle>(log.open().await?) }).await;
 }
 
 fn resource(service: ServiceConfig) -> Resource {

@@ -1,0 +1,4 @@
+//! `hoplog dlq`.
+
+mod messages;
+mod repair;
