@@ -18,7 +18,7 @@ fn forbidden() -> Vec<String> {
     all
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 

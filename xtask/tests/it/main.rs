@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "the lint exempts test functions and not what they call")]
 
 mod dependencies;
+mod deploy;
 mod files;
+mod nginx;

@@ -1,0 +1,232 @@
+//! What the image, docker-compose.yml and deploy/ say, read by the programs that they are written for, and what must
+//! hold of them whatever they say. No container is started here: nothing says that the images can be had.
+
+#![expect(clippy::print_stdout, reason = "what could not be covered is said there")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::files::root;
+
+/// The parser and model of Docker's own compose, as a program.
+const COMPOSE: &str = "github.com/compose-spec/compose-go/v2/cmd@v2.16.2";
+
+/// The services that may be reached from outside; all others are in internal networks.
+const PUBLISHED: [&str; 2] = ["grafana", "nginx"];
+
+/// The output of a program that must succeed; `None`, and said so, where there is no such program.
+pub(crate) fn checked(what: &str, command: &mut Command) -> Option<Output> {
+    let output = match command.current_dir(root()).output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            println!("NOT COVERED: {what}: there is no {}", command.get_program().display());
+            return None;
+        }
+        output => output.unwrap(),
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {}{said}", String::from_utf8_lossy(&output.stdout));
+    Some(output)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// docker-compose.yml as compose understands it.
+fn compose() -> Option<&'static Value> {
+    static MODEL: OnceLock<Option<Value>> = OnceLock::new();
+    MODEL.get_or_init(model).as_ref()
+}
+
+/// By the plugin of Docker where there is one, else by the library that it is made of.
+fn model() -> Option<Value> {
+    let docker = Command::new("docker").args(["compose", "version"]).output();
+    let mut command = if docker.is_ok_and(|docker| docker.status.success()) {
+        let mut docker = Command::new("docker");
+        docker.args(["compose", "--file", "docker-compose.yml", "config", "--format", "json"]);
+        docker
+    } else {
+        let mut docker = Command::new(installed()?);
+        docker.args(["-format", "json", "docker-compose.yml"]);
+        docker
+    };
+    // As it comes, whatever `.env` of this checkout and variables say.
+    for variable in ["HOPLOG_PUBLISH", "GRAFANA_PUBLISH", "HOPLOG_PUBLIC_URL"] {
+        command.env_remove(variable);
+    }
+    let output = checked("docker-compose.yml", &mut command)?;
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// compose-go, compiled once into the target directory.
+fn installed() -> Option<PathBuf> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compose");
+    let mut go = Command::new("go");
+    go.args(["install", COMPOSE]).env("GOBIN", &directory).env("GOFLAGS", "-buildvcs=false");
+    match go.output() {
+        Ok(output) if output.status.success() => Some(directory.join("cmd")),
+        _ => {
+            println!(
+                "NOT COVERED: docker-compose.yml: neither docker compose nor go with a module proxy is here"
+            );
+            None
+        }
+    }
+}
+
+/// Whether the tag of an image says a version; `latest` and `stable` say none.
+fn is_pinned(image: &str) -> bool {
+    image.rsplit_once(':').is_some_and(|(_, tag)| tag.starts_with(|c: char| c.is_ascii_digit() || c == 'v'))
+}
+
+/// What breaks a rule that holds for each service, in words.
+fn violations(services: &serde_json::Map<String, Value>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, service) in services {
+        let mut require = |holds: bool, what: &str| {
+            if !holds {
+                found.push(format!("{name}: {what}"));
+            }
+        };
+        require(service["image"].as_str().is_some_and(is_pinned), "its image has no version");
+        let limits = &service["deploy"]["resources"]["limits"];
+        require(!limits["memory"].is_null() && !limits["cpus"].is_null(), "has no limits");
+        // What ends by itself needs no health.
+        require(name == "migrate" || !service["healthcheck"]["test"].is_null(), "has no health check");
+        let published = service["ports"].as_array().is_some_and(|ports| !ports.is_empty());
+        require(published == PUBLISHED.contains(&name.as_str()), "is published, or should be");
+        for port in service["ports"].as_array().into_iter().flatten() {
+            require(port["host_ip"] == "127.0.0.1", "is published beyond loopback");
+        }
+        for (variable, _) in service["environment"].as_object().into_iter().flatten() {
+            let secret = ["PASSWORD", "SECRET", "TOKEN"].iter().any(|word| variable.contains(word));
+            require(!secret || variable.ends_with("_FILE"), "has a secret in its environment");
+        }
+        if service["image"].as_str().is_some_and(|image| image.starts_with("hoplog:")) && name != "migrate" {
+            let migrated = &service["depends_on"]["migrate"]["condition"];
+            require(migrated == "service_completed_successfully", "does not wait for the migration");
+            require(service["read_only"] == true && service["cap_drop"][0] == "ALL", "may do more than run");
+        }
+    }
+    found
+}
+
+#[test]
+fn the_compose_file_is_valid_and_keeps_its_rules() {
+    let Some(model) = compose() else { return };
+    let services = model["services"].as_object().unwrap();
+    assert_eq!(violations(services), Vec::<String>::new());
+    for wanted in [
+        "alertmanager",
+        "clickhouse",
+        "collector-1",
+        "collector-2",
+        "grafana",
+        "kafka",
+        "migrate",
+        "nginx",
+        "postgres",
+        "prometheus",
+        "redis",
+        "shortener-1",
+        "shortener-2",
+        "tempo",
+    ] {
+        assert!(services.contains_key(wanted), "no service {wanted}");
+    }
+    for (name, network) in model["networks"].as_object().unwrap() {
+        assert_eq!(network["internal"] == true, name != "outside", "network {name}");
+    }
+    // A service without a rule for it breaks each of them.
+    let bare =
+        serde_json::json!({"x": {"image": "x:latest", "ports": [{}], "environment": {"X_TOKEN": "1"}}});
+    assert_eq!(violations(bare.as_object().unwrap()).len(), 6);
+}
+
+#[test]
+fn addresses_are_the_same_in_all_files() {
+    let Some(model) = compose() else { return };
+    let address = |service: &str| {
+        let address = &model["services"][service]["networks"]["edge"]["ipv4_address"];
+        address.as_str().unwrap().to_owned()
+    };
+    let nginx = read("deploy/nginx/nginx.conf");
+    for shortener in ["shortener-1", "shortener-2"] {
+        assert!(nginx.contains(&format!("server {}:8080", address(shortener))), "{shortener}");
+    }
+    let trusted = format!("TRUSTED_PROXIES=[\"{}\"]\n", address("nginx"));
+    assert!(read("deploy/hoplog.env").contains(&trusted), "nginx is not the proxy that is believed");
+    let scraped = read("deploy/prometheus/prometheus.yml");
+    for (name, service) in model["services"].as_object().unwrap() {
+        let hoplog = service["image"].as_str().unwrap().starts_with("hoplog:") && name != "migrate";
+        assert!(!hoplog || scraped.contains(&format!("\"{name}:")), "{name} is not scraped");
+    }
+}
+
+#[test]
+fn versions_are_those_that_are_tested() {
+    let (compose, dockerfile, cargo) = (read("docker-compose.yml"), read("Dockerfile"), read("Cargo.toml"));
+    let value = |text: &str, before: &str| {
+        let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no {before}"));
+        rest.split(['"', '<', '\n']).next().unwrap().to_owned()
+    };
+    let kafka = value(&read("xtask/kafka/pom.xml"), "<artifactId>kafka</artifactId>\n  <version>");
+    assert!(compose.contains(&format!("apache/kafka:{kafka}\n")), "Kafka is tested as {kafka}");
+    let rust = value(&cargo, "rust-version = \"");
+    assert!(dockerfile.contains(&format!("FROM rust:{rust}.")), "Rust is {rust}");
+    let version = value(&cargo, "[workspace.package]\nversion = \"");
+    assert!(compose.contains(&format!("image: hoplog:{version}\n")), "hoplog is {version}");
+}
+
+#[test]
+fn prometheus_and_alertmanager_take_their_files() {
+    let mut promtool = Command::new("promtool");
+    checked("prometheus.yml", promtool.args(["check", "config", "deploy/prometheus/prometheus.yml"]));
+    let mut amtool = Command::new("amtool");
+    checked("alertmanager.yml", amtool.args(["check-config", "deploy/alertmanager/alertmanager.yml"]));
+}
+
+#[test]
+fn secrets_are_made_once_and_kept_out_of_git() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::copy(root().join("deploy/secrets.sh"), place.path().join("secrets.sh")).unwrap();
+    let run = || checked("secrets.sh", Command::new("bash").arg(place.path().join("secrets.sh"))).unwrap();
+    let secret = |name: &str| std::fs::read_to_string(place.path().join("secrets").join(name)).unwrap();
+    run();
+    let (first, users) = (secret("hoplog.toml"), secret("clickhouse_users.xml"));
+    run();
+    assert_eq!((&first, &users), (&secret("hoplog.toml"), &secret("clickhouse_users.xml")));
+    // ClickHouse knows by hash what hoplog and the analyst have in plain.
+    let password = first.split('"').nth(1).unwrap();
+    for password in [password, secret("analyst_password").trim_end()] {
+        assert_eq!(password.len(), 48);
+        let hash: String = Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(users.contains(&hash));
+    }
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let made = place.path().join("secrets");
+    assert_eq!(mode(&made), 0o700);
+    for file in std::fs::read_dir(&made).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(mode(&file.path()), 0o444, "{file:?}");
+        let name = file.file_name().into_string().unwrap();
+        let expected = format!("file: deploy/secrets/{name}}}");
+        assert!(read("docker-compose.yml").contains(&expected), "nobody is given {name}");
+    }
+    // One of three that belong together is gone: it can't be made to match the others.
+    std::fs::remove_file(made.join("analyst_password")).unwrap();
+    assert!(!Command::new("bash").arg(place.path().join("secrets.sh")).status().unwrap().success());
+    let mut ignored = Command::new("git");
+    checked("deploy/.gitignore", ignored.args(["check-ignore", "--quiet", "deploy/secrets/hoplog.toml"]));
+}
+
+#[test]
+fn xml_files_are_xml() {
+    let parse = "import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])";
+    checked("config.xml", Command::new("python3").args(["-c", parse, "deploy/clickhouse/config.xml"]));
+}
