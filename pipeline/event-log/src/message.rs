@@ -25,6 +25,16 @@ impl Message {
         Self { payload: payload.into(), events, schema: Schema::Events, content_type: ContentType::Ndjson }
     }
 
+    /// Newline-delimited dead letters; counts no event, since the ledger already has.
+    pub fn dead_letters(payload: impl Into<Bytes>) -> Self {
+        Self {
+            payload: payload.into(),
+            events: 0,
+            schema: Schema::DeadLetter,
+            content_type: ContentType::Ndjson,
+        }
+    }
+
     /// Newline-delimited notes on the life of a producer; counts no event.
     pub fn producer(payload: impl Into<Bytes>) -> Self {
         Self {
@@ -73,6 +83,8 @@ pub enum Schema {
     Producer,
     /// `hoplog.replay.v1`: events that were dead letters, sent once more; their numbers arrived when they first came.
     Replay,
+    /// `hoplog.dead-letter.v1`: what could not be stored, with its reason; on a topic of its own.
+    DeadLetter,
     /// Written by someone else, or by a newer version. Empty if the header is absent.
     Other(Box<str>),
 }
@@ -84,6 +96,7 @@ impl Schema {
             Self::Events => "hoplog.event.v1",
             Self::Producer => "hoplog.producer.v1",
             Self::Replay => "hoplog.replay.v1",
+            Self::DeadLetter => "hoplog.dead-letter.v1",
             Self::Other(name) => name,
         }
     }
@@ -95,6 +108,7 @@ impl From<&str> for Schema {
             "hoplog.event.v1" => Self::Events,
             "hoplog.producer.v1" => Self::Producer,
             "hoplog.replay.v1" => Self::Replay,
+            "hoplog.dead-letter.v1" => Self::DeadLetter,
             other => Self::Other(other.into()),
         }
     }
@@ -146,7 +160,14 @@ mod tests {
 
     #[test]
     fn headers_survive_the_round_trip() {
-        for name in ["hoplog.event.v1", "hoplog.producer.v1", "hoplog.replay.v1", "hoplog.event.v2", ""] {
+        for name in [
+            "hoplog.event.v1",
+            "hoplog.producer.v1",
+            "hoplog.replay.v1",
+            "hoplog.dead-letter.v1",
+            "hoplog.event.v2",
+            "",
+        ] {
             assert_eq!(Schema::from(name).as_str(), name);
         }
         for name in ["application/x-ndjson", "application/json", ""] {
