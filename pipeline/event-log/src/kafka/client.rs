@@ -1,6 +1,7 @@
 //! Kafka by its configuration, and what every client of librdkafka says of itself: logs and errors, and whether the
 //! brokers refuse us. Sends and reads nothing; statistics are `stats.rs`'.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -66,8 +67,20 @@ impl Kafka {
     }
 
     fn start(&self, role: Role, metrics: EventLogMetrics) -> Result<Arc<dyn Producer>, OpenError> {
+        self.read_files().map_err(|error| OpenError::Refused(error.into()))?;
         let started = KafkaProducer::start(self.clone(), role, metrics);
         Ok(Arc::new(started.map_err(|error| OpenError::Refused(error.into()))?))
+    }
+
+    /// That the files of certificates can be read: OpenSSL would not say which one can't.
+    pub(super) fn read_files(&self) -> Result<(), FileError> {
+        let security = &self.config.security;
+        for file in [&security.ca_file, &security.certificate_file, &security.key_file].into_iter().flatten()
+        {
+            let read = std::fs::File::open(file);
+            read.map_err(|source| FileError { path: file.clone(), source })?;
+        }
+        Ok(())
     }
 
     /// A client that can ask for metadata and watermarks. Making one is not asking: it connects in the background.
@@ -77,6 +90,15 @@ impl Kafka {
         config.set("statistics.interval.ms", "0");
         BaseProducer::from_config_and_context(&config, Reports::new(Role::Inquirer, &self.metrics))
     }
+}
+
+/// A file that is named in the configuration and can't be read.
+#[derive(Debug, Error)]
+#[error("can't read {path}", path = path.display())]
+pub(super) struct FileError {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
 }
 
 /// What a client is for; a label of its metrics.

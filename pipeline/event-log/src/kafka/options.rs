@@ -172,7 +172,9 @@ impl KafkaConfig {
     pub(super) fn consumer_client(&self, group: &str) -> ClientConfig {
         let consumer = &self.consumer;
         let mut client = self.client();
-        let fetch = consumer.queue_bytes_max.min(consumer.fetch_bytes_max.max(self.message_bytes_max as u64));
+        // librdkafka wants room for a whole request in one answer.
+        let least = (self.message_bytes_max + FRAMING_BYTES_MAX) as u64;
+        let fetch = consumer.queue_bytes_max.min(consumer.fetch_bytes_max).max(least);
         client
             .set("group.id", group)
             .set("enable.auto.commit", "false")
@@ -187,7 +189,7 @@ impl KafkaConfig {
             .set("max.poll.interval.ms", consumer.poll_ms_max.to_string())
             .set("fetch.wait.max.ms", consumer.fetch_wait_ms_max.to_string())
             .set("fetch.max.bytes", fetch.to_string())
-            .set("fetch.message.max.bytes", self.message_bytes_max.max(1 << 20).to_string())
+            .set("fetch.message.max.bytes", least.max(1 << 20).to_string())
             .set("receive.message.max.bytes", (fetch + RECEIVE_SLACK_BYTES).to_string())
             .set("fetch.queue.backoff.ms", FETCH_BACKOFF_MS)
             .set("queued.max.messages.kbytes", (consumer.queue_bytes_max / 1024).to_string());

@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 use thiserror::Error;
 
-use super::client::{Failure, Kafka, Reports, is_passing};
+use super::client::{Failure, FileError, Kafka, Reports, is_passing};
 use super::config::KafkaConfig;
 use super::topic_rules::{Found, Rules, check};
 use crate::OpenError;
@@ -54,6 +54,8 @@ pub(super) enum TopicError {
     Unfit { topic: String, reason: String },
     #[error("the client of Kafka can't be made")]
     Client(#[source] KafkaError),
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("the process is ending")]
     Ending,
 }
@@ -67,7 +69,9 @@ impl TopicError {
                 let made = Some(RDKafkaErrorCode::UnknownTopicOrPartition);
                 error.rdkafka_error_code() == made || error.rdkafka_error_code().is_some_and(is_passing)
             }
-            Self::Connection(_) | Self::Missing(_) | Self::Unfit { .. } | Self::Client(_) => false,
+            Self::Connection(_) | Self::Missing(_) | Self::Unfit { .. } | Self::Client(_) | Self::File(_) => {
+                false
+            }
         }
     }
 }
@@ -81,6 +85,7 @@ impl From<TopicError> for OpenError {
 /// Makes and checks both topics.
 pub(super) async fn open(kafka: &Kafka) -> Result<(), TopicError> {
     let config = &kafka.config;
+    kafka.read_files()?;
     let admin = AdminClient::from_config(&config.client()).map_err(TopicError::Client)?;
     for topic in [&config.topic, &config.dead_letters_topic] {
         let mut copies = look(kafka, topic, false).await?;
@@ -112,9 +117,9 @@ async fn look(kafka: &Kafka, topic: &str, made: bool) -> Result<Option<Vec<usize
                 Ok(None) => KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition),
                 Err(error) => error,
             };
-            client.poll(Duration::ZERO);
+            // Takes in what was said meanwhile, which an asking client doesn't by itself.
+            client.poll(LOOK_EVERY);
             give_up(&client, &kafka.config, &topic, error, made, Instant::now() > deadline)?;
-            std::thread::sleep(LOOK_EVERY);
         }
     });
     task.await.unwrap_or(Err(TopicError::Ending))

@@ -1,4 +1,4 @@
-//! The spool through its public interface, across processes and crashes.
+//! The logs through their public interface: the spool across processes and crashes, Kafka across faults.
 
 // Clippy takes only the tests themselves for tests, not what they share.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
@@ -6,6 +6,10 @@
 mod consume;
 mod crash;
 mod damage;
+mod kafka_faults;
+mod kafka_real;
+mod kafka_security;
+mod kafka_topic;
 mod retain;
 
 use std::path::Path;

@@ -1,0 +1,81 @@
+//! TLS and passwords against a real broker, also wrong ones.
+
+use std::sync::OnceLock;
+
+use event_log::kafka::{KafkaConfig, Mechanism, Protocol, SecurityConfig};
+use event_log::{EventLogMetrics, OpenError, Secret, kafka::Kafka};
+use testbed::KafkaOptions;
+
+use crate::kafka_topic::{config, event, opened, read_all};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+fn broker() -> Option<&'static testbed::Kafka> {
+    static BROKER: OnceLock<Option<testbed::Kafka>> = OnceLock::new();
+    BROKER.get_or_init(|| testbed::Kafka::start(KafkaOptions::default().user("hoplog", PASSWORD))).as_ref()
+}
+
+fn secured(broker: &testbed::Kafka, topic: &str, mechanism: Mechanism) -> KafkaConfig {
+    let security = SecurityConfig {
+        protocol: Protocol::SaslTls,
+        ca_file: Some(broker.ca_pem_path()),
+        mechanism,
+        username: "hoplog".to_owned(),
+        password: Secret::new(PASSWORD),
+        ..SecurityConfig::default()
+    };
+    KafkaConfig { security, ..config(&broker.secure_bootstrap(), topic) }
+}
+
+/// All that an error says.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_through_tls_by_each_mechanism() {
+    let Some(broker) = broker() else { return };
+    for (topic, mechanism) in [
+        ("scram-512", Mechanism::ScramSha512),
+        ("scram-256", Mechanism::ScramSha256),
+        ("plain", Mechanism::Plain),
+    ] {
+        let kafka = opened(secured(broker, topic, mechanism)).await;
+        let producer = kafka.producer(EventLogMetrics::default()).unwrap();
+        producer.append(vec![event(0)]).await.unwrap();
+        producer.close().await;
+        assert_eq!(read_all(&broker.bootstrap(), topic).len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connection_says_why_and_no_secret() {
+    let Some(broker) = broker() else { return };
+    let right = secured(broker, "refused", Mechanism::ScramSha512);
+    let another = tempfile::tempdir().unwrap();
+    let missing = another.path().join("missing.pem");
+    let wrong: [(&str, Box<dyn Fn(&mut KafkaConfig)>, &str); 4] = [
+        ("password", Box::new(|c| c.security.password = Secret::new("open sesame")), "Authentication"),
+        ("user", Box::new(|c| c.security.username = "nobody".to_owned()), "Authentication"),
+        ("authority", Box::new(|c| c.security.ca_file = None), "certificate verify failed"),
+        ("file", Box::new(|c| c.security.ca_file = Some(missing.clone())), "missing.pem"),
+    ];
+    for (what, change, word) in wrong {
+        let mut config = right.clone();
+        change(&mut config);
+        let error = Kafka::new(config).open().await.unwrap_err();
+        assert!(matches!(error, OpenError::Refused(_)), "{what}: {error:?}");
+        let text = chain(&error);
+        assert!(text.contains(word), "{what}: {text}");
+        let secrets = [PASSWORD, "open sesame"];
+        assert!(
+            secrets.iter().all(|secret| !text.contains(secret) && !format!("{error:?}").contains(secret))
+        );
+    }
+}
