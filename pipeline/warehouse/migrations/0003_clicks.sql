@@ -16,7 +16,7 @@ ENGINE = ${engine:MergeTree}
 PARTITION BY toYYYYMM(ts)
 ORDER BY (code, ts)
 TTL ts + toIntervalDay(${clicks_ttl_days})
-SETTINGS non_replicated_deduplication_window = ${window}
+SETTINGS ${deduplication}
 COMMENT 'Clicks, exact, one a row';
 
 -- The visitors of an hour arrive as plain numbers and are stored as a mergeable state: a function of the row alone,
@@ -33,5 +33,5 @@ ENGINE = ${engine:AggregatingMergeTree}
 PARTITION BY toYYYYMM(hour)
 ORDER BY (code, hour, bot)
 TTL hour + toIntervalDay(${rollups_ttl_days})
-SETTINGS non_replicated_deduplication_window = ${window}
+SETTINGS ${deduplication}
 COMMENT 'Clicks by hour, exact, from 100 percent of events';

@@ -71,6 +71,8 @@ impl Warehouse {
             ("max_execution_time", &seconds),
             // A column that the table does not have is an error, not silence.
             ("input_format_skip_unknown_fields", "0"),
+            // Where the table is over several servers: stored on them, and not in a queue, when it is acknowledged.
+            ("distributed_foreground_insert", "1"),
         ];
         let statement = format!("INSERT INTO {table} ({names}) FORMAT Native");
         let mut insert = self.client.insert_formatted_with(statement);
@@ -125,7 +127,17 @@ impl Warehouse {
 
     /// Answers are small: compressing them costs more than it saves.
     fn reader(&self) -> Client {
-        self.client.clone().with_compression(Compression::None)
+        let reader = self.client.clone().with_compression(Compression::None);
+        if self.config.cluster.is_none() {
+            return reader;
+        }
+        // What is waited for is that the servers which are up have done it, and no longer than we wait ourselves.
+        let ddl_s = (self.config.query_ms_max / 1000).saturating_sub(1).max(1).to_string();
+        reader
+            // The right side of a join, and of an IN, is asked for once and of all servers.
+            .with_setting("distributed_product_mode", "global")
+            .with_setting("distributed_ddl_output_mode", "throw_only_active")
+            .with_setting("distributed_ddl_task_timeout", ddl_s)
     }
 
     async fn bounded<T>(

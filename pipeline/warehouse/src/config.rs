@@ -18,6 +18,13 @@ pub struct WarehouseConfig {
     pub url: String,
     /// Database of all tables. Default `hoplog`; change it where two installations share a server.
     pub database: String,
+    /// A cluster in the servers' `remote_servers`: each table becomes a `Replicated…MergeTree` table on all of its
+    /// servers, behind a `Distributed` one. Default none: one server. The servers need a Keeper and the macros `shard` and
+    /// `replica`. It can't be changed for tables that are there.
+    pub cluster: Option<String>,
+    /// Replicated tables on one server that has a Keeper and the macros `shard` and `replica`. Default false; set it for a
+    /// server of your own, since without a Keeper a kill can leave a token without its rows. A cluster has them anyway.
+    pub replicated: bool,
     /// User. Default empty: the server's default user.
     pub user: String,
     /// The user's password. Default empty.
@@ -40,6 +47,8 @@ impl Default for WarehouseConfig {
         Self {
             url: "http://127.0.0.1:8123".to_owned(),
             database: "hoplog".to_owned(),
+            cluster: None,
+            replicated: false,
             user: String::new(),
             password: Secret::default(),
             insert_ms_max: 60_000,
@@ -66,6 +75,10 @@ impl WarehouseConfig {
         let identifier = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let named = !self.database.is_empty() && self.database.bytes().all(identifier);
         require(named, "database", "must be letters, digits and underscores");
+        let in_cluster = |byte: u8| identifier(byte) || byte == b'-';
+        let cluster =
+            self.cluster.as_ref().is_none_or(|name| !name.is_empty() && name.bytes().all(in_cluster));
+        require(cluster, "cluster", "must be letters, digits, underscores and hyphens");
         let ms = 100..=3_600_000;
         require(ms.contains(&self.insert_ms_max), "insert_ms_max", "must be 100 to 3600000");
         require(ms.contains(&self.query_ms_max), "query_ms_max", "must be 100 to 3600000");
@@ -77,6 +90,26 @@ impl WarehouseConfig {
         let covers = days.contains(&self.rollups_ttl_days) && self.rollups_ttl_days >= longest;
         require(covers, "rollups_ttl_days", "must be 9 to 18250 and not below the other two");
         wrong
+    }
+
+    /// Whether a Keeper keeps the tokens.
+    pub(crate) const fn is_replicated(&self) -> bool {
+        self.replicated || self.cluster.is_some()
+    }
+
+    /// What follows a table's name in DDL.
+    pub(crate) fn on_cluster(&self) -> String {
+        self.cluster.as_ref().map(|cluster| format!(" ON CLUSTER `{cluster}`")).unwrap_or_default()
+    }
+
+    /// The name under which rows are on a server's disk.
+    pub(crate) fn local(&self, table: &str) -> String {
+        if self.cluster.is_some() { format!("{table}_local") } else { table.to_owned() }
+    }
+
+    /// The table whose rows are altered, as an `ALTER TABLE` names it.
+    pub(crate) fn stored_in(&self, table: &str) -> String {
+        self.local(table) + &self.on_cluster()
     }
 
     pub(crate) fn insert_timeout(&self) -> Duration {
@@ -141,6 +174,7 @@ mod tests {
         let config = WarehouseConfig {
             url: "https://example.org".to_owned(),
             database: "hop`log".to_owned(),
+            cluster: Some("a`".to_owned()),
             insert_ms_max: 0,
             query_ms_max: 0,
             requests_ttl_days: 1,
@@ -149,8 +183,7 @@ mod tests {
             ..WarehouseConfig::default()
         };
         let fields: Vec<_> = config.check().into_iter().map(|(field, _)| field).collect();
-        let all =
-            "url database insert_ms_max query_ms_max requests_ttl_days clicks_ttl_days rollups_ttl_days";
+        let all = "url database cluster insert_ms_max query_ms_max requests_ttl_days clicks_ttl_days rollups_ttl_days";
         assert_eq!(fields, all.split(' ').collect::<Vec<_>>());
     }
 }

@@ -1,19 +1,24 @@
 #![doc = include_str!("../README.md")]
 
 mod block;
+mod check;
 mod client;
 mod config;
+mod ddl;
+pub mod dead_letters;
 mod error;
 mod migrate;
 mod schema;
 mod verify;
 
 pub use block::{Block, Column, CountsColumn, ListColumn, SymbolColumn, TextColumn, UnevenColumns};
+pub use check::schema_check;
 pub use client::Warehouse;
 pub use config::{Secret, WarehouseConfig};
+pub use ddl::DEDUP_WINDOW;
 pub use error::WarehouseError;
-pub use migrate::{migrate, schema_check};
-pub use verify::{PartitionTotals, ProducerGap, Report, verify};
+pub use migrate::{migrate, statements};
+pub use verify::{PartitionTotals, ProducerGap, Report, range_from, verify};
 
 /// Queries that more than one place runs, as they stand in `queries/`. Parameters are named as `{name:Type}`.
 pub mod queries {
@@ -21,6 +26,14 @@ pub mod queries {
     pub const LEDGER_HAS_RANGE: &str = include_str!("../queries/ledger_has_range.sql");
     /// The last offset that was stored of a partition, if any was: `topic`, `partition`.
     pub const LEDGER_REACHES: &str = include_str!("../queries/ledger_reaches.sql");
+    /// Ranges that were begun since a time, of all partitions: `topic`, `since_us`. See [`crate::DEDUP_WINDOW`].
+    pub const RANGES_SINCE: &str = include_str!("../queries/ranges_since.sql");
+    /// Where the first range begins that begins at or after an offset: `topic`, `partition`, `offset`.
+    pub const RANGE_FROM: &str = include_str!("../queries/range_from.sql");
+    /// Dead letters with how far their replay is; see [`crate::dead_letters`], which fills in the many parameters.
+    pub const DEAD_LETTERS: &str = include_str!("../queries/dead_letters.sql");
+    /// Whether a dead letter was replayed: `topic`, `partition`, `offset`, `line`.
+    pub const REPLAY_STATE: &str = include_str!("../queries/replay_state.sql");
     /// What the ledger holds by now, the time, and when the schema was installed.
     pub const LEDGER_STATE: &str = include_str!("../queries/ledger_state.sql");
     /// The ledger's sums by partition: `topic`, `committed` (offsets by partition), `now_s`.

@@ -1,12 +1,25 @@
-//! Brings ClickHouse's tables to this version, and checks that they are there. Every statement can be repeated, so two
-//! that migrate at once, or one that is killed half way, do no harm. Columns are only added, never changed or dropped.
+//! Brings ClickHouse's tables to this version. Every statement can be repeated, so any number that migrate at once, or one
+//! that is killed half way, do no harm. Columns are only added, never changed or dropped.
 
-use clickhouse::Row;
-use serde::Deserialize;
+use std::time::Duration;
+
 use wide_event::FIELDS;
 
-use crate::schema::{column, fill_in, times_to_live};
-use crate::{Warehouse, WarehouseError};
+use crate::check::{Table, applied, event_columns, tables};
+use crate::ddl::{self, add_column, deduplication};
+use crate::schema::{column, times_to_live};
+use crate::{Warehouse, WarehouseConfig, WarehouseError};
+
+/// How often a statement is tried that failed because another one was at work. Each failure means that one of the others
+/// got through, and each has some dozen statements.
+const TRIES_MAX: u32 = 30;
+
+/// Before the next try, times the number of tries: an `ALTER` takes some milliseconds, on a cluster some hundred.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Codes that say that another one was at work on the same table: it exists already or no longer (a view is replaced by
+/// way of a table with another name), it is locked, it is about to be altered, or its metadata in the Keeper have moved on.
+const CONTENDED: [u32; 6] = [57, 60, 82, 473, 517, 999];
 
 /// A numbered step. Never edited once it has been released: later ones follow it.
 pub(crate) struct Migration {
@@ -33,7 +46,11 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     4 "0004_accounting",
     5 "0005_producers",
     6 "0006_otel_logs",
+    7 "0007_replays",
 };
+
+/// The view over all event columns, which is replaced when there are more of them.
+const VIEW: &str = "0006_otel_logs";
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version UInt32 COMMENT 'Number of the step',
@@ -42,135 +59,118 @@ const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
 ) ENGINE = ${engine:ReplacingMergeTree} ORDER BY version COMMENT 'Steps of the schema that were applied'";
 
 /// Brings the schema to this version; creates the database where it is missing. Returns the names of the steps that
-/// were applied now.
+/// were applied now. May run in several places at once.
 ///
 /// # Errors
 /// See [`WarehouseError`]; what was done stays, and the next call goes on from there.
 pub async fn migrate(warehouse: &Warehouse) -> Result<Vec<&'static str>, WarehouseError> {
     let config = warehouse.config();
-    warehouse.execute_outside(&format!("CREATE DATABASE IF NOT EXISTS {}", config.database)).await?;
-    warehouse.execute(&fill_in(RECORD_TABLE, config)).await?;
+    let database = create_database(config);
+    contend(|| warehouse.execute_outside(&database)).await?;
+    run(warehouse, &ddl::statements(RECORD_TABLE, config)).await?;
     let done = applied(warehouse).await?;
     let mut now = Vec::new();
-    for migration in MIGRATIONS.iter().filter(|migration| !done.contains(&migration.version)) {
-        for statement in statements(&fill_in(migration.sql, config)) {
-            warehouse.execute(&statement).await?;
+    for migration in MIGRATIONS {
+        let is_done = done.contains(&migration.version);
+        // A server that has joined the cluster since has none of the tables.
+        if !is_done || config.cluster.is_some() {
+            run(warehouse, &ddl::statements(migration.sql, config)).await?;
         }
-        let Migration { version, name, .. } = migration;
-        let record = format!("INSERT INTO schema_migrations (version, name) VALUES ({version}, '{name}')");
-        warehouse.execute(&record).await?;
-        now.push(*name);
+        if !is_done {
+            let Migration { version, name, .. } = migration;
+            let record =
+                format!("INSERT INTO schema_migrations (version, name) VALUES ({version}, '{name}')");
+            warehouse.execute(&record).await?;
+            now.push(*name);
+        }
     }
     ensure_columns(warehouse).await?;
-    ensure_times_to_live(warehouse).await?;
+    let tables = tables(warehouse).await?;
+    run(warehouse, &change_times_to_live(config, &tables)).await?;
+    run(warehouse, &change_deduplication(config, &tables)).await?;
     Ok(now)
 }
 
-/// Whether the tables are as this version needs them: the gate before anything is written.
-///
-/// # Errors
-/// [`WarehouseError::Schema`] with all that is missing, or why it could not be found out.
-pub async fn schema_check(warehouse: &Warehouse) -> Result<(), WarehouseError> {
-    let database = &warehouse.config().database;
-    let mut wrong = Vec::new();
-    let tables =
-        rows_of::<Name>(warehouse, "SELECT name FROM system.tables WHERE database = {database:String}")
-            .await?;
-    for (table, ..) in times_to_live(warehouse.config()).iter().chain(&[("sampling_policies", "", 0)]) {
-        if !tables.iter().any(|found| found.name == *table) {
-            wrong.push(format!("no table {database}.{table}"));
-        }
+/// All that [`migrate`] would run on an empty server, to be read, or run by somebody else.
+#[must_use]
+pub fn statements(config: &WarehouseConfig) -> Vec<String> {
+    let steps = MIGRATIONS.iter().map(|migration| migration.sql);
+    let tables = std::iter::once(RECORD_TABLE).chain(steps).flat_map(|sql| ddl::statements(sql, config));
+    std::iter::once(create_database(config)).chain(tables).collect()
+}
+
+fn create_database(config: &WarehouseConfig) -> String {
+    format!("CREATE DATABASE IF NOT EXISTS {}{}", config.database, config.on_cluster())
+}
+
+async fn run(warehouse: &Warehouse, statements: &[String]) -> Result<(), WarehouseError> {
+    for statement in statements {
+        contend(|| warehouse.execute(statement)).await?;
     }
-    if wrong.is_empty() {
-        let done = applied(warehouse).await?;
-        let missing = MIGRATIONS.iter().filter(|migration| !done.contains(&migration.version));
-        wrong.extend(missing.map(|migration| format!("{} was not applied", migration.name)));
-        let columns = event_columns(warehouse).await?;
-        for field in FIELDS {
-            let expected = field.kind.column_type();
-            match columns.iter().find(|column| column.name == field.name) {
-                None => wrong.push(format!("no column requests.{}", field.name)),
-                Some(found) if found.kind != expected => {
-                    wrong.push(format!("requests.{} is {}, not {expected}", field.name, found.kind));
-                }
-                Some(_) => (),
-            }
-        }
-    }
-    if wrong.is_empty() { Ok(()) } else { Err(WarehouseError::Schema(wrong.join("; "))) }
+    Ok(())
 }
 
-#[derive(Row, Deserialize)]
-struct Name {
-    name: String,
-}
-
-#[derive(Row, Deserialize)]
-struct ColumnRow {
-    name: String,
-    kind: String,
-}
-
-#[derive(Row, Deserialize)]
-struct Version {
-    version: u32,
-}
-
-async fn rows_of<T>(warehouse: &Warehouse, sql: &str) -> Result<Vec<T>, WarehouseError>
+/// Tries again what failed because another one was at work.
+async fn contend<F>(statement: impl Fn() -> F) -> Result<(), WarehouseError>
 where
-    T: clickhouse::RowOwned + clickhouse::RowRead,
+    F: Future<Output = Result<(), WarehouseError>>,
 {
-    warehouse.rows(sql, &[("database", &warehouse.config().database)]).await
-}
-
-async fn applied(warehouse: &Warehouse) -> Result<Vec<u32>, WarehouseError> {
-    let rows = warehouse.rows::<Version>("SELECT DISTINCT version FROM schema_migrations", &[]).await?;
-    Ok(rows.into_iter().map(|row| row.version).collect())
-}
-
-async fn event_columns(warehouse: &Warehouse) -> Result<Vec<ColumnRow>, WarehouseError> {
-    const SQL: &str = "SELECT name, type AS kind FROM system.columns WHERE database = {database:String} AND table = 'requests'";
-    rows_of(warehouse, SQL).await
+    let mut tries = 1;
+    loop {
+        match statement().await {
+            Err(error) if tries < TRIES_MAX && error.code().is_some_and(|code| CONTENDED.contains(&code)) => {
+                tokio::time::sleep(PAUSE * tries).await;
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Adds columns for fields that the registry has got since the table was created, and lets the view show them.
 async fn ensure_columns(warehouse: &Warehouse) -> Result<(), WarehouseError> {
+    let config = warehouse.config();
     let columns = event_columns(warehouse).await?;
-    let mut added = false;
-    for field in FIELDS.iter().filter(|field| !columns.iter().any(|column| column.name == field.name)) {
-        warehouse
-            .execute(&format!("ALTER TABLE requests ADD COLUMN IF NOT EXISTS {}", column(field)))
-            .await?;
-        added = true;
+    let missing = FIELDS.iter().filter(|field| !columns.iter().any(|column| column.name == field.name));
+    let mut statements: Vec<String> =
+        missing.flat_map(|field| add_column("requests", &column(field), config)).collect();
+    if !statements.is_empty() {
+        let view = MIGRATIONS.iter().filter(|migration| migration.name == VIEW);
+        statements.extend(view.flat_map(|view| ddl::statements(view.sql, config)));
     }
-    let view = MIGRATIONS.iter().find(|migration| migration.name == "0006_otel_logs").filter(|_| added);
-    for statement in view.iter().flat_map(|view| statements(&fill_in(view.sql, warehouse.config()))) {
-        warehouse.execute(&statement).await?;
-    }
-    Ok(())
+    run(warehouse, &statements).await
 }
 
 /// Follows a change of the configuration. Rows get the new time with their next merge: rewriting all of them at once
 /// would stall the server.
-async fn ensure_times_to_live(warehouse: &Warehouse) -> Result<(), WarehouseError> {
-    const SQL: &str =
-        "SELECT concat(name, ' ', engine_full) AS name FROM system.tables WHERE database = {database:String}";
-    let tables = rows_of::<Name>(warehouse, SQL).await?;
-    for (table, column, days) in times_to_live(warehouse.config()) {
-        let (prefix, ttl) = (format!("{table} "), format!("toIntervalDay({days})"));
-        if tables.iter().any(|found| found.name.starts_with(&prefix) && !found.name.contains(&ttl)) {
-            let alter = format!("ALTER TABLE {table} MODIFY TTL {column} + {ttl}");
-            warehouse.execute(&format!("{alter} SETTINGS materialize_ttl_after_modify = 0")).await?;
+fn change_times_to_live(config: &WarehouseConfig, tables: &[Table]) -> Vec<String> {
+    let mut statements = Vec::new();
+    for (table, column, days) in times_to_live(config) {
+        let (local, ttl) = (config.local(table), format!("toIntervalDay({days})"));
+        if tables.iter().any(|found| found.name == local && !found.engine_full.contains(&ttl)) {
+            let alter = format!("ALTER TABLE {} MODIFY TTL {column} + {ttl}", config.stored_in(table));
+            statements.push(format!("{alter} SETTINGS materialize_ttl_after_modify = 0"));
         }
     }
-    Ok(())
+    statements
 }
 
-/// The statements of a migration: each ends with a semicolon at a line's end. Comments between them are left out.
-fn statements(sql: &str) -> Vec<String> {
-    let code = sql.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
-    let parts = code.split(";\n").map(|statement| statement.trim().trim_end_matches(';').to_owned());
-    parts.filter(|statement| !statement.is_empty()).collect()
+/// For tables that forget tokens too soon, whoever made them so.
+fn change_deduplication(config: &WarehouseConfig, tables: &[Table]) -> Vec<String> {
+    let mut statements = Vec::new();
+    for (table, ..) in times_to_live(config) {
+        for found in tables.iter().filter(|found| found.name == config.local(table)) {
+            for (setting, least) in deduplication(found.is_replicated()) {
+                if found.setting(setting).is_none_or(|value| value < *least) {
+                    let stored = config.stored_in(table);
+                    statements.push(format!("ALTER TABLE {stored} MODIFY SETTING {setting} = {least}"));
+                }
+            }
+        }
+    }
+    // Of several servers.
+    statements.dedup();
+    statements
 }
 
 #[cfg(test)]
@@ -183,10 +183,6 @@ mod tests {
             assert_eq!(migration.version as usize, index + 1);
             assert!(migration.name.starts_with(&format!("{:04}_", migration.version)));
         }
-    }
-
-    #[test]
-    fn statements_are_told_apart() {
-        assert_eq!(statements("-- a;\nSELECT ';';\n\n-- b\nSELECT 2;\n"), ["SELECT ';'", "SELECT 2"]);
+        assert!(MIGRATIONS.iter().any(|migration| migration.name == VIEW));
     }
 }

@@ -92,6 +92,22 @@ impl State {
     }
 }
 
+/// Where the first range of a partition begins that begins at or after an offset: from there on sums of the ledger can be
+/// compared with those of a log that has lost what was before. None: the ledger has no such range.
+///
+/// # Errors
+/// See [`WarehouseError`].
+pub async fn range_from(
+    warehouse: &Warehouse,
+    topic: &str,
+    partition: u32,
+    offset: u64,
+) -> Result<Option<u64>, WarehouseError> {
+    let (partition, offset) = (partition.to_string(), offset.to_string());
+    let parameters = [("topic", topic), ("partition", &*partition), ("offset", &*offset)];
+    Ok(warehouse.rows(queries::RANGE_FROM, &parameters).await?.into_iter().next())
+}
+
 /// Compares the event log, the ledger, the tables and the producers' numbers. `partitions` are as of before the call.
 ///
 /// # Errors

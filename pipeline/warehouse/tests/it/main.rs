@@ -1,6 +1,8 @@
 //! The tables and blocks against the real engine. `cargo build --release -p engine` provides it.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a test may fail loudly
 
+mod dead_letters;
+mod schema;
 mod verify;
 
 use clickhouse::Row;
@@ -153,7 +155,7 @@ async fn migrations_can_be_repeated_at_once_and_follow_the_configuration() {
     let config = WarehouseConfig { requests_ttl_days: 12, ..first.config().clone() };
     migrate(&Warehouse::new(&config)).await.unwrap();
     let sql = "SELECT count() FROM system.tables WHERE database = 'migrations' AND engine_full LIKE '%toIntervalDay(12)%'";
-    assert_eq!(first.rows::<u64>(sql, &[]).await.unwrap(), [4]);
+    assert_eq!(first.rows::<u64>(sql, &[]).await.unwrap(), [5]);
     let sql = "SELECT count() FROM system.columns WHERE database = 'migrations' AND comment = '' AND table != 'otel_logs'";
     assert_eq!(first.rows::<u64>(sql, &[]).await.unwrap(), [0]);
 }

@@ -1,0 +1,139 @@
+//! From nothing, from the previous version and from half way to this schema, by any number of `migrate`s at once.
+
+use std::time::Duration;
+
+use warehouse::Warehouse;
+use warehouse::dead_letters::{Filter, list};
+use warehouse::{PartitionTotals, WarehouseConfig, WarehouseError, migrate, schema_check, verify};
+
+/// What version 6 of the schema was made of, as released; the time to live of its tables aside, with the defaults.
+const SCHEMA_6: &str = include_str!("fixtures/schema_6.sql");
+/// Rows that were stored with it.
+const ROWS_6: &str = include_str!("fixtures/rows_6.sql");
+
+async fn run(warehouse: &Warehouse, script: &str) {
+    let code = script.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+    for statement in code.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
+        warehouse.execute(statement.trim_end_matches(';')).await.unwrap();
+    }
+}
+
+async fn numbers(warehouse: &Warehouse, sql: &str) -> Vec<u64> {
+    warehouse.rows(sql, &[]).await.unwrap()
+}
+
+/// The schema as ClickHouse has it, without the database's name.
+async fn schema(warehouse: &Warehouse) -> Vec<String> {
+    let database = &warehouse.config().database;
+    let sql = "SELECT create_table_query FROM system.tables WHERE database = {database:String} ORDER BY name";
+    let tables: Vec<String> = warehouse.rows(sql, &[("database", database)]).await.unwrap();
+    tables.into_iter().map(|table| table.replace(database, "db")).collect()
+}
+
+#[tokio::test]
+async fn the_previous_version_s_tables_and_rows_stay() {
+    let outside = super::warehouse("default");
+    outside.execute("CREATE DATABASE from_6").await.unwrap();
+    let warehouse = super::warehouse("from_6");
+    run(&warehouse, SCHEMA_6).await;
+    run(&warehouse, ROWS_6).await;
+    let before = schema_check(&warehouse).await.unwrap_err().to_string();
+    assert!(before.contains("no table from_6.dead_letter_replays"), "{before}");
+    let stored = "SELECT cityHash64(groupArray(tuple(*))) FROM (SELECT * FROM requests ORDER BY seq)";
+    let requests = numbers(&warehouse, stored).await;
+
+    assert_eq!(migrate(&warehouse).await.unwrap(), ["0007_replays"]);
+    schema_check(&warehouse).await.unwrap();
+    // The old rows are as they were, and add up under this version's comparison.
+    assert_eq!(numbers(&warehouse, stored).await, requests);
+    assert_eq!(numbers(&warehouse, "SELECT sum(replayed) + sum(events) FROM ingest_ledger").await, [10]);
+    let letters = list(&warehouse, &Filter::default()).await.unwrap();
+    assert_eq!(letters.len(), 2);
+    assert!(
+        letters.iter().all(|letter| !letter.purged && letter.replays_begun == 0 && letter.raw_bytes == 1)
+    );
+    let log = |events| PartitionTotals {
+        partition: 0,
+        first_offset: 0,
+        committed_offset: events,
+        end_offset: events,
+        events,
+    };
+    let report = verify(&warehouse, "t", &[log(10)]).await.unwrap();
+    assert_eq!(report.findings, [] as [String; 0]);
+    // What the previous version inserts, which knows no new column, and what this one does.
+    let old = "INSERT INTO ingest_ledger (topic, first_offset, last_offset, messages, collected_at) SELECT 't', 10, 10, 1, now()";
+    let new = "INSERT INTO ingest_ledger (topic, first_offset, last_offset, messages, replayed, collected_at) SELECT 't', 11, 11, 1, 0, now()";
+    for sql in [old, new] {
+        warehouse.execute(sql).await.unwrap();
+    }
+    let report = verify(&warehouse, "t", &[PartitionTotals { events: 10, ..log(12) }]).await.unwrap();
+    assert_eq!(report.findings, [] as [String; 0]);
+    // A new installation differs in nothing from one that was brought here.
+    let fresh = super::warehouse("from_nothing");
+    migrate(&fresh).await.unwrap();
+    assert_eq!(schema(&warehouse).await, schema(&fresh).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn eight_at_once_from_nothing() {
+    for round in 0..5 {
+        let database = format!("eight_{round}");
+        let all: Vec<_> = (0..8)
+            .map(|_| {
+                let warehouse = super::warehouse(&database);
+                tokio::spawn(async move { migrate(&warehouse).await })
+            })
+            .collect();
+        for one in all {
+            one.await.unwrap().unwrap();
+        }
+        let warehouse = super::warehouse(&database);
+        schema_check(&warehouse).await.unwrap();
+        assert_eq!(migrate(&warehouse).await.unwrap(), [] as [&str; 0]);
+        let dirt =
+            "SELECT count() FROM system.tables WHERE database = {database:String} AND name LIKE '%tmp%'";
+        assert_eq!(warehouse.rows::<u64>(dirt, &[("database", &database)]).await.unwrap(), [0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn killed_anywhere_and_begun_again() {
+    for round in 0..10u64 {
+        let warehouse = super::warehouse(&format!("killed_{round}"));
+        // From the first statement to behind the last one.
+        for kill in 0..3 {
+            let after = Duration::from_millis(round * 25 + kill * 7);
+            let _ = tokio::time::timeout(after, migrate(&warehouse)).await;
+        }
+        migrate(&warehouse).await.unwrap();
+        schema_check(&warehouse).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_forgets_tokens_closes_the_gate_until_it_is_migrated() {
+    let warehouse = super::warehouse("forgetful");
+    migrate(&warehouse).await.unwrap();
+    for (setting, said) in [("= 100", "window is 100"), ("= 0", "window is 0")] {
+        let alter =
+            format!("ALTER TABLE clicks MODIFY SETTING non_replicated_deduplication_window {setting}");
+        warehouse.execute(&alter).await.unwrap();
+        let wrong = schema_check(&warehouse).await.unwrap_err();
+        assert!(
+            matches!(&wrong, WarehouseError::Schema(what) if what.starts_with("clicks: non_replicated") && what.contains(said)),
+            "{wrong}"
+        );
+        migrate(&warehouse).await.unwrap();
+        schema_check(&warehouse).await.unwrap();
+    }
+    warehouse.execute("ALTER TABLE clicks RESET SETTING non_replicated_deduplication_window").await.unwrap();
+    let wrong = schema_check(&warehouse).await.unwrap_err().to_string();
+    assert!(wrong.contains("clicks: non_replicated_deduplication_window is not set"), "{wrong}");
+    migrate(&warehouse).await.unwrap();
+    schema_check(&warehouse).await.unwrap();
+
+    let config = WarehouseConfig { replicated: true, ..warehouse.config().clone() };
+    let wrong = schema_check(&Warehouse::new(&config)).await.unwrap_err().to_string();
+    assert!(wrong.contains("clicks is a MergeTree, and replicated tables are configured"), "{wrong}");
+}
