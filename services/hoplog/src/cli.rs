@@ -1,6 +1,7 @@
 //! The command line: what can be said, and nothing of what is done about it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bench::Speed;
 use clap::{Args, Parser, Subcommand};
@@ -25,10 +26,12 @@ pub(crate) enum Command {
     Collect(Role),
     /// Run the embedded ClickHouse behind ClickHouse's HTTP interface.
     Engine(Role),
-    /// Bring the link store and ClickHouse to this version's schema.
+    /// Bring the link store and ClickHouse to this version's schema, and make Kafka's topics where that is the event log.
     Migrate(Place),
     /// Prove that every event the log accepted is stored exactly once; exits with 1 where it is not.
     Verify(Verify),
+    /// List, show, repair and send again what could not be stored.
+    Dlq(Dlq),
     /// Send load, or replay an access log, against a running shortener.
     Load(Load),
     /// Make, list and revoke API keys.
@@ -67,9 +70,109 @@ pub(crate) struct Verify {
     /// Wait up to this long for the collector to have read what the log holds now.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub wait_s: u64,
+    /// Count at most so many messages of each partition in Kafka, the newest ones: counting means reading them. Older ones
+    /// are compared from ledger to tables only. The spool keeps sums, so there everything is counted.
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true, value_name = "N")]
+    pub messages_max: u64,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `hoplog dlq`
+#[derive(Debug, Args)]
+pub(crate) struct Dlq {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(subcommand)]
+    pub action: DlqAction,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DlqAction {
+    /// List them, the newest first: id, time, reason, events, how often replayed, detail.
+    List {
+        /// Only those with this reason; may be given several times.
+        #[arg(long = "reason", value_name = "REASON")]
+        reasons: Vec<String>,
+        #[command(flatten)]
+        collected: Collected,
+        /// At most so many.
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: u32,
+        /// Print a JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one: where it is from, what is wrong with it, its bytes.
+    Show {
+        /// As `list` prints it.
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Its bytes only, as they came: to be repaired and given to `replay --with`.
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Send them again, as they are or repaired. Exits with 1 where one could not be sent.
+    Replay(Replay),
+    /// Delete their bytes. That they were there, and why, stays, so that the books balance.
+    Purge {
+        #[command(flatten)]
+        choice: Choice,
+        #[command(flatten)]
+        collected: Collected,
+        /// Yes, delete them.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Which dead letters something is done to: never all of them by leaving something out.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Choice {
+    /// These, as `list` prints them.
+    #[arg(value_name = "ID", conflicts_with_all = ["all", "reasons", "since", "before"])]
+    pub ids: Vec<String>,
+    /// All with this reason; may be given several times.
+    #[arg(long = "reason", value_name = "REASON")]
+    pub reasons: Vec<String>,
+    /// All, whatever the reason.
+    #[arg(long, conflicts_with = "reasons")]
+    pub all: bool,
+}
+
+/// When dead letters were collected.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Collected {
+    /// Only those that were collected since: `90s`, `15m`, `2h`, `7d`.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub since: Option<Duration>,
+    /// Only those that were collected longer ago.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub before: Option<Duration>,
+}
+
+/// `hoplog dlq replay`
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub collected: Collected,
+    /// File with the repaired bytes of the one letter; `-` for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "reasons", "command"])]
+    pub with: Option<PathBuf>,
+    /// Shell command that repairs each letter: it gets the bytes on standard input, and what it prints is sent.
+    #[arg(long, value_name = "COMMAND")]
+    pub command: Option<String>,
+    /// Also those that were sent before. Each time counts as further events.
+    #[arg(long)]
+    pub force: bool,
+    /// Say what would be sent and what is wrong with the rest, and send nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `hoplog load`
@@ -128,4 +231,64 @@ pub(crate) enum KeysAction {
         /// As `list` prints it.
         id: String,
     },
+}
+
+/// A number and a unit: seconds, minutes, hours or days.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a number and s, m, h or d, for example 2h".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number = number.parse::<u64>().map_err(|_| wrong())?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604_800)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in
+            ["", "2", "h", "-1h", "1.5h", "2 h", "2w", "2µ", "99999999999999999999d", "9999999999999999999d"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn letters_are_chosen_on_purpose() {
+        let replay = |arguments: &[&str]| {
+            Cli::try_parse_from(["hoplog", "dlq", "replay"].iter().chain(arguments)).is_ok()
+        };
+        for (arguments, fine) in [
+            (&["t:0:1:1"][..], true),
+            (&["t:0:1:1", "t:0:1:2"], true),
+            (&["--all"], true),
+            (&["--reason", "syntax", "--reason", "truncated", "--since", "2h", "--command", "cat"], true),
+            (&["t:0:1:1", "--with", "-"], true),
+            (&[], false),
+            (&["--since", "2h"], false),
+            (&["t:0:1:1", "--all"], false),
+            (&["t:0:1:1", "--reason", "syntax"], false),
+            (&["t:0:1:1", "--since", "2h"], false),
+            (&["--all", "--with", "-"], false),
+        ] {
+            assert_eq!(replay(arguments), fine, "{arguments:?}");
+        }
+    }
 }

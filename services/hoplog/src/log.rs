@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use event_log::kafka::Kafka;
 use event_log::spool::Spool;
 use event_log::{EventLog, EventLogMetrics};
 use serde::Deserialize;
@@ -16,18 +17,21 @@ pub(crate) enum Kind {
     /// Files on this machine: nothing to install, one machine.
     #[default]
     Spool,
+    /// Apache Kafka: several machines.
+    Kafka,
 }
 
 /// The configured event log. `metrics` are those of consumers and connections; producers are given theirs.
-pub(crate) fn event_log(config: &Config, _metrics: &EventLogMetrics) -> Arc<dyn EventLog> {
+pub(crate) fn event_log(config: &Config, metrics: &EventLogMetrics) -> Arc<dyn EventLog> {
     match config.event_log {
         Kind::Spool => Arc::new(Spool::new(config.spool.clone())),
+        Kind::Kafka => Arc::new(Kafka::new(config.kafka.clone()).with_metrics(metrics.clone())),
     }
 }
 
 impl Kind {
-    /// Whether the log can count the events of messages that it no longer holds, from offset 0.
-    pub(crate) fn counts_deleted(self) -> bool {
+    /// Whether the log keeps sums, and so counts events from offset 0 at no cost, also of messages that it no longer holds.
+    pub(crate) fn keeps_sums(self) -> bool {
         self == Self::Spool
     }
 }

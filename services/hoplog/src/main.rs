@@ -40,11 +40,16 @@ fn main() -> ExitCode {
             configured(&role.place, |config| block_on(role::engine::run(config, role.supervised)))
         }
         Command::Migrate(place) => configured(&place, |config| {
-            block_on(async { role::migrate::run(&config).await.map(|_| ExitCode::SUCCESS) })
+            block_on(async {
+                role::migrate::run(&config).await?.close().await;
+                role::migrate::topics(&config).await?;
+                Ok(ExitCode::SUCCESS)
+            })
         }),
         Command::Verify(verify) => {
             configured(&verify.place.clone(), |config| block_on(verify::run(verify, config)))
         }
+        Command::Dlq(dlq) => configured(&dlq.place.clone(), |config| block_on(dlq::run(dlq, config))),
         Command::Keys(keys) => configured(&keys.place, |config| block_on(keys::run(keys.action, config))),
         Command::Load(load) => exit_code(block_on(load::run(load))),
     }

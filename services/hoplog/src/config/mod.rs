@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use collector::CollectorConfig;
 use emitter::EmitterConfig;
 use engine::EngineConfig;
+use event_log::kafka::KafkaConfig;
 use event_log::spool::SpoolConfig;
 use figment::value::{Dict, Value};
 use serde::Deserialize;
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub event_log: Kind,
     /// The spool, where that is the event log.
     pub spool: SpoolConfig,
+    /// Kafka, where that is the event log.
+    pub kafka: KafkaConfig,
     /// ClickHouse as its clients see it: the embedded one or a server.
     pub warehouse: WarehouseConfig,
 }
@@ -142,6 +145,7 @@ impl Config {
             // The other one is not used, and its defaults may not fit.
             match self.event_log {
                 Kind::Spool => ("spool", self.spool.check()),
+                Kind::Kafka => ("kafka", self.kafka.check()),
             },
             ("warehouse", self.warehouse.check()),
             ("service", self.service.check()),

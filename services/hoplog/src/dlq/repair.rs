@@ -7,7 +7,7 @@ use wide_event::{BootEnd, Event, Timestamp, codec};
 /// Reasons of events that could be read when they first came: their numbers arrived then.
 const NUMBERED: [&str; 3] = ["future_dated", "too_old", "insert_refused"];
 /// The reason of letters for lines that were announced and not there.
-const MISSING: &str = "missing_lines";
+pub(super) const MISSING: &str = "missing_lines";
 /// The reason of letters that hold the rest of a message's bad lines, whatever was wrong with each.
 const MORE: &str = "more_bad_lines";
 
@@ -72,6 +72,7 @@ pub(super) fn lines<'a>(
 /// Whether the event's number arrived when it first came.
 fn is_numbered(original: Original<'_>, event: &Event<'_>) -> bool {
     NUMBERED.contains(&original.reason)
+        || original.schema == Schema::Replay.as_str()
         || original.reason == MORE
             && codec::lines(original.raw).filter_map(|line| codec::decode(line).ok()).any(|first| {
                 (first.seq, &first.boot_id, &first.instance, &first.service)
@@ -117,6 +118,7 @@ mod tests {
             (1, "syntax", Schema::Producer.as_str(), "{", Some(boot), Ok(vec![Schema::Producer])),
             (1, "syntax", Schema::Producer.as_str(), "{", Some(&*good), Err("missing field")),
             (1, "insert_refused", events, &good, None, Ok(vec![Schema::Replay])),
+            (1, "syntax", Schema::Replay.as_str(), "{", Some(&*good), Ok(vec![Schema::Replay])),
             (1, "future_dated", events, &good, None, Ok(vec![Schema::Replay])),
             (1, "future_dated", events, &ahead, None, Err("still ahead")),
             (1, "too_old", events, &good, None, Err("refused again")),

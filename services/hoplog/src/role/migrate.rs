@@ -1,14 +1,16 @@
-//! `hoplog migrate`: both schemas to this version, and what a first start needs besides.
+//! `hoplog migrate`: schemas and topics to this version, and what a first start needs besides.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use event_log::EventLogMetrics;
 use shortener::keys;
 use shortener::store::LinkStore as _;
 use shortener::store::sqlite::SqliteStore;
 use warehouse::Warehouse;
 
 use crate::config::Config;
+use crate::log::{self, Kind};
 use crate::secret_file;
 
 /// Migrates the link store and ClickHouse. May run several times, and in several places at once.
@@ -26,6 +28,19 @@ pub(crate) async fn run(config: &Config) -> Result<SqliteStore> {
         warehouse::migrate(&Warehouse::new(&config.warehouse)).await.context("can't migrate ClickHouse")?;
     tracing::debug!(?applied, "ClickHouse migrated");
     Ok(store)
+}
+
+/// Makes the topics, or checks those that are there, where the event log is Kafka. The spool is made by its roles, where
+/// they run.
+///
+/// # Errors
+/// When Kafka can't be reached, or has topics that don't fit.
+pub(crate) async fn topics(config: &Config) -> Result<()> {
+    if config.event_log == Kind::Kafka {
+        let log = log::event_log(config, &EventLogMetrics::default());
+        log.open().await.context("can't make the topics")?;
+    }
+    Ok(())
 }
 
 /// Makes the first key, unless its file is there.

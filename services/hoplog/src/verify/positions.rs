@@ -1,0 +1,104 @@
+//! What the event log says, for comparison: from where to where, how far the collectors are, how many events there are in
+//! between. Judges nothing but what the log alone tells.
+
+use anyhow::{Context, Result};
+use event_log::{EventLog, PartitionState};
+use warehouse::{PartitionTotals, Warehouse};
+
+use crate::log::Kind;
+use crate::role::collect::GROUP;
+
+/// The log and what is needed to count in it.
+pub(crate) struct Positions<'a> {
+    pub(crate) log: &'a dyn EventLog,
+    pub(crate) kind: Kind,
+    pub(crate) warehouse: &'a Warehouse,
+    /// Messages of each partition, the newest ones, that are counted where counting means reading them.
+    pub(crate) messages_max: u64,
+}
+
+impl Positions<'_> {
+    /// Where the partitions are now.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub(crate) async fn read(&self) -> Result<Vec<PartitionState>> {
+        self.log.partitions(GROUP).await.context("can't read the event log")
+    }
+
+    /// How many events there are up to where the collectors are, from where this can be counted.
+    ///
+    /// # Errors
+    /// When log or ledger can't be read.
+    pub(crate) async fn count(&self, partitions: &[PartitionState]) -> Result<Vec<PartitionTotals>> {
+        let mut totals = Vec::with_capacity(partitions.len());
+        for state in partitions {
+            let PartitionState { partition, committed_offset, end_offset, .. } = *state;
+            let first_offset = self.counts_from(state).await?;
+            let events = self.log.count_events(partition, first_offset, committed_offset).await;
+            let events = events.context("can't count the events in the event log")?;
+            totals.push(PartitionTotals { partition, first_offset, committed_offset, end_offset, events });
+        }
+        Ok(totals)
+    }
+
+    /// Sums can be compared from where a range begins, and where the log still knows.
+    async fn counts_from(&self, state: &PartitionState) -> Result<u64> {
+        let newest = state.committed_offset.saturating_sub(self.messages_max);
+        let at_least = if self.kind.keeps_sums() { 0 } else { newest.max(state.first_offset) };
+        if at_least == 0 {
+            return Ok(0);
+        }
+        let range = warehouse::range_from(self.warehouse, self.log.topic(), state.partition, at_least).await;
+        Ok(range
+            .context("can't read the ledger")?
+            .unwrap_or(state.committed_offset)
+            .min(state.committed_offset))
+    }
+}
+
+/// Messages that retention took before the collectors had them: gone for good.
+pub(crate) fn deleted(partitions: &[PartitionState]) -> Vec<String> {
+    let lost = |state: &PartitionState| {
+        let PartitionState { partition, first_offset, committed_offset, .. } = state;
+        (committed_offset < first_offset).then(|| {
+            let last = first_offset - 1;
+            format!("partition {partition}: messages {committed_offset} to {last} were deleted before they were collected")
+        })
+    };
+    partitions.iter().filter_map(lost).collect()
+}
+
+/// What the collectors have not read of what the log held at first.
+pub(crate) fn behind(at_first: &[PartitionState], now: &[PartitionState]) -> Vec<String> {
+    let behind = |goal: &PartitionState| {
+        let PartitionState { partition, end_offset, .. } = goal;
+        let committed =
+            now.iter().find(|now| now.partition == *partition).map_or(0, |now| now.committed_offset);
+        (committed < *end_offset).then(|| {
+            format!("partition {partition}: the collector is at {committed}, the log was at {end_offset}: does it run?")
+        })
+    };
+    at_first.iter().filter_map(behind).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(partition: u32, first_offset: u64, committed_offset: u64, end_offset: u64) -> PartitionState {
+        PartitionState { partition, first_offset, committed_offset, end_offset }
+    }
+
+    #[test]
+    fn what_the_log_alone_tells() {
+        let at_first = [state(0, 0, 5, 10), state(1, 7, 7, 7)];
+        let later = [state(0, 0, 10, 30), state(1, 9, 7, 12)];
+        assert_eq!(behind(&at_first, &later), [] as [String; 0]);
+        let still = behind(&at_first, &at_first);
+        assert!(still.len() == 1 && still[0].contains("is at 5, the log was at 10"), "{still:?}");
+        assert_eq!(deleted(&at_first), [] as [String; 0]);
+        let gone = deleted(&later);
+        assert!(gone.len() == 1 && gone[0].contains("messages 7 to 8"), "{gone:?}");
+    }
+}
