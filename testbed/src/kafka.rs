@@ -29,8 +29,8 @@ pub struct KafkaOptions {
 }
 
 impl KafkaOptions {
-    /// Adds a listener with TLS, at which this user can log in by SCRAM-SHA-256, SCRAM-SHA-512 and PLAIN. Several users
-    /// share the listener.
+    /// Adds a listener with TLS, at which this user can log in by SCRAM-SHA-256, SCRAM-SHA-512 and PLAIN, and one with TLS
+    /// where nobody logs in. Several users share them.
     #[must_use]
     pub fn user(mut self, name: &str, password: &str) -> Self {
         self.users.push((name.to_owned(), password.to_owned()));
@@ -59,6 +59,7 @@ pub struct Kafka {
 struct Ports {
     plain: u16,
     secure: u16,
+    tls: u16,
     controller: u16,
 }
 
@@ -86,7 +87,8 @@ impl Kafka {
 
     fn create(java: Java, options: &KafkaOptions) -> Self {
         let part = Part::new("kafka");
-        let ports = Ports { plain: free_port(), secure: free_port(), controller: free_port() };
+        let ports =
+            Ports { plain: free_port(), secure: free_port(), tls: free_port(), controller: free_port() };
         let secure = !options.users.is_empty();
         if secure {
             tls::create(&part);
@@ -111,6 +113,15 @@ impl Kafka {
     pub fn secure_bootstrap(&self) -> String {
         assert!(self.secure, "the broker has no users");
         format!("127.0.0.1:{}", self.ports.secure)
+    }
+
+    /// Where clients connect with TLS and do not log in (`SSL`).
+    ///
+    /// # Panics
+    /// When the broker was started without users.
+    pub fn tls_bootstrap(&self) -> String {
+        assert!(self.secure, "the broker has no users");
+        format!("127.0.0.1:{}", self.ports.tls)
     }
 
     /// The certificate, as PEM, of the authority that signed the broker's.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{KafkaOptions, Ports, tls};
+use super::tls::{PASSWORD, keystore};
+use super::{KafkaOptions, Ports};
 use crate::part::Part;
 
 /// What holds for each broker.
@@ -11,7 +12,7 @@ process.roles=broker,controller
 node.id=1
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT
 # Topics are made by whoever needs them, with the number of partitions that they need.
 auto.create.topics.enable=false
 # One node.
@@ -49,10 +50,10 @@ rootLogger.appenderRef.out.ref=out
 
 /// The file's content. A later line wins over an earlier one, so the test's own properties come last.
 pub(super) fn server(part: &Part, ports: Ports, options: &KafkaOptions) -> String {
-    let Ports { plain, secure, controller } = ports;
+    let Ports { plain, secure, tls, controller } = ports;
     let mut clients = format!("PLAINTEXT://127.0.0.1:{plain}");
     if !options.users.is_empty() {
-        clients.push_str(&format!(",SASL_SSL://127.0.0.1:{secure}"));
+        clients.push_str(&format!(",SASL_SSL://127.0.0.1:{secure},SSL://127.0.0.1:{tls}"));
     }
     let mut text = COMMON.to_owned();
     let mut add = |name: &str, value: &str| {
@@ -65,8 +66,8 @@ pub(super) fn server(part: &Part, ports: Ports, options: &KafkaOptions) -> Strin
     add("controller.quorum.voters", &format!("1@127.0.0.1:{controller}"));
     if !options.users.is_empty() {
         add("ssl.keystore.type", "PKCS12");
-        add("ssl.keystore.location", &tls::keystore(part).display().to_string());
-        add("ssl.keystore.password", tls::PASSWORD);
+        add("ssl.keystore.location", &keystore(part).display().to_string());
+        add("ssl.keystore.password", PASSWORD);
         add("sasl.enabled.mechanisms", "SCRAM-SHA-256,SCRAM-SHA-512,PLAIN");
         let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
         add("listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config", scram);
