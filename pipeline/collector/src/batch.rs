@@ -6,7 +6,7 @@ use warehouse::{Block, Column, TextColumn, UnevenColumns};
 use wide_event::{BootEnd, Event, codec};
 
 use crate::clicks::Clicks;
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{self, DeadLetters, Letter};
 use crate::decode::{Line, Seen, Sink, decode};
 use crate::intent::Place;
 use crate::policy::Rules;
@@ -27,6 +27,8 @@ pub(crate) struct Batch {
     pub(crate) ledger: Ledger,
     pub(crate) kept: Vec<(Reason, u64)>,
     pub(crate) dead_letters: Vec<(&'static str, u64)>,
+    /// The dead letters themselves.
+    pub(crate) letters: Vec<Letter>,
     /// Events that the rollup counts under `other`.
     pub(crate) collapsed: u64,
     /// Time of the first event of each message: how fresh the range is.
@@ -75,11 +77,11 @@ struct Boots {
 }
 
 impl<'r> Sink<'r> for Counters<'r, '_> {
-    fn event(&mut self, line: Line<'r>, event: &Event<'r>, counts: bool) {
+    fn arrived(&mut self, event: &Event<'r>) {
         self.sequences.add(event);
-        if !counts {
-            return;
-        }
+    }
+
+    fn event(&mut self, line: Line<'r>, event: &Event<'r>) {
         if self.last_record != Some(line.record) {
             self.last_record = Some(line.record);
             self.times_us.push(event.ts.0);
@@ -133,7 +135,6 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         boots: boots.ts.len() as u64,
     };
     let (requests, places) = requests.into_columns();
-    let dead_letters = letters.reasons.clone();
     let [hours, click_rows] = clicks.into_columns();
     let others = [
         ("requests_by_minute", rollup.columns()),
@@ -141,7 +142,11 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         ("clicks", click_rows),
         (
             "dead_letters",
-            with_origin(letters.into_columns(), range, &["topic", "log_partition", "collected_at"]),
+            with_origin(
+                dead_letter::columns(&letters.letters),
+                range,
+                &["topic", "log_partition", "collected_at"],
+            ),
         ),
         (
             "producer_sequences",
@@ -156,7 +161,8 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         others: blocks.collect::<Result<_, _>>()?,
         ledger,
         kept,
-        dead_letters,
+        dead_letters: letters.reasons,
+        letters: letters.letters,
         collapsed: rollup.collapsed,
         message_times_us: times_us,
     })

@@ -1,236 +1,295 @@
-//! A partition's messages on their way into a range: gathers them, and says when a range is due and where it ends.
-//! Talks to nobody; time comes in from outside.
+//! The loop that holds the consumer: takes deliveries, cuts ranges, holds back, gives partitions away, and starts a task
+//! for each range. It waits for nothing else, so the group never takes it for dead.
+//!
+//! Whatever is dropped here without being committed is read again by whoever comes next: leaving in the middle is safe
+//! everywhere.
 
-use std::collections::VecDeque;
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use event_log::{Position, Record};
+use event_log::{ConsumeError, Consumer, Delivery};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
-use crate::CollectorConfig;
+use crate::backoff::Backoff;
+use crate::commit::{Ended, RangeTask};
+use crate::dead_letter_topic::DeadLetterTopic;
+use crate::failure::Class;
+use crate::guard::DEDUP_WINDOW;
+use crate::health::Who;
+use crate::hold_back::hold_back;
 use crate::intent::Intent;
+use crate::lease::Lease;
+use crate::metrics::PartitionLabel;
+use crate::partition::{Cut, Partition};
+use crate::policy::Policy;
+use crate::range::Range;
+use crate::store::Store;
+use crate::time::now_us;
+use crate::{CollectorConfig, CollectorError};
 
-/// Longest time between the first and the last message of a range: with events up to a week older, a range never
-/// touches more than nine daily partitions.
-const SPAN_US_MAX: i64 = 86_400 * 1_000_000;
+/// How long to wait for messages when nothing is due: wakes up to look after lag, no more.
+const IDLE: Duration = Duration::from_millis(500);
+/// How often the lag is read: as often as it is likely to be scraped.
+const LAG_EVERY: Duration = Duration::from_secs(1);
+/// How long reading the lag may keep the loop from its work: far below any group's patience.
+const LAG_MAX: Duration = Duration::from_secs(1);
+/// How long leaving the group may take at the end; the group notices anyhow.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 
-/// What is held of a partition.
-#[derive(Debug)]
-pub(crate) struct Partition {
-    /// Next offset to commit: where the next range begins.
-    pub(crate) next: u64,
-    /// The range that was begun and has to be stored first.
-    pub(crate) intent: Option<Intent>,
-    /// Whether a range is being stored.
-    pub(crate) storing: bool,
-    /// Whether delivery is stopped.
-    pub(crate) paused: bool,
-    /// Whether the intent is from an earlier life.
-    pub(crate) replay: bool,
-    records: VecDeque<Record>,
-    bytes: u64,
-    events: u64,
-    since: Option<Instant>,
+/// What the loop works with.
+pub(crate) struct Run {
+    pub(crate) config: CollectorConfig,
+    pub(crate) consumer: Box<dyn Consumer>,
+    pub(crate) store: Store,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) dead_letters: Option<DeadLetterTopic>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) held: Held,
 }
 
-/// The messages of the next range.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
-    pub(crate) records: Vec<Record>,
-    pub(crate) last: u64,
+/// What it holds at the moment.
+#[derive(Default)]
+pub(crate) struct Held {
+    pub(crate) partitions: BTreeMap<u32, Partition>,
+    tasks: JoinSet<(u32, Ended)>,
+    /// Told to stop: no more is taken in, and what is not stored by then is left.
+    pub(crate) stop_by: Option<Instant>,
+    /// The log could not be read: not before then again.
+    poll_after: Option<Instant>,
+    backoff: Backoff,
+    lag_read: Option<Instant>,
 }
 
-impl Partition {
-    pub(crate) fn new(position: &Position) -> Result<Self, String> {
-        let intent = Intent::from_metadata(&position.metadata)?;
-        Ok(Self {
-            next: position.offset,
-            replay: intent.is_some(),
+impl Run {
+    /// Consumes until told to stop, then stores what it holds, and leaves the group.
+    pub(crate) async fn work(mut self) -> Result<(), CollectorError> {
+        let worked = self.poll().await;
+        self.held.tasks.shutdown().await;
+        if tokio::time::timeout(CLOSE_MAX, self.consumer.close()).await.is_err() {
+            tracing::warn!("the group did not say good-bye in time");
+        }
+        worked
+    }
+
+    async fn poll(&mut self) -> Result<(), CollectorError> {
+        loop {
+            let now = Instant::now();
+            self.stop_if_told(now);
+            self.begin_due(now);
+            self.give_away_overdue(now);
+            self.hold_back();
+            if self.is_done(now) {
+                return Ok(());
+            }
+            self.read_lag().await;
+            let (wait, poll_after) = (self.wait(), self.held.poll_after);
+            tokio::select! {
+                () = self.shutdown.cancelled(), if self.held.stop_by.is_none() => (),
+                Some(joined) = self.held.tasks.join_next_with_id() => self.ended(joined),
+                polled = next(&mut *self.consumer, poll_after, wait) => {
+                    if let Some(delivery) = polled {
+                        self.polled(delivery)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// From then on nothing more is taken in: what is held is an unbroken run, and stays one.
+    fn stop_if_told(&mut self, now: Instant) {
+        if self.shutdown.is_cancelled() && self.held.stop_by.is_none() {
+            self.held.stop_by = Some(now + Duration::from_millis(self.config.shutdown_ms_max));
+        }
+    }
+
+    fn is_done(&self, now: Instant) -> bool {
+        let Some(stop_by) = self.held.stop_by else { return false };
+        let late = stop_by <= now;
+        if late {
+            tracing::warn!("stopped with a range half done; the next start finishes it");
+        }
+        late || (self.held.tasks.is_empty() && self.due(now).is_empty())
+    }
+
+    /// How long nothing has to be done unless something happens.
+    fn wait(&self) -> Duration {
+        let room = self.held.tasks.len() < self.config.ranges_in_flight_max;
+        let due = self.held.partitions.values().filter(|_| room).filter_map(|held| self.due_at(held));
+        let leave = self.held.partitions.values().filter_map(|held| held.leave_by);
+        let next = due.chain(leave).chain(self.held.stop_by).min();
+        next.map_or(IDLE, |next| next.saturating_duration_since(Instant::now()).min(IDLE))
+    }
+
+    fn due_at(&self, held: &Partition) -> Option<Instant> {
+        held.due(&self.config, self.held.stop_by.is_some())
+    }
+
+    /// Whose range is due, the longest due first: no partition starves behind others that are always full.
+    fn due(&self, now: Instant) -> Vec<u32> {
+        let partitions = self.held.partitions.iter();
+        let mut due: Vec<_> = partitions
+            .filter_map(|(number, held)| Some((self.due_at(held)?, *number)))
+            .filter(|(due, _)| *due <= now)
+            .collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, number)| number).collect()
+    }
+
+    fn begin_due(&mut self, now: Instant) {
+        for partition in self.due(now) {
+            if self.held.tasks.len() >= self.config.ranges_in_flight_max {
+                return;
+            }
+            let Some(held) = self.held.partitions.get_mut(&partition) else { continue };
+            match held.cut(&self.config, now) {
+                Ok(Some(cut)) => self.begin(partition, cut),
+                Ok(None) => (),
+                Err(reason) => self.block(partition, &reason),
+            }
+        }
+    }
+
+    /// Starts the task of a range.
+    fn begin(&mut self, partition: u32, cut: Cut) {
+        let Some(held) = self.held.partitions.get_mut(&partition) else { return };
+        let (first, found) = (held.next, held.found.take());
+        let replay = found.is_some();
+        let intent = found.unwrap_or_else(|| {
+            Intent::new(cut.last, self.policy.version().to_owned(), now_us(), self.config.clicks)
+        });
+        let (committer, limit) = (self.consumer.committer(), self.store.warehouse.config().insert_ms_max);
+        let bytes = cut.records.iter().map(|record| record.payload.len() as u64).sum();
+        self.store.metrics.health.open(Who::Partition(partition), intent.at);
+        let range = Range {
+            topic: self.consumer.topic().into(),
+            partition,
+            first,
+            records: cut.records.into(),
             intent,
-            storing: false,
-            paused: false,
-            records: VecDeque::new(),
-            bytes: 0,
-            events: 0,
-            since: None,
-        })
+            policy: Arc::clone(&self.policy),
+            replay,
+        };
+        // Half, since the window counts inserts, and a range that touches two days is two of them.
+        let decided = self.config.insert_anyway.contains(&range.token());
+        let task = RangeTask {
+            range,
+            store: self.store.clone(),
+            lease: Lease::new(committer, partition, first, Duration::from_millis(limit)),
+            dead_letters: self.dead_letters.clone(),
+            forgets_after: if decided { u64::MAX } else { DEDUP_WINDOW / 2 },
+        };
+        held.begun(self.held.tasks.spawn(async move { (partition, task.run().await) }), bytes);
+        self.count_open();
     }
 
-    /// Takes messages in. Returns their bytes.
-    pub(crate) fn push(&mut self, records: Vec<Record>, now: Instant) -> u64 {
-        let before = self.bytes;
-        self.since.get_or_insert(now);
-        for record in records {
-            self.bytes += record.payload.len() as u64;
-            self.events += events_of(&record);
-            self.records.push_back(record);
-        }
-        self.bytes - before
-    }
-
-    /// Bytes that wait.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Whether a whole range waits, so more should not come.
-    pub(crate) fn is_full(&self, config: &CollectorConfig) -> bool {
-        // A range that was begun needs all of its messages, however large they are.
-        self.intent.is_none()
-            && (self.events >= config.range_events_max || self.bytes >= config.range_bytes_max)
-    }
-
-    /// When a range is due, if messages wait and none is being stored. `hurry`: at once.
-    pub(crate) fn due(&self, config: &CollectorConfig, hurry: bool) -> Option<Instant> {
-        let since = self.since.filter(|_| !self.storing && !self.records.is_empty())?;
-        match &self.intent {
-            Some(intent) => {
-                self.records.back().is_some_and(|record| record.offset >= intent.last).then_some(since)
+    fn ended(&mut self, joined: Result<(Id, (u32, Ended)), JoinError>) {
+        let (id, (partition, ended)) = match joined {
+            Ok(ended) => ended,
+            Err(join) if join.is_cancelled() => return,
+            Err(join) => std::panic::resume_unwind(join.into_panic()),
+        };
+        let held = self.held.partitions.get_mut(&partition);
+        // It may have been taken away, or have come back, while the task was ending.
+        let Some(held) = held.filter(|held| held.open.as_ref().is_some_and(|open| open.task.id() == id))
+        else {
+            return;
+        };
+        match ended {
+            Ended::Stored { next } => {
+                held.ended(next);
+                self.store.metrics.health.end(Who::Partition(partition));
+                if held.leave_by.is_some() {
+                    self.give_away(partition);
+                }
             }
-            None if hurry || self.is_full(config) => Some(since),
-            None => Some(since + config.flush_after()),
+            Ended::Lost => {
+                let leaves = held.leave_by.is_some();
+                self.forget(partition);
+                if leaves {
+                    self.consumer.release(partition);
+                } else {
+                    // The group is about to say so. Should it not, the partition stands still, and that must show.
+                    self.store.metrics.health.begin(Who::Partition(partition));
+                }
+            }
+        }
+        self.count_open();
+    }
+
+    fn polled(&mut self, polled: Result<Delivery, ConsumeError>) -> Result<(), CollectorError> {
+        match polled {
+            Ok(delivery) => {
+                if self.held.poll_after.take().is_some() {
+                    self.held.backoff = Backoff::default();
+                    self.store.metrics.health.end(Who::EventLog);
+                }
+                self.delivered(delivery);
+            }
+            Err(ConsumeError::Fenced) => return Err(CollectorError::Fenced),
+            Err(error @ ConsumeError::Broken(_)) => return Err(CollectorError::Consume(error)),
+            Err(error @ ConsumeError::Unavailable(_)) => {
+                let wait = self.held.backoff.next();
+                self.held.poll_after = Some(Instant::now() + wait);
+                self.store.metrics.health.begin(Who::EventLog);
+                self.store.metrics.failed("consume", Class::Retry);
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, ?wait, "the event log can't be read; trying again");
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn count_open(&self) {
+        let open = self.held.partitions.values().filter(|held| held.open.is_some()).count();
+        self.store.metrics.open_intents.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Stops delivery where enough is held, and lets it go on where there is room.
+    fn hold_back(&mut self) {
+        let held = hold_back(&self.config, &self.held.partitions, self.held.stop_by.is_some());
+        self.store.metrics.buffered_bytes.set(i64::try_from(held.bytes).unwrap_or(i64::MAX));
+        for (number, pause) in held.pauses {
+            let Some(partition) = self.held.partitions.get_mut(&number) else { continue };
+            if pause && !partition.paused {
+                self.consumer.pause(number);
+            } else if !pause && partition.paused {
+                self.consumer.resume(number);
+            }
+            partition.paused = pause;
         }
     }
 
-    /// Takes the messages of the next range out: those of the intent, or as many as fit.
-    pub(crate) fn cut(&mut self, config: &CollectorConfig, now: Instant) -> Result<Option<Cut>, String> {
-        let count = match &self.intent {
-            Some(intent) => self.count_until(intent.last)?,
-            None => self.count_fitting(config),
-        };
-        let records: Vec<Record> = self.records.drain(..count).collect();
-        for record in &records {
-            self.bytes -= record.payload.len() as u64;
-            self.events -= events_of(record);
+    async fn read_lag(&mut self) {
+        if self.held.lag_read.is_some_and(|read| read.elapsed() < LAG_EVERY) {
+            return;
         }
-        // What is left came in later; its time starts now, which is late by less than one range.
-        self.since = (!self.records.is_empty()).then_some(now);
-        Ok(records.last().map(|record| record.offset).map(|last| Cut { records, last }))
-    }
-
-    fn count_until(&self, last: u64) -> Result<usize, String> {
-        let count = self.records.partition_point(|record| record.offset <= last);
-        match count.checked_sub(1).and_then(|index| self.records.get(index)) {
-            Some(record) if record.offset == last => Ok(count),
-            _ => Err(format!("message {last}, which ends it, is no longer in the log")),
+        // A log that can't be read says so where it is read.
+        let lags = tokio::time::timeout(LAG_MAX, self.consumer.lag()).await;
+        self.held.lag_read = Some(Instant::now());
+        let Ok(Ok(lags)) = lags else { return };
+        for lag in lags {
+            let label = PartitionLabel { partition: lag.partition };
+            let metrics = &self.store.metrics;
+            metrics.lag_messages.get_or_create(&label).set(i64::try_from(lag.messages()).unwrap_or(i64::MAX));
+            let age_us = lag.oldest_appended_at_us.map_or(0, |oldest| now_us().saturating_sub(oldest).max(0));
+            metrics.lag_s.get_or_create(&label).set(age_us as f64 / 1e6);
         }
-    }
-
-    fn count_fitting(&self, config: &CollectorConfig) -> usize {
-        let (mut events, mut bytes) = (0, 0);
-        let first_us = self.records.front().map_or(0, |record| record.appended_at_us);
-        let fits = |record: &&Record| {
-            let open = events < config.range_events_max && bytes < config.range_bytes_max;
-            events += events_of(record);
-            bytes += record.payload.len() as u64;
-            open && record.appended_at_us.abs_diff(first_us) <= SPAN_US_MAX.unsigned_abs()
-        };
-        self.records.iter().take_while(fits).count().max(1).min(self.records.len())
     }
 }
 
-/// About how many events a message has: what its producer says, or its lines.
-fn events_of(record: &Record) -> u64 {
-    match record.events {
-        Some(events) => u64::from(events).max(1),
-        // 128 bytes is less than any event has: an estimate from above that costs nothing.
-        None => record.payload.len() as u64 / 128 + 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use event_log::{ContentType, Schema};
-    use proptest::prelude::*;
-    use std::time::Duration;
-
-    fn record(offset: u64, events: u32, bytes: usize) -> Record {
-        Record {
-            offset,
-            appended_at_us: 0,
-            payload: Bytes::from(vec![b'x'; bytes]),
-            events: Some(events),
-            schema: Schema::Events,
-            content_type: ContentType::Ndjson,
+/// Asks the consumer, unless it is not to be asked before `poll_after`; then `None`, after `wait` at the most.
+async fn next(
+    consumer: &mut dyn Consumer,
+    poll_after: Option<Instant>,
+    wait: Duration,
+) -> Option<Result<Delivery, ConsumeError>> {
+    match poll_after.map(|after| after.saturating_duration_since(Instant::now())) {
+        Some(rest) if !rest.is_zero() => {
+            tokio::time::sleep(rest.min(wait)).await;
+            None
         }
-    }
-
-    fn config() -> CollectorConfig {
-        CollectorConfig { range_events_max: 100, range_bytes_max: 1000, ..CollectorConfig::default() }
-    }
-
-    fn fresh() -> Partition {
-        Partition::new(&Position { offset: 0, metadata: String::new() }).unwrap()
-    }
-
-    proptest! {
-        #[test]
-        fn ranges_cover_the_log_in_order_and_within_their_limits(messages in prop::collection::vec((1u32..60, 1usize..600), 1..100)) {
-            let (config, now) = (config(), Instant::now());
-            let mut partition = fresh();
-            let records: Vec<_> = (0u64..).zip(&messages).map(|(offset, (events, bytes))| record(offset, *events, *bytes)).collect();
-            partition.push(records, now);
-            let mut next = 0;
-            while let Some(cut) = partition.cut(&config, now).unwrap().filter(|cut| !cut.records.is_empty()) {
-                let offsets: Vec<_> = cut.records.iter().map(|record| record.offset).collect();
-                prop_assert_eq!(&offsets, &(next..=cut.last).collect::<Vec<_>>());
-                // Without its last message a range is below both limits: it ends as soon as one is reached.
-                let before = &cut.records[..cut.records.len() - 1];
-                prop_assert!(before.iter().map(|record| u64::from(record.events.unwrap())).sum::<u64>() < 100);
-                prop_assert!(before.iter().map(|record| record.payload.len()).sum::<usize>() < 1000);
-                next = cut.last + 1;
-            }
-            prop_assert_eq!(next, messages.len() as u64);
-            prop_assert_eq!((partition.bytes, partition.events, partition.since), (0, 0, None));
-        }
-    }
-
-    #[test]
-    fn due_by_time_by_size_or_in_a_hurry() {
-        let (config, now) = (config(), Instant::now());
-        let mut partition = fresh();
-        assert_eq!(partition.due(&config, true), None);
-        partition.push(vec![record(0, 1, 1)], now);
-        assert_eq!(partition.due(&config, false), Some(now + Duration::from_secs(1)));
-        assert_eq!(partition.due(&config, true), Some(now));
-        partition.push(vec![record(1, 99, 1)], now);
-        assert_eq!(partition.due(&config, false), Some(now));
-        partition.storing = true;
-        assert_eq!(partition.due(&config, true), None);
-    }
-
-    #[test]
-    fn a_range_that_was_begun_gets_its_messages_whatever_the_limits() {
-        let (config, now) = (config(), Instant::now());
-        let metadata = Intent::new(3, "p".to_owned(), 0, true).to_metadata();
-        let mut partition = Partition::new(&Position { offset: 0, metadata }).unwrap();
-        partition.push(vec![record(0, 500, 1), record(1, 500, 1)], now);
-        assert!(!partition.is_full(&config));
-        assert_eq!(partition.due(&config, true), None);
-        partition.push(vec![record(2, 500, 1), record(3, 500, 1), record(4, 1, 1)], now);
-        assert_eq!(partition.due(&config, false), Some(now));
-        assert_eq!(
-            partition.cut(&config, now).unwrap().map(|cut| (cut.records.len(), cut.last)),
-            Some((4, 3))
-        );
-    }
-
-    #[test]
-    fn a_range_whose_end_is_gone_is_an_error() {
-        let now = Instant::now();
-        let metadata = Intent::new(3, "p".to_owned(), 0, true).to_metadata();
-        let mut partition = Partition::new(&Position { offset: 0, metadata }).unwrap();
-        partition.push(vec![record(7, 1, 1)], now);
-        assert!(partition.cut(&config(), now).is_err());
-    }
-
-    #[test]
-    fn a_range_ends_where_a_day_has_passed() {
-        let now = Instant::now();
-        let mut partition = fresh();
-        let late = Record { appended_at_us: SPAN_US_MAX + 1, ..record(1, 1, 1) };
-        partition.push(vec![record(0, 1, 1), late], now);
-        assert_eq!(partition.cut(&config(), now).unwrap().map(|cut| cut.last), Some(0));
+        _ => Some(consumer.next(wait).await),
     }
 }

@@ -26,8 +26,10 @@ pub(crate) struct Line<'r> {
 
 /// Who is told of what was read.
 pub(crate) trait Sink<'r> {
-    /// An event that can be read, and whether it counts: its time may be impossible.
-    fn event(&mut self, line: Line<'r>, event: &Event<'r>, counts: bool);
+    /// The number of an event has arrived, whether the event counts or not. Those of replays did when they first came.
+    fn arrived(&mut self, event: &Event<'r>);
+    /// An event that counts.
+    fn event(&mut self, line: Line<'r>, event: &Event<'r>);
     /// The end of a boot.
     fn boot(&mut self, record: &Record, boot: &BootEnd<'r>);
 }
@@ -38,6 +40,8 @@ pub(crate) struct Seen {
     pub(crate) messages: u64,
     pub(crate) events: u64,
     pub(crate) announced: u64,
+    /// Events in messages of replays.
+    pub(crate) replayed: u64,
 }
 
 /// Reads a range. `refused` are the places of events that ClickHouse did not take, sorted; `now_us` stands in where a
@@ -53,8 +57,8 @@ pub(crate) fn decode<'r>(
     for (number, record) in (0u32..).zip(records) {
         seen.messages += 1;
         match (&record.schema, &record.content_type) {
-            (Schema::Other(name), _) => {
-                whole(record, "unknown_schema", &format!("schema `{name}`"), &mut seen, letters);
+            (schema @ (Schema::Other(_) | Schema::DeadLetter), _) => {
+                whole(record, "unknown_schema", &format!("schema `{schema}`"), &mut seen, letters);
             }
             (_, ContentType::Other(name)) => {
                 whole(record, "unknown_content_type", &format!("content type `{name}`"), &mut seen, letters);
@@ -69,6 +73,9 @@ pub(crate) fn decode<'r>(
                 }
                 seen.announced += announced;
                 seen.events += lines.max(announced);
+                if record.schema == Schema::Replay {
+                    seen.replayed += lines.max(announced);
+                }
             }
         }
         letters.end(record);
@@ -113,20 +120,19 @@ fn events<'r>(
                 continue;
             }
         };
+        if record.schema != Schema::Replay {
+            sink.arrived(&event);
+        }
         let mut refuse = |reason, detail: &str| letters.line(record, line, 1, reason, detail, bytes);
-        let counts = if event.ts.0 > appended.saturating_add(AHEAD_US_MAX) {
+        if event.ts.0 > appended.saturating_add(AHEAD_US_MAX) {
             refuse("future_dated", &format!("`ts` {} is ahead of the message", event.ts));
-            false
         } else if event.ts.0 < appended.saturating_sub(BEHIND_US_MAX) {
             refuse("too_old", &format!("`ts` {} is more than a week before the message", event.ts));
-            false
         } else if refused.binary_search(&(record.offset, line)).is_ok() {
             refuse("insert_refused", "ClickHouse did not take the row");
-            false
         } else {
-            true
-        };
-        sink.event(Line { record: number, line, bytes }, &event, counts);
+            sink.event(Line { record: number, line, bytes }, &event);
+        }
     }
     lines
 }
@@ -140,14 +146,17 @@ mod tests {
 
     #[derive(Default)]
     struct Count {
+        arrived: usize,
         counted: usize,
-        refused: usize,
         boots: usize,
     }
 
     impl<'r> Sink<'r> for Count {
-        fn event(&mut self, _: Line<'r>, _: &Event<'r>, counts: bool) {
-            if counts { self.counted += 1 } else { self.refused += 1 }
+        fn arrived(&mut self, _: &Event<'r>) {
+            self.arrived += 1;
+        }
+        fn event(&mut self, _: Line<'r>, _: &Event<'r>) {
+            self.counted += 1;
         }
         fn boot(&mut self, _: &Record, _: &BootEnd<'r>) {
             self.boots += 1;
@@ -192,7 +201,7 @@ mod tests {
             let seen = decode(&records, &[], NOW_US, &mut letters, &mut count);
             assert_eq!(letters.reasons, [(reason, 1)]);
             assert_eq!(count.counted, 2, "{reason}");
-            assert_eq!(seen, Seen { messages: 1, events: 3, announced: 3 });
+            assert_eq!(seen, Seen { messages: 1, events: 3, announced: 3, replayed: 0 });
         }
     }
 
@@ -206,14 +215,18 @@ mod tests {
             record(good.clone(), Some(5), "hoplog.event.v1", ndjson),
             record(good.clone(), Some(0), "hoplog.event.v1", ndjson),
             record(good.clone(), Some(4), "hoplog.event.v2", ndjson),
-            record(good, None, "hoplog.event.v1", "application/protobuf"),
+            record(good.clone(), None, "hoplog.event.v1", "application/protobuf"),
             record(boot, Some(0), "hoplog.producer.v1", ndjson),
             record("{}\n", Some(0), "hoplog.producer.v1", ndjson),
+            record(good.repeat(2), Some(2), "hoplog.replay.v1", ndjson),
+            record("{}\n", Some(0), "hoplog.dead-letter.v1", ndjson),
         ];
         let (mut letters, mut count) = (DeadLetters::default(), Count::default());
         let seen = decode(&records, &[], NOW_US, &mut letters, &mut count);
-        assert_eq!((count.counted, count.boots), (3, 1));
-        assert_eq!(seen, Seen { messages: 7, events: 1 + 5 + 1 + 4 + 1, announced: 1 + 5 + 4 + 1 });
+        // The numbers of replays have arrived before.
+        assert_eq!((count.arrived, count.counted, count.boots), (3, 3 + 2, 1));
+        let (events, announced) = (1 + 5 + 1 + 4 + 1 + 2, 1 + 5 + 4 + 1 + 2);
+        assert_eq!(seen, Seen { messages: 9, events, announced, replayed: 2 });
         let reasons =
             [("missing_lines", 4), ("unknown_schema", 4), ("unknown_content_type", 1), ("missing_field", 0)];
         assert_eq!(letters.reasons, reasons);
@@ -225,6 +238,6 @@ mod tests {
         let records = [record(good.repeat(3), Some(3), "hoplog.event.v1", "application/x-ndjson")];
         let (mut letters, mut count) = (DeadLetters::default(), Count::default());
         decode(&records, &[(7, 2)], NOW_US, &mut letters, &mut count);
-        assert_eq!((count.counted, count.refused, letters.reasons), (2, 1, vec![("insert_refused", 1)]));
+        assert_eq!((count.counted, count.arrived, letters.reasons), (2, 3, vec![("insert_refused", 1)]));
     }
 }

@@ -1,6 +1,6 @@
 //! Why the collector ends before it is told to. What it can wait for, it waits for: see [`crate::Health`].
 
-use event_log::{CommitError, ConsumeError};
+use event_log::ConsumeError;
 use thiserror::Error;
 
 /// Why the collector ended.
@@ -18,15 +18,4 @@ pub enum CollectorError {
     /// The event log is broken, until a person mends it.
     #[error("the event log can't be read")]
     Consume(#[source] ConsumeError),
-    /// The event log does not take positions.
-    #[error("the event log does not take a position")]
-    Commit(#[source] CommitError),
-    /// A range that was begun can't be built again, so going on would store events twice, or not at all.
-    #[error("partition {partition}: the open range can't be continued: {reason}")]
-    Replay {
-        /// Where.
-        partition: u32,
-        /// Why.
-        reason: String,
-    },
 }

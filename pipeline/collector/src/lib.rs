@@ -1,31 +1,41 @@
 #![doc = include_str!("../README.md")]
 
+mod assignment;
 mod backoff;
 mod batch;
+mod bisect;
 mod clicks;
 mod commit;
 mod config;
 mod consume;
 mod dead_letter;
+mod dead_letter_topic;
 mod decode;
 mod error;
 mod failure;
+mod guard;
 mod health;
 mod histogram;
+mod hold_back;
 mod insert;
 mod intent;
+mod lease;
 mod metrics;
+mod partition;
 mod policy;
 mod range;
 mod requests;
 mod rollup;
 mod sample;
 mod sequences;
+mod start;
+mod store;
 mod symbols;
+mod time;
 
 use std::sync::Arc;
 
-use event_log::Consumer;
+use event_log::{Consumer, Producer};
 use tokio_util::sync::CancellationToken;
 use warehouse::Warehouse;
 
@@ -36,23 +46,28 @@ pub use metrics::CollectorMetrics;
 pub use policy::Policy;
 
 /// Moves events from the log into ClickHouse until `shutdown` is cancelled. The configuration should have passed
-/// [`CollectorConfig::check`]; the tables are expected to be there ([`warehouse::migrate`]), and waited for.
+/// [`CollectorConfig::check`]; the tables are expected to be there ([`warehouse::migrate`]), and waited for. Dead letters
+/// go to `dead_letters` as well as into their table, if there is such a producer ([`event_log::EventLog::dead_letters`]).
 ///
 /// # Errors
 /// See [`CollectorError`]. Nothing is lost: what was not committed is read again.
 pub async fn run(
     config: CollectorConfig,
     consumer: Box<dyn Consumer>,
+    dead_letters: Option<Arc<dyn Producer>>,
     warehouse: Warehouse,
     metrics: CollectorMetrics,
     shutdown: CancellationToken,
 ) -> Result<(), CollectorError> {
     let policy = Arc::new(Policy::load(config.policy_file.as_deref())?);
-    let store = insert::Store { warehouse, metrics };
-    if !commit::open_gate(&store, &policy, &shutdown).await {
+    let store = store::Store { warehouse, metrics };
+    if !start::open_gate(&store, &policy, &shutdown).await {
+        consumer.close().await;
         return Ok(());
     }
-    commit::Run::new(config, consumer, store, policy, shutdown).work().await
+    let dead_letters = dead_letters.map(dead_letter_topic::DeadLetterTopic);
+    let held = consume::Held::default();
+    consume::Run { config, consumer, store, policy, dead_letters, shutdown, held }.work().await
 }
 
 /// What it costs to build a range, for `examples/range_cost.rs` and benchmarks; no part of the product.

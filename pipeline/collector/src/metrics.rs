@@ -4,10 +4,12 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -15,6 +17,7 @@ use crate::Health;
 use crate::batch::Batch;
 use crate::failure::Class;
 use crate::health::Who;
+use crate::time::now_us;
 
 /// Freshness, seconds: the promise is 5 s at p99, so bounds are dense around it.
 const FRESHNESS_S: [f64; 12] = [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 10.0, 30.0, 300.0, 3600.0];
@@ -45,7 +48,7 @@ pub struct CollectorMetrics {
     insert_rows: Family<TableLabel, Counter>,
     insert_bytes: Family<TableLabel, Counter>,
     insert_s: Family<TableLabel, Histogram, fn() -> Histogram>,
-    failures: Family<ClassLabel, Counter>,
+    failures: Family<FailureLabel, Counter>,
 }
 
 /// Label of a partition.
@@ -65,7 +68,8 @@ struct TableLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClassLabel {
+struct FailureLabel {
+    step: &'static str,
     class: &'static str,
 }
 
@@ -162,11 +166,12 @@ impl CollectorMetrics {
             Unit::Seconds,
             self.insert_s.clone(),
         );
-        all.register("failures", "Failed calls of ClickHouse, by what follows", self.failures.clone());
+        all.register("failures", "Failed tries, by what was tried and what follows", self.failures.clone());
+        all.register_collector(Box::new(Waits(self.health.clone())));
     }
 
-    pub(crate) fn failed(&self, class: Class) {
-        self.failures.get_or_create(&ClassLabel { class: class.as_str() }).inc();
+    pub(crate) fn failed(&self, step: &'static str, class: Class) {
+        self.failures.get_or_create(&FailureLabel { step, class: class.as_str() }).inc();
     }
 
     pub(crate) fn inserted(&self, table: &'static str, rows: usize, bytes: usize, took: Duration) {
@@ -203,6 +208,37 @@ impl CollectorMetrics {
     }
 }
 
+/// How long things have been under way, true at each scrape whatever the collector is doing.
+#[derive(Debug)]
+struct Waits(Health);
+
+impl Collector for Waits {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let oldest_us = self.0.oldest_intent_us().map_or(0, |at| now_us().saturating_sub(at).max(0));
+        for (name, help, seconds) in [
+            (
+                "stalled",
+                "How long the start, an open range or a failed read has been under way; 0 if nothing is",
+                self.0.stalled().as_secs_f64(),
+            ),
+            (
+                "oldest_intent",
+                "Age of the oldest open range since it was first begun, by whichever process; 0 if none is open",
+                oldest_us as f64 / 1e6,
+            ),
+        ] {
+            let gauge = ConstGauge::new(seconds);
+            gauge.encode(encoder.encode_descriptor(
+                name,
+                help,
+                Some(&Unit::Seconds),
+                MetricType::Gauge,
+            )?)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,18 +247,21 @@ mod tests {
     fn names_and_units_are_prometheus_style() {
         let (mut registry, metrics) = (Registry::default(), CollectorMetrics::default());
         metrics.register(registry.sub_registry_with_prefix("hoplog"));
-        metrics.failed(Class::Retry);
+        metrics.failed("insert", Class::Retry);
+        metrics.health.end(Who::Start);
         metrics.inserted("clicks", 3, 40, Duration::from_millis(7));
         metrics.lag_s.get_or_create(&PartitionLabel { partition: 1 }).set(2.5);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
-            "hoplog_collector_failures_total{class=\"retry\"} 1",
+            "hoplog_collector_failures_total{step=\"insert\",class=\"retry\"} 1",
             "hoplog_collector_insert_rows_total{table=\"clicks\"} 3",
             "hoplog_collector_insert_bytes_total{table=\"clicks\"} 40",
             "hoplog_collector_insert_duration_seconds_count{table=\"clicks\"} 1",
             "hoplog_collector_lag_seconds{partition=\"1\"} 2.5",
             "hoplog_collector_gate_open 0",
+            "hoplog_collector_stalled_seconds 0.0",
+            "hoplog_collector_oldest_intent_seconds 0.0",
         ] {
             assert!(text.lines().any(|l| l == line), "no line {line} in\n{text}");
         }

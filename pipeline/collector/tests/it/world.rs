@@ -140,6 +140,7 @@ impl World {
         let run = collector::run(
             self.config.clone(),
             consumer,
+            None,
             self.through_proxy.clone(),
             metrics.clone(),
             shutdown.clone(),
