@@ -27,7 +27,7 @@ keep() {
 }
 
 # ClickHouse knows the two passwords by their hashes; whoever uses one has it in plain.
-together=(hoplog.toml analyst_password clickhouse_users.xml)
+together=(clickhouse_password analyst_password clickhouse_users.xml)
 there=0
 for file in "${together[@]}"; do [[ ! -e $file ]] || there=$((there + 1)); done
 if ((there != 0 && there != ${#together[@]})); then
@@ -36,11 +36,7 @@ if ((there != 0 && there != ${#together[@]})); then
 fi
 hoplog=$(random)
 analyst=$(random)
-keep hoplog.toml <<EOF
-# Secrets of hoplog's roles; everything else is in deploy/hoplog.env.
-[warehouse]
-password = "$hoplog"
-EOF
+keep clickhouse_password <<<"$hoplog"
 keep analyst_password <<<"$analyst"
 keep clickhouse_users.xml <<EOF
 <clickhouse>
