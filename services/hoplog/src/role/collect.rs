@@ -39,13 +39,14 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let log = log::event_log(&config, &log_metrics);
     let opened = opening.until_open(|| async {
         log.open().await?;
-        Ok::<_, Obstacle>(log.consumer(GROUP).await?)
+        let dead_letters = log.dead_letters(log_metrics.clone())?;
+        Ok::<_, Obstacle>((log.consumer(GROUP).await?, dead_letters))
     });
-    let consumer = tokio::select! {
-        consumer = opened => Some(consumer),
+    let opened = tokio::select! {
+        opened = opened => Some(opened),
         () = stop::stopped(stop.clone()) => None,
     };
-    if let Some(consumer) = consumer {
+    if let Some((consumer, dead_letters)) = opened {
         let warehouse = Warehouse::new(&config.warehouse);
         let shutdown = CancellationToken::new();
         let stopping = shutdown.clone();
@@ -53,7 +54,8 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
             stop::stopped(stop).await;
             stopping.cancel();
         });
-        collector::run(config.collect.collector, consumer, warehouse, metrics, shutdown).await?;
+        collector::run(config.collect.collector, consumer, dead_letters, warehouse, metrics, shutdown)
+            .await?;
     }
     ops.await.context("the ops listener broke")??;
     Ok(ExitCode::SUCCESS)

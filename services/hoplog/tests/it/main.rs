@@ -8,6 +8,7 @@ mod dlq;
 mod first_hop;
 mod harness;
 mod kill;
+mod on_kafka;
 mod random;
 mod replay;
 mod start;

@@ -1,0 +1,41 @@
+//! All of it with Kafka between shortener and collector; and the shortener before there is a Kafka at all.
+
+use testbed::{Kafka, KafkaOptions};
+
+use crate::harness::{Installation, agent, get};
+
+fn readyz(hoplog: &Installation, role: u16) -> (u16, String) {
+    let mut response =
+        agent().get(format!("http://127.0.0.1:{}/readyz", hoplog.base + role)).call().unwrap();
+    (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+}
+
+#[test]
+fn redirects_begin_without_kafka_and_no_event_is_lost_once_it_is_there() {
+    let Some(kafka) = Kafka::start(KafkaOptions::default()) else { return };
+    kafka.stop();
+    let mut hoplog = Installation::new()
+        .set("HOPLOG_EVENT_LOG", "kafka")
+        .set("HOPLOG_KAFKA__BROKERS", &kafka.bootstrap())
+        .set("HOPLOG_KAFKA__PARTITIONS", "3");
+    hoplog.start();
+    let serving = format!("http://127.0.0.1:{}/readyz", hoplog.base + 1);
+    let ready = hoplog.wait_for("the shortener", || get(&serving).ok());
+    assert!(ready.contains("ready, but"), "{ready}");
+    assert_eq!(hoplog.metric(1, "hoplog_event_log_open"), 0);
+    hoplog.link("one", "https://one.example/");
+    for _ in 0..10 {
+        assert_eq!(agent().get(format!("{}/one", hoplog.shortener())).call().unwrap().status(), 302);
+    }
+    let (status, reason) = readyz(&hoplog, 2);
+    assert!(status == 503 && reason.contains("event log"), "{status} {reason}");
+
+    kafka.restart();
+    hoplog.wait_until_ready();
+    hoplog.wait_for("the log to be open", || (hoplog.metric(1, "hoplog_event_log_open") == 1).then_some(()));
+    let report = hoplog.verified();
+    assert_eq!((&report["events"], &report["producer_gaps"]), (&11.into(), &0.into()), "{report}");
+    assert_eq!(report["partitions"].as_array().unwrap().len(), 3, "{report}");
+    assert!(hoplog.command("migrate").status().unwrap().success(), "topics that are there fit");
+    hoplog.down();
+}
