@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::cast_possible_truncation)]
 
 mod counts;
+mod deploy;
 mod dlq;
 mod first_hop;
 mod harness;
