@@ -42,12 +42,18 @@ fn ensure(tools: &Path, name: &str, pom: &str, fill: impl FnOnce(&Path) -> Resul
     if is_current() {
         return Ok(directory.join("libs"));
     }
-    let temporary = tools.join(format!("tmp.{name}"));
-    for leftover in [&temporary, &directory] {
-        if leftover.exists() {
-            fs::remove_dir_all(leftover)?;
+    if directory.exists() {
+        fs::remove_dir_all(&directory)?;
+    }
+    // What a killed run left. Its maven may still be writing there, so ours gets a folder of another name.
+    let leftovers = format!("tmp.{name}.");
+    for entry in fs::read_dir(tools)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&leftovers) {
+            fs::remove_dir_all(entry.path())?;
         }
     }
+    let temporary = tools.join(format!("{leftovers}{}", std::process::id()));
     let libs = temporary.join("libs");
     fs::create_dir_all(&libs)?;
     fill(&libs)?;
@@ -114,6 +120,8 @@ mod tests {
         assert!(ensure(tools.path(), "a-2", "pom", killed_half_way).is_err());
         assert!(!tools.path().join("a-2").exists());
         assert_eq!(jars(&ensure(tools.path(), "a-2", "pom", fetch).unwrap()), ["3.jar"]);
+        let names = fs::read_dir(tools.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with("tmp.")), "left over");
         assert!(ensure(tools.path(), "a-3", "pom", |_| Ok(())).is_err(), "no jar at all");
     }
 }
