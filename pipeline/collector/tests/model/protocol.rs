@@ -3,8 +3,8 @@
 
 /// Bounds of the arrays that a state is made of; what a check uses of them is in [`World`].
 pub(crate) const MEMBERS: usize = 2;
-pub(crate) const MESSAGES_MAX: usize = 4;
-pub(crate) const WINDOW_MAX: usize = 6;
+pub(crate) const MESSAGES_MAX: usize = 3;
+pub(crate) const WINDOW_MAX: usize = 5;
 pub(crate) const LOST_MAX: usize = 2;
 
 /// Tables, in the order in which the protocol inserts.
