@@ -129,9 +129,9 @@ pub(super) async fn purge(
             purged += dead_letters::purge(warehouse, &filter).await.context(refused)?;
         }
     } else {
-        for id in select::chosen(warehouse, choice, collected).await? {
-            select::one(warehouse, &id).await?;
-            purged += dead_letters::purge_one(warehouse, &id).await.context(refused)?;
+        for target in select::chosen(warehouse, choice, collected).await? {
+            select::one(warehouse, &target.id).await?;
+            purged += dead_letters::purge_one(warehouse, &target.id).await.context(refused)?;
         }
     }
     println!("the bytes of {purged} letters are deleted; that they were there, and why, stays");

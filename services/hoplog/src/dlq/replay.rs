@@ -15,9 +15,10 @@ use warehouse::Warehouse;
 use warehouse::dead_letters::{self, Begin, DeadLetter, LetterId, Replay as Claim};
 use wide_event::Timestamp;
 
+use super::command;
 use super::messages::Messages;
 use super::repair::{self, Original};
-use super::{command, select};
+use super::select::{self, Target};
 use crate::cli::Replay;
 use crate::config::Config;
 use crate::log;
@@ -32,8 +33,8 @@ const APPEND_WITHIN: Duration = Duration::from_secs(60);
 /// A letter that can be sent.
 struct Ready {
     id: LetterId,
+    /// What is sent.
     bytes: Vec<u8>,
-    /// What the bytes are sent as, by line.
     letter: DeadLetter,
 }
 
@@ -62,10 +63,10 @@ struct Run<'a> {
 /// # Errors
 /// When ClickHouse or the event log can't be used; what was sent until then is said.
 pub(super) async fn run(options: &Replay, warehouse: &Warehouse, config: &Config) -> Result<ExitCode> {
-    let ids = select::chosen(warehouse, &options.choice, &options.collected).await?;
+    let targets = select::chosen(warehouse, &options.choice, &options.collected).await?;
     let with = match &options.with {
-        Some(_) if ids.len() != 1 => {
-            return Err(anyhow!("--with repairs one letter, and {} were chosen", ids.len()));
+        Some(_) if targets.len() != 1 => {
+            return Err(anyhow!("--with repairs one letter, and {} were chosen", targets.len()));
         }
         Some(file) => Some(read(file)?),
         None => None,
@@ -80,7 +81,7 @@ pub(super) async fn run(options: &Replay, warehouse: &Warehouse, config: &Config
     };
     let mut run =
         Run { options, warehouse, producer, operator: operator(config), with, outcome: Outcome::default() };
-    let sent = run.send_all(&ids).await;
+    let sent = run.send_all(&targets).await;
     if let Some(producer) = &run.producer {
         producer.close().await;
     }
@@ -109,10 +110,13 @@ fn operator(config: &Config) -> String {
 }
 
 impl Run<'_> {
-    async fn send_all(&mut self, ids: &[LetterId]) -> Result<()> {
+    async fn send_all(&mut self, targets: &[Target]) -> Result<()> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        for id in ids {
-            if let Some(ready) = self.prepare(id).await? {
+        for target in targets {
+            if target.found.as_ref().is_some_and(|letter| self.pass_over(letter)) {
+                continue;
+            }
+            if let Some(ready) = self.prepare(&target.id).await? {
                 bytes += ready.bytes.len();
                 batch.push(ready);
             }
@@ -124,28 +128,28 @@ impl Run<'_> {
         self.send(batch).await
     }
 
+    /// Whether there is nothing to do for a letter that was not asked for by name.
+    fn pass_over(&mut self, letter: &DeadLetter) -> bool {
+        let done = letter.replays_begun > 0 && letter.replays_begun == letter.replays_done;
+        let done = done && !self.options.force;
+        self.outcome.purged += usize::from(letter.purged);
+        self.outcome.done += usize::from(done && !letter.purged);
+        letter.purged || done
+    }
+
     /// Repairs and checks a letter; `None` where it can't be sent, which is said.
     async fn prepare(&mut self, id: &LetterId) -> Result<Option<Ready>> {
-        let by_name = !self.options.choice.ids.is_empty();
         let mut rows = select::one(self.warehouse, id).await?;
         // What was missing of a message has nothing to send beside what was bad in it.
         rows.sort_by_key(|letter| letter.reason == repair::MISSING);
         let letter = rows.swap_remove(0);
-        if letter.purged && !by_name {
-            self.outcome.purged += 1;
-            return Ok(None);
-        }
         if letter.purged {
             return Ok(self.refuse(id, "its bytes were purged"));
         }
         if letter.replays_begun > 0 && !self.options.force {
-            if letter.replays_begun > letter.replays_done {
-                return Ok(self.refuse(id, INTERRUPTED));
-            } else if by_name {
-                return Ok(self.refuse(id, "it was sent before; --force sends it again, as further events"));
-            }
-            self.outcome.done += 1;
-            return Ok(None);
+            let interrupted = letter.replays_begun > letter.replays_done;
+            let sent = "it was sent before; --force sends it again, as further events";
+            return Ok(self.refuse(id, if interrupted { INTERRUPTED } else { sent }));
         }
         let repaired = match (&self.with, &self.options.command) {
             (Some(bytes), _) => Some(bytes.clone()),

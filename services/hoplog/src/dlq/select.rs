@@ -1,6 +1,6 @@
 //! Which dead letters are meant. Only reads.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
@@ -50,6 +50,15 @@ pub(super) async fn newest(
     Ok(letters)
 }
 
+/// A letter that was chosen.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Its name.
+    pub id: LetterId,
+    /// Without its bytes, as it was found; none where it was asked for by name.
+    pub found: Option<DeadLetter>,
+}
+
 /// Chosen by their ids, in that order, or by what they are, the oldest first.
 ///
 /// # Errors
@@ -58,23 +67,24 @@ pub(super) async fn chosen(
     warehouse: &Warehouse,
     choice: &Choice,
     collected: &Collected,
-) -> Result<Vec<LetterId>> {
-    if !choice.ids.is_empty() {
-        let mut ids: Vec<LetterId> = choice.ids.iter().map(|id| Ok(id.parse()?)).collect::<Result<_>>()?;
-        let mut first: HashMap<LetterId, ()> = HashMap::new();
-        ids.retain(|id| first.insert(id.clone(), ()).is_none());
-        return Ok(ids);
-    }
-    let letters = newest(warehouse, &choice.reasons, collected, CHOSEN_MAX).await?;
-    if letters.len() >= CHOSEN_MAX as usize {
-        bail!(
-            "these are {CHOSEN_MAX} letters or more; take some of them with --reason, --since and --before"
-        );
-    }
-    // Two rows may be about one message as a whole: they go together.
-    let mut ids: Vec<LetterId> = letters.into_iter().rev().map(|letter| letter.id).collect();
-    ids.dedup();
-    Ok(ids)
+) -> Result<Vec<Target>> {
+    let mut targets: Vec<Target> = if choice.ids.is_empty() {
+        let letters = newest(warehouse, &choice.reasons, collected, CHOSEN_MAX).await?;
+        if letters.len() >= CHOSEN_MAX as usize {
+            bail!(
+                "these are {CHOSEN_MAX} letters or more; take some of them with --reason, --since and --before"
+            );
+        }
+        let target = |letter: DeadLetter| Target { id: letter.id.clone(), found: Some(letter) };
+        letters.into_iter().rev().map(target).collect()
+    } else {
+        let target = |id: &String| Ok(Target { id: id.parse()?, found: None });
+        choice.ids.iter().map(target).collect::<Result<_>>()?
+    };
+    // An id may be said twice; and two rows may be about one message as a whole, which go together.
+    let mut seen = HashSet::new();
+    targets.retain(|target| seen.insert(target.id.clone()));
+    Ok(targets)
 }
 
 /// One letter with its bytes: mostly one row.

@@ -33,13 +33,37 @@ impl Positions<'_> {
     pub(crate) async fn count(&self, partitions: &[PartitionState]) -> Result<Vec<PartitionTotals>> {
         let mut totals = Vec::with_capacity(partitions.len());
         for state in partitions {
-            let PartitionState { partition, committed_offset, end_offset, .. } = *state;
-            let first_offset = self.counts_from(state).await?;
-            let events = self.log.count_events(partition, first_offset, committed_offset).await;
-            let events = events.context("can't count the events in the event log")?;
-            totals.push(PartitionTotals { partition, first_offset, committed_offset, end_offset, events });
+            totals.push(self.count_one(*state).await?);
         }
         Ok(totals)
+    }
+
+    async fn count_one(&self, mut state: PartitionState) -> Result<PartitionTotals> {
+        loop {
+            let PartitionState { partition, committed_offset, end_offset, .. } = state;
+            let first_offset = self.counts_from(&state).await?;
+            let error = match self.log.count_events(partition, first_offset, committed_offset).await {
+                Ok(events) => {
+                    return Ok(PartitionTotals {
+                        partition,
+                        first_offset,
+                        committed_offset,
+                        end_offset,
+                        events,
+                    });
+                }
+                Err(error) => error,
+            };
+            // Retention goes on while we count: then from where the log begins now.
+            let begins =
+                self.read().await?.iter().find(|now| now.partition == partition).map(|now| now.first_offset);
+            match begins {
+                Some(begins) if begins > first_offset && begins > state.first_offset => {
+                    state.first_offset = begins
+                }
+                _ => return Err(error).context("can't count the events in the event log"),
+            }
+        }
     }
 
     /// Sums can be compared from where a range begins, and where the log still knows.
