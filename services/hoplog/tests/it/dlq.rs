@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::SystemTime;
 
 use event_log::spool::{Spool, SpoolConfig};
-use event_log::{EventLogMetrics, Message, Producer};
+use event_log::{EventLog, EventLogMetrics, Message};
 use serde_json::Value;
 use wide_event::Timestamp;
 
@@ -14,23 +14,22 @@ use crate::harness::Installation;
 /// The producer of the events here; its numbers are followed like any other's.
 const BOOT: &str = "0199a0b0-0000-7000-8000-000000000001";
 
-fn event(ts: &str, seq: u64) -> String {
+pub(crate) fn event(ts: &str, seq: u64) -> String {
     format!(
         r#"{{"ts":"{ts}","service":"test","instance":"poisoner","boot_id":"{BOOT}","seq":{seq},"status":500,"outcome":"server_error","method":"GET","route":"/x"}}"#
     )
 }
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     Timestamp::from_system(SystemTime::now()).to_string()
 }
 
 /// Appends messages from this process beside the shortener's.
-fn append(hoplog: &Installation, messages: Vec<Message>) {
-    let spool = Spool::new(SpoolConfig { path: hoplog.data().join("spool"), ..Default::default() });
+pub(crate) fn append(log: &dyn EventLog, messages: Vec<Message>) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let producer = spool.producer(EventLogMetrics::default());
-        Producer::append(&producer, messages).await.unwrap();
-        Producer::close(&producer).await;
+        let producer = log.producer(EventLogMetrics::default()).unwrap();
+        producer.append(messages).await.unwrap();
+        producer.close().await;
     });
 }
 
@@ -44,7 +43,7 @@ fn dlq(hoplog: &Installation, arguments: &[&str], input: &str) -> Output {
 }
 
 /// What it printed, once it succeeded.
-fn said(hoplog: &Installation, arguments: &[&str], input: &str) -> String {
+pub(crate) fn said(hoplog: &Installation, arguments: &[&str], input: &str) -> String {
     let output = dlq(hoplog, arguments, input);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{arguments:?}: {out}{err}");
@@ -60,13 +59,13 @@ fn refused(hoplog: &Installation, arguments: &[&str], input: &str) -> String {
     said
 }
 
-fn letters(hoplog: &Installation) -> Vec<Value> {
+pub(crate) fn letters(hoplog: &Installation) -> Vec<Value> {
     let list = said(hoplog, &["list", "--json"], "");
     list.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The id of the one with this reason.
-fn id(letters: &[Value], reason: &str) -> String {
+pub(crate) fn id(letters: &[Value], reason: &str) -> String {
     let mut found = letters.iter().filter(|letter| letter["reason"] == reason);
     let id = found.next().unwrap_or_else(|| panic!("no {reason} in {letters:?}"))["id"].as_str().unwrap();
     assert_eq!(found.next(), None);
@@ -79,8 +78,9 @@ fn dead_letters_are_repaired_and_sent_again_once_and_the_books_balance() {
     let (ts, old) = (now(), "2020-01-01T00:00:00.000000Z");
     let whole = event(&ts, 2);
     let cut = whole[..whole.len() - 9].to_owned();
+    let spool = Spool::new(SpoolConfig { path: hoplog.data().join("spool"), ..Default::default() });
     append(
-        &hoplog,
+        &spool,
         vec![
             Message::events(format!("{}\n{cut}\n{}\n{}\n", event(&ts, 1), event(old, 3), event(&ts, 4)), 4),
             Message { schema: "somebody.else.v1".into(), ..Message::events("never ours\n", 1) },

@@ -1,12 +1,14 @@
 //! All of it with Kafka between shortener and collector; and the shortener before there is a Kafka at all.
 
+use event_log::Message;
+use event_log::kafka::KafkaConfig;
 use testbed::{Kafka, KafkaOptions};
 
+use crate::dlq;
 use crate::harness::{Installation, agent, get};
 
 fn readyz(hoplog: &Installation, role: u16) -> (u16, String) {
-    let mut response =
-        agent().get(format!("http://127.0.0.1:{}/readyz", hoplog.base + role)).call().unwrap();
+    let mut response = agent().get(format!("http://127.0.0.1:{}/readyz", hoplog.base + role)).call().unwrap();
     (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
 }
 
@@ -36,6 +38,18 @@ fn redirects_begin_without_kafka_and_no_event_is_lost_once_it_is_there() {
     let report = hoplog.verified();
     assert_eq!((&report["events"], &report["producer_gaps"]), (&11.into(), &0.into()), "{report}");
     assert_eq!(report["partitions"].as_array().unwrap().len(), 3, "{report}");
+
+    // A dead letter goes back the way that events come.
+    let log =
+        event_log::kafka::Kafka::new(KafkaConfig { brokers: kafka.bootstrap(), ..KafkaConfig::default() });
+    let whole = dlq::event(&dlq::now(), 1);
+    dlq::append(&log, vec![Message::events(whole[..whole.len() - 9].to_owned(), 1)]);
+    let report = hoplog.verified();
+    assert_eq!(report["dead_lettered"], 1, "{report}");
+    let letter = dlq::id(&dlq::letters(&hoplog), "truncated");
+    dlq::said(&hoplog, &["replay", &letter, "--with", "-"], &whole);
+    let report = hoplog.verified();
+    assert_eq!((&report["events"], &report["producer_gaps"]), (&13.into(), &0.into()), "{report}");
     assert!(hoplog.command("migrate").status().unwrap().success(), "topics that are there fit");
     hoplog.down();
 }
