@@ -13,6 +13,7 @@ use rdkafka::{ClientContext, Statistics};
 use thiserror::Error;
 
 use super::config::KafkaConfig;
+use super::outbox::Outbox;
 use super::producer::KafkaProducer;
 use super::stats::StatsObserver;
 use super::topics;
@@ -49,12 +50,16 @@ impl Kafka {
         Ok(topics::open(self).await?)
     }
 
-    /// A producer of events. It connects in the background, and `append` waits as long as that takes; it needs a tokio
-    /// runtime.
+    /// A producer of events. It connects in the background, and `append` waits as long as that takes, or, with an
+    /// [outbox](super::OutboxConfig), as long as the disk takes. Call it within a tokio runtime.
     ///
     /// # Errors
     /// [`OpenError::Refused`]: files of certificates that can't be used.
     pub fn producer(&self, metrics: EventLogMetrics) -> Result<Arc<dyn Producer>, OpenError> {
+        if self.config.outbox.enabled {
+            self.read_files().map_err(|error| OpenError::Refused(error.into()))?;
+            return Ok(Arc::new(Outbox::start(self.clone(), metrics)));
+        }
         self.start(Role::Producer, metrics)
     }
 

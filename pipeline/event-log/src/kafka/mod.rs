@@ -4,6 +4,7 @@
 mod client;
 mod commit;
 mod config;
+mod config_check;
 mod consumer;
 mod delivery;
 mod fault;
@@ -12,20 +13,24 @@ mod membership;
 mod next;
 mod options;
 mod outage;
+mod outbox;
 mod owned;
 mod positions;
 mod producer;
 mod rebalance;
 mod record;
+mod relay;
 mod session;
 mod start;
 mod stats;
 mod topic_rules;
 mod topics;
+mod transfer;
 
 pub use client::Kafka;
 pub use config::{
-    Acks, Compression, ConsumerConfig, KafkaConfig, Mechanism, ProducerConfig, Protocol, SecurityConfig,
+    Acks, Compression, ConsumerConfig, KafkaConfig, Mechanism, OutboxConfig, ProducerConfig, Protocol,
+    SecurityConfig,
 };
 pub use consumer::KafkaConsumer;
 pub(crate) use stats::KafkaMetrics;

@@ -36,6 +36,9 @@ pub(crate) struct KafkaMetrics {
     request_retries: Family<ClientLabels, Counter>,
     request_timeouts: Family<ClientLabels, Counter>,
     disconnects: Family<ClientLabels, Counter>,
+    relayed_messages: Counter,
+    relayed_events: Counter,
+    relay_failures: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -76,6 +79,9 @@ impl Default for KafkaMetrics {
             request_retries: Family::default(),
             request_timeouts: Family::default(),
             disconnects: Family::default(),
+            relayed_messages: Counter::default(),
+            relayed_events: Counter::default(),
+            relay_failures: Counter::default(),
         }
     }
 }
@@ -110,10 +116,27 @@ impl KafkaMetrics {
             self.request_timeouts.clone(),
         );
         kafka.register("disconnects", "Connections that were closed", self.disconnects.clone());
+        kafka.register(
+            "relayed_messages",
+            "Messages Kafka took from the outbox",
+            self.relayed_messages.clone(),
+        );
+        kafka.register("relayed_events", "Events in these messages", self.relayed_events.clone());
+        let help = "Times that handing on the outbox failed and began again";
+        kafka.register("relay_failures", help, self.relay_failures.clone());
     }
 
     pub(super) fn delivery_failed(&self, reason: &'static str) {
         self.delivery_failures.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(super) fn relayed(&self, messages: u64, events: u64) {
+        self.relayed_messages.inc_by(messages);
+        self.relayed_events.inc_by(events);
+    }
+
+    pub(super) fn relay_failed(&self) {
+        self.relay_failures.inc();
     }
 
     pub(super) fn connection_failed(&self, role: Role, failure: &Failure) {

@@ -7,6 +7,7 @@ mod consume;
 mod crash;
 mod damage;
 mod kafka_faults;
+mod kafka_outbox;
 mod kafka_real;
 mod kafka_security;
 mod kafka_topic;

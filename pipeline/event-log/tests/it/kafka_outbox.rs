@@ -1,0 +1,67 @@
+//! Events by way of this machine's disk, with a real broker that is away.
+
+use std::path::Path;
+
+use event_log::kafka::{KafkaConfig, OutboxConfig};
+use event_log::{AppendError, EventLogMetrics, Message};
+use testbed::KafkaOptions;
+
+use crate::kafka_topic::{config, event, metric, number, opened, read_all, until};
+
+fn by_disk(brokers: &str, topic: &str, directory: &Path) -> KafkaConfig {
+    let outbox = OutboxConfig { enabled: true, path: directory.join("outbox"), ..OutboxConfig::default() };
+    KafkaConfig { outbox, ..config(brokers, topic) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_appended_without_a_broker_arrives_once_over_restarts() {
+    let Some(broker) = testbed::Kafka::start(KafkaOptions::default()) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let kafka = opened(by_disk(&broker.bootstrap(), "late", directory.path())).await;
+    let first = EventLogMetrics::default();
+    let producer = kafka.producer(first.clone()).unwrap();
+    for call in 0..10 {
+        producer.append((call * 10..call * 10 + 10).map(event).collect()).await.unwrap();
+    }
+    until("some are handed on", || metric(&first, "kafka_relayed_messages_total") > 0.0).await;
+
+    broker.kill();
+    for call in 10..50 {
+        producer.append((call * 10..call * 10 + 10).map(event).collect()).await.unwrap();
+    }
+    // The process dies, and the next one starts before the broker does.
+    drop(producer);
+    let second = EventLogMetrics::default();
+    let producer = kafka.producer(second.clone()).unwrap();
+    producer.append((500..510).map(event).collect()).await.unwrap();
+    let broker = tokio::task::spawn_blocking(move || {
+        broker.restart();
+        broker
+    });
+    let broker = broker.await.unwrap();
+    until("the outbox is empty", || {
+        metric(&second, "kafka_relayed_messages_total") > 0.0
+            && metric(&second, "spool_depth_messages") == 0.0
+    })
+    .await;
+    producer.close().await;
+    assert!(matches!(producer.append(vec![event(510)]).await, Err(AppendError::Closed)));
+    let mut numbers: Vec<_> = read_all(&broker.bootstrap(), "late").iter().map(number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..510).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_hands_on_what_there_is_and_a_message_too_large_never_gets_in() {
+    let Some(broker) = testbed::shared_kafka() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let kafka = opened(by_disk(&broker.bootstrap(), "end", directory.path())).await;
+    let metrics = EventLogMetrics::default();
+    let producer = kafka.producer(metrics.clone()).unwrap();
+    let error = producer.append(vec![Message::events(vec![b' '; 1_000_001], 1)]).await.unwrap_err();
+    assert!(matches!(error, AppendError::TooLarge { .. }), "{error:?}");
+    producer.append((0..100).map(event).collect()).await.unwrap();
+    producer.close().await;
+    assert_eq!(read_all(&broker.bootstrap(), "end").len(), 100);
+    assert_eq!(metric(&metrics, "kafka_relayed_events_total"), 100.0);
+}
