@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "what could not be covered is said there")]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -181,6 +182,56 @@ fn versions_are_those_that_are_tested() {
     assert!(dockerfile.contains(&format!("FROM rust:{rust}.")), "Rust is {rust}");
     let version = value(&cargo, "[workspace.package]\nversion = \"");
     assert!(compose.contains(&format!("image: hoplog:{version}\n")), "hoplog is {version}");
+}
+
+#[test]
+fn the_image_is_built_from_all_of_the_workspace() {
+    let (ignored, cargo) = (read(".dockerignore"), read("Cargo.toml"));
+    let (_, members) = cargo.split_once("members = [").unwrap();
+    let members: Vec<&str> = members.split(']').next().unwrap().split('"').skip(1).step_by(2).collect();
+    assert!(members.contains(&"xtask"));
+    for member in members {
+        let folder = member.split('/').next().unwrap();
+        assert!(
+            ignored.lines().any(|line| line == format!("!{folder}")),
+            ".dockerignore leaves {folder} out"
+        );
+    }
+}
+
+/// All names of metrics of ours in a text.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("hoplog_")).map(str::to_owned).collect()
+}
+
+/// Whether a source registers such a metric: its name stands there in quotes, after a prefix that does so as well, and
+/// before a unit that is often added by itself.
+fn is_registered(metric: &str, sources: &str) -> bool {
+    let is_there = |text: &str| sources.contains(&format!("\"{text}\""));
+    let name = metric.strip_prefix("hoplog_").unwrap_or_default();
+    let bare = ["_total", "_seconds", "_bytes"].iter().fold(name, |name, unit| name.trim_end_matches(unit));
+    [name, bare].into_iter().any(|name| {
+        let mut splits = name.match_indices('_').map(|(at, _)| (&name[..at], &name[at + 1..]));
+        is_there(name) || splits.any(|(prefix, rest)| is_there(prefix) && is_there(rest))
+    })
+}
+
+#[test]
+fn metrics_that_are_watched_are_there() {
+    let git = Command::new("git").args(["grep", "-l", "Registry", "--", "*.rs"]).current_dir(root()).output();
+    let files = String::from_utf8(git.unwrap().stdout).unwrap();
+    // The constants and tuples that names stand in are in the same files, or in those of `emitter`.
+    let sources: String = files.lines().chain(["pipeline/emitter/src/requests.rs"]).map(read).collect();
+    for file in ["deploy/prometheus/rules.yml", "deploy/README.md"] {
+        let metrics = metrics_in(&read(file));
+        assert!(metrics.len() > 3, "{file}: {metrics:?}");
+        let gone: Vec<_> = metrics.iter().filter(|metric| !is_registered(metric, &sources)).collect();
+        assert!(gone.is_empty(), "{file} speaks of {gone:?}");
+    }
+    for made_up in ["hoplog_collector_made_up_total", "hoplog_made_up_events", "hoplog_made_up_seconds"] {
+        assert!(!is_registered(made_up, &sources), "{made_up}");
+    }
 }
 
 #[test]
