@@ -6,7 +6,12 @@
 mod consume;
 mod crash;
 mod damage;
+mod kafka_consume;
+mod kafka_consume_faults;
+mod kafka_crew;
 mod kafka_faults;
+mod kafka_group;
+mod kafka_member;
 mod kafka_outbox;
 mod kafka_real;
 mod kafka_security;
