@@ -33,8 +33,9 @@ RUN cargo build --release --locked --package hoplog
 FROM build AS build-xtask
 RUN cargo build --release --locked --package xtask
 
-# engine is the ClickHouse library.
+# engine is the ClickHouse library. Where no checksum is pinned for a platform, it has to be given.
 FROM node:22.20.0-bookworm-slim AS engine
+ARG HOPLOG_ENGINE_SHA256
 COPY --from=build-xtask /src/target/release/xtask /usr/local/bin/xtask
 RUN HOPLOG_CACHE_DIR=/cache xtask engine && mv /cache/engine/*/libchdb.so /libchdb.so && rm -r /cache
 
