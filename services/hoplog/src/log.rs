@@ -29,6 +29,18 @@ pub(crate) fn event_log(config: &Config, metrics: &EventLogMetrics) -> Arc<dyn E
     }
 }
 
+/// The same for a tool beside the roles: it waits for the log itself, since the outbox on disk belongs to `serve` alone.
+pub(crate) fn event_log_of_tool(config: &Config) -> Arc<dyn EventLog> {
+    match config.event_log {
+        Kind::Spool => event_log(config, &EventLogMetrics::default()),
+        Kind::Kafka => {
+            let mut kafka = config.kafka.clone();
+            kafka.outbox.enabled = false;
+            Arc::new(Kafka::new(kafka))
+        }
+    }
+}
+
 impl Kind {
     /// Whether the log keeps sums, and so counts events from offset 0 at no cost, also of messages that it no longer holds.
     pub(crate) fn keeps_sums(self) -> bool {

@@ -197,6 +197,7 @@ fn defaults(place: &Place) -> Dict {
         (&["engine", "listen"], address(ports[3])),
         (&["engine", "data_dir"], path("clickhouse")),
         (&["spool", "path"], path("spool")),
+        (&["kafka", "outbox", "path"], path("outbox")),
         (&["warehouse", "url"], url(ports[3])),
     ]
     .into_iter()

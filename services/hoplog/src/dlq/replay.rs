@@ -74,10 +74,9 @@ pub(super) async fn run(options: &Replay, warehouse: &Warehouse, config: &Config
     let producer = if options.dry_run {
         None
     } else {
-        let metrics = EventLogMetrics::default();
-        let log = log::event_log(config, &metrics);
+        let log = log::event_log_of_tool(config);
         log.open().await.context("can't open the event log")?;
-        Some(log.producer(metrics).context("can't write to the event log")?)
+        Some(log.producer(EventLogMetrics::default()).context("can't write to the event log")?)
     };
     let mut run =
         Run { options, warehouse, producer, operator: operator(config), with, outcome: Outcome::default() };

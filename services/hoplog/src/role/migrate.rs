@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use event_log::EventLogMetrics;
 use shortener::keys;
 use shortener::store::LinkStore as _;
 use shortener::store::sqlite::SqliteStore;
@@ -37,7 +36,7 @@ pub(crate) async fn run(config: &Config) -> Result<SqliteStore> {
 /// When Kafka can't be reached, or has topics that don't fit.
 pub(crate) async fn topics(config: &Config) -> Result<()> {
     if config.event_log == Kind::Kafka {
-        let log = log::event_log(config, &EventLogMetrics::default());
+        let log = log::event_log_of_tool(config);
         log.open().await.context("can't make the topics")?;
     }
     Ok(())
