@@ -18,7 +18,7 @@ pub use config::{Secret, WarehouseConfig};
 pub use ddl::DEDUP_WINDOW;
 pub use error::WarehouseError;
 pub use migrate::{migrate, statements};
-pub use verify::{PartitionTotals, ProducerGap, Report, range_from, verify};
+pub use verify::{PartitionTotals, ProducerGap, Recent, Report, range_from, verify, verify_recent};
 
 /// Queries that more than one place runs, as they stand in `queries/`. Parameters are named as `{name:Type}`.
 pub mod queries {
@@ -36,16 +36,18 @@ pub mod queries {
     pub const REPLAY_STATE: &str = include_str!("../queries/replay_state.sql");
     /// What the ledger holds by now, the time, and when the schema was installed.
     pub const LEDGER_STATE: &str = include_str!("../queries/ledger_state.sql");
-    /// The ledger's sums by partition: `topic`, `committed` (offsets by partition), `now_s`.
+    /// The ledger's sums by partition: `topic`, `committed` and `counted_from` (offsets by partition), `now_s`.
     pub const LEDGER_TOTALS: &str = include_str!("../queries/ledger_totals.sql");
-    /// Ranges that do not follow on each other or do not add up: `topic`, `committed`, `limit`.
+    /// Ranges that do not follow on each other or do not add up: `topic`, `committed`, `since_s`, `limit`.
     pub const LEDGER_FAULTS: &str = include_str!("../queries/ledger_faults.sql");
-    /// Tables that know offsets beside the ledger: `topic`, `committed`, `now_s`, `requests_ttl_days`.
+    /// Tables that know offsets beside the ledger: `topic`, `committed`, `since_s`.
     pub const STORED_BY_OFFSET: &str = include_str!("../queries/stored_by_offset.sql");
     /// Tables that do not, beside the ledger: `now_s`, `installed_s`, `rollups_ttl_days`, `clicks_ttl_days`.
     pub const STORED_BY_TIME: &str = include_str!("../queries/stored_by_time.sql");
     /// Events that never arrived, or twice, by boot: `committed`, `now_s`, `requests_ttl_days`.
     pub const PRODUCER_GAPS: &str = include_str!("../queries/producer_gaps.sql");
+    /// Numbers of producers that are missing of late: `committed`, `since_s`, `now_s`.
+    pub const RECENT_NUMBERS: &str = include_str!("../queries/recent_numbers.sql");
     /// How old the newest range and event are.
     pub const FRESHNESS: &str = include_str!("../queries/freshness.sql");
 }

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Codes that say that another one was at work on the same table: it exists already or no longer (a view is replaced by
 /// way of a table with another name), it is locked, it is about to be altered, or its metadata in the Keeper have moved on.
-const CONTENDED: [u32; 6] = [57, 60, 82, 473, 517, 999];
+const CONTENDED: [u32; 5] = [57, 60, 473, 517, 999];
 
 /// A numbered step. Never edited once it has been released: later ones follow it.
 pub(crate) struct Migration {

@@ -5,19 +5,25 @@
 //! is compared again until the ledger stands still meanwhile.
 
 mod ledger;
+mod recent;
 mod tables;
 
 use clickhouse::Row;
 use serde::Deserialize;
 
+pub use recent::{Recent, verify_recent};
+
 use crate::{Warehouse, WarehouseError, queries};
+
+const DAY_S: u32 = 86_400;
 
 /// What the event log says of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionTotals {
     /// Which one.
     pub partition: u32,
-    /// Where the group began to consume: 0 unless the log had a past before it.
+    /// From where the log can count: 0, or where the ledger has a range that begins there ([`range_from`]). Ranges before it
+    /// are compared among themselves only.
     pub first_offset: u64,
     /// Next offset to consume, as committed by the group.
     pub committed_offset: u64,
@@ -92,6 +98,12 @@ impl State {
     }
 }
 
+/// Offsets by partition, as a parameter.
+fn map(offsets: impl Iterator<Item = (u32, u64)>) -> String {
+    let pairs: Vec<String> = offsets.map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+    format!("{{{}}}", pairs.join(","))
+}
+
 /// Where the first range of a partition begins that begins at or after an offset: from there on sums of the ledger can be
 /// compared with those of a log that has lost what was before. None: the ledger has no such range.
 ///
@@ -119,17 +131,22 @@ pub async fn verify(
 ) -> Result<Report, WarehouseError> {
     let config = warehouse.config();
     let state = State::read(warehouse).await?;
-    let committed: Vec<String> =
-        partitions.iter().map(|totals| format!("{}:{}", totals.partition, totals.committed_offset)).collect();
+    let committed = map(partitions.iter().map(|totals| (totals.partition, totals.committed_offset)));
+    let counted_from = map(partitions.iter().map(|totals| (totals.partition, totals.first_offset)));
+    // An event is at most a week older than its message; the day that is left is for messages that waited. After a longer
+    // wait old events expire sooner than this allows for, and show as missing.
+    let fresh_days = config.requests_ttl_days - 8;
     let parameters = [
         ("topic", topic),
-        ("committed", &format!("{{{}}}", committed.join(","))),
+        ("committed", &committed),
+        ("counted_from", &counted_from),
         ("now_s", &state.now_s.to_string()),
+        ("since_s", &state.now_s.saturating_sub(fresh_days * DAY_S).to_string()),
         ("requests_ttl_days", &config.requests_ttl_days.to_string()),
     ];
     let mut report = Report::default();
     // A day before the first range can expire.
-    let expiring = u64::from(state.now_s.saturating_sub(state.installed_s)) / 86_400
+    let expiring = u64::from(state.now_s.saturating_sub(state.installed_s)) / u64::from(DAY_S)
         >= u64::from(config.rollups_ttl_days) - 1;
     ledger::check(warehouse, &parameters, partitions, expiring, &mut report).await?;
     tables::check_by_offset(warehouse, &parameters, &mut report).await?;

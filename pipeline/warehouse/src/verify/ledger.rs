@@ -19,6 +19,7 @@ struct Totals {
     ends: u64,
     beyond: u64,
     events: u64,
+    counted_from: u64,
     events_announced: u64,
     kept: u64,
     sampled_out: u64,
@@ -49,11 +50,30 @@ pub(super) async fn check(
 ) -> Result<(), WarehouseError> {
     let totals: Vec<Totals> = warehouse.rows(queries::LEDGER_TOTALS, parameters).await?;
     check_totals(report, &totals, partitions, expiring);
+    let of_all_times = parameters.iter().filter(|(name, _)| *name != "since_s");
+    let of_all_times: Vec<_> = of_all_times.copied().chain([("since_s", "0")]).collect();
+    report.findings.extend(check_ranges(warehouse, &of_all_times).await?.findings);
+    Ok(())
+}
+
+/// What is wrong with ranges by themselves.
+#[derive(Debug, Default)]
+pub(super) struct RangeFaults {
+    pub(super) findings: Vec<String>,
+    /// Offsets that no range covers, between ranges.
+    pub(super) missing_messages: u64,
+    /// By how much events differ from what became of them.
+    pub(super) unaccounted_events: u64,
+}
+
+/// Ranges that do not follow on each other or do not add up, from `since_s` on.
+pub(super) async fn check_ranges(
+    warehouse: &Warehouse,
+    parameters: &[(&str, &str)],
+) -> Result<RangeFaults, WarehouseError> {
     let limit = (FAULTS_MAX + 1).to_string();
     let parameters: Vec<_> = parameters.iter().copied().chain([("limit", &*limit)]).collect();
-    let faults: Vec<Fault> = warehouse.rows(queries::LEDGER_FAULTS, &parameters).await?;
-    check_faults(report, &faults);
-    Ok(())
+    Ok(range_faults(&warehouse.rows::<Fault>(queries::LEDGER_FAULTS, &parameters).await?))
 }
 
 fn check_totals(report: &mut Report, ledger: &[Totals], partitions: &[PartitionTotals], expiring: bool) {
@@ -80,7 +100,7 @@ fn check_totals(report: &mut Report, ledger: &[Totals], partitions: &[PartitionT
 /// What does not hold between a partition's ledger and its log.
 fn against_log(ledger: &Totals, log: &PartitionTotals, expiring: bool) -> Vec<String> {
     let PartitionTotals { partition, first_offset, committed_offset, events, .. } = log;
-    let Totals { begins, beyond, events_announced, .. } = ledger;
+    let Totals { begins, beyond, counted_from, events_announced, .. } = ledger;
     let mut findings = Vec::new();
     if *beyond > 0 {
         findings.push(format!(
@@ -96,9 +116,7 @@ fn against_log(ledger: &Totals, log: &PartitionTotals, expiring: bool) -> Vec<St
         return findings;
     }
     let ends = ledger.ends;
-    if begins < first_offset {
-        findings.push(format!("partition {partition}: {begins} overlaps what was before {first_offset}"));
-    } else if begins > first_offset && !expiring {
+    if begins > first_offset && !expiring {
         findings
             .push(format!("partition {partition}: nothing about offsets {first_offset} to {}", begins - 1));
     }
@@ -110,8 +128,9 @@ fn against_log(ledger: &Totals, log: &PartitionTotals, expiring: bool) -> Vec<St
         findings.push(format!(
             "partition {partition}: the ledger ends at {ends}, committed is {committed_offset}"
         ));
-    } else if events_announced > events || (events_announced < events && begins == first_offset) {
-        // With the first ranges gone, the log has more: it does not say how many of its events were in them.
+    } else if events_announced > events || (events_announced < events && counted_from == first_offset) {
+        // Where no range begins at the log's first offset, the log has more: it does not say how many of its events were in
+        // what is gone, or in a range that began before.
         findings.push(format!(
             "partition {partition}: the log accepted {events} events, the ledger has {events_announced}"
         ));
@@ -119,31 +138,36 @@ fn against_log(ledger: &Totals, log: &PartitionTotals, expiring: bool) -> Vec<St
     findings
 }
 
-fn check_faults(report: &mut Report, faults: &[Fault]) {
+fn range_faults(faults: &[Fault]) -> RangeFaults {
+    let mut found = RangeFaults::default();
     for fault in faults.iter().take(FAULTS_MAX) {
         let Fault { log_partition, first_offset, last_offset, expected, events, .. } = fault;
         let Fault { kept, sampled_out, dead_lettered, .. } = fault;
         let range = format!("partition {log_partition}, {first_offset} to {last_offset}");
         if first_offset > expected {
             let before = first_offset - 1;
-            report
+            found.missing_messages += first_offset - expected;
+            found
                 .findings
                 .push(format!("partition {log_partition}: nothing about offsets {expected} to {before}"));
         } else if first_offset < expected {
-            report.findings.push(format!("{range}: overlaps an earlier range"));
+            found.findings.push(format!("{range}: overlaps an earlier range"));
         }
-        if kept.saturating_add(*sampled_out).saturating_add(*dead_lettered) != *events {
-            report.findings.push(format!(
+        let accounted = kept.saturating_add(*sampled_out).saturating_add(*dead_lettered);
+        if accounted != *events {
+            found.unaccounted_events = found.unaccounted_events.saturating_add(accounted.abs_diff(*events));
+            found.findings.push(format!(
                 "{range}: {events} events are not {kept} kept + {sampled_out} sampled out + {dead_lettered} dead letters"
             ));
         }
         if fault.impossible != 0 {
-            report.findings.push(format!("{range}: the counts are impossible"));
+            found.findings.push(format!("{range}: the counts are impossible"));
         }
     }
     if faults.len() > FAULTS_MAX {
-        report.findings.push(format!("more than {FAULTS_MAX} ranges are wrong: these are the first"));
+        found.findings.push(format!("more than {FAULTS_MAX} ranges are wrong: these are the first"));
     }
+    found
 }
 
 #[cfg(test)]
@@ -153,7 +177,7 @@ mod tests {
     #[test]
     fn a_ledger_covers_its_log_or_says_why() {
         let whole = Totals { ranges: 2, ends: 10, events: 10, events_announced: 10, ..Totals::default() };
-        let begins_late = Totals { begins: 4, events_announced: 6, ..whole.clone() };
+        let begins_late = Totals { begins: 4, counted_from: 4, events_announced: 6, ..whole.clone() };
         let log = PartitionTotals {
             partition: 3,
             first_offset: 0,
@@ -161,6 +185,19 @@ mod tests {
             end_offset: 12,
             events: 10,
         };
+        // The log has lost what was before 4; a range begins there, or goes over it.
+        let later = PartitionTotals { first_offset: 4, events: 6, ..log };
+        let from_there = Totals { counted_from: 4, events_announced: 6, ..whole.clone() };
+        for (ledger, expected) in [
+            (from_there.clone(), None),
+            (Totals { events_announced: 5, ..from_there.clone() }, Some("the ledger has 5")),
+            (Totals { counted_from: 5, events_announced: 5, ..from_there.clone() }, None),
+            (Totals { counted_from: 5, events_announced: 7, ..from_there }, Some("the ledger has 7")),
+        ] {
+            let found = against_log(&ledger, &later, false);
+            assert_eq!(found.is_empty(), expected.is_none(), "{found:?}");
+            assert!(expected.is_none_or(|text| found[0].contains(text)), "{found:?}");
+        }
         for (ledger, expiring, expected) in [
             (whole.clone(), false, None),
             (whole.clone(), true, None),

@@ -17,7 +17,7 @@ const LOOKS_MAX: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Row, Deserialize)]
-struct Comparison {
+pub(super) struct Comparison {
     what: String,
     source: String,
     at_least: u64,
@@ -38,7 +38,14 @@ impl Comparison {
     }
 }
 
-fn findings(comparisons: &[Comparison]) -> Vec<String> {
+impl Comparison {
+    /// What is there too little, and too much.
+    pub(super) fn differences(&self) -> (u64, u64) {
+        (self.at_least.saturating_sub(self.stored), self.stored.saturating_sub(self.at_most))
+    }
+}
+
+pub(super) fn findings(comparisons: &[Comparison]) -> Vec<String> {
     comparisons.iter().filter_map(Comparison::finding).collect()
 }
 
@@ -48,9 +55,16 @@ pub(super) async fn check_by_offset(
     parameters: &[(&str, &str)],
     report: &mut Report,
 ) -> Result<(), WarehouseError> {
-    let comparisons: Vec<Comparison> = warehouse.rows(queries::STORED_BY_OFFSET, parameters).await?;
-    report.findings.extend(findings(&comparisons));
+    report.findings.extend(findings(&compare_by_offset(warehouse, parameters).await?));
     Ok(())
+}
+
+/// The comparison itself, of what was begun after `since_s`.
+pub(super) async fn compare_by_offset(
+    warehouse: &Warehouse,
+    parameters: &[(&str, &str)],
+) -> Result<Vec<Comparison>, WarehouseError> {
+    warehouse.rows(queries::STORED_BY_OFFSET, parameters).await
 }
 
 /// Tables that know none. A difference counts only when the ledger stood still over all looks: otherwise it may be that

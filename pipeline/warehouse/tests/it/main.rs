@@ -1,6 +1,7 @@
 //! The tables and blocks against the real engine. `cargo build --release -p engine` provides it.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a test may fail loudly
 
+mod cluster;
 mod dead_letters;
 mod schema;
 mod verify;

@@ -77,7 +77,7 @@ async fn the_previous_version_s_tables_and_rows_stay() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn eight_at_once_from_nothing() {
-    for round in 0..5 {
+    for round in 0..3 {
         let database = format!("eight_{round}");
         let all: Vec<_> = (0..8)
             .map(|_| {
@@ -99,11 +99,11 @@ async fn eight_at_once_from_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn killed_anywhere_and_begun_again() {
-    for round in 0..10u64 {
+    for round in 0..6u64 {
         let warehouse = super::warehouse(&format!("killed_{round}"));
         // From the first statement to behind the last one.
         for kill in 0..3 {
-            let after = Duration::from_millis(round * 25 + kill * 7);
+            let after = Duration::from_millis(round * 40 + kill * 7);
             let _ = tokio::time::timeout(after, migrate(&warehouse)).await;
         }
         migrate(&warehouse).await.unwrap();

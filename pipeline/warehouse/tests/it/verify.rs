@@ -1,6 +1,8 @@
 //! A small, whole world written by hand, then damaged: every table has somebody who notices.
 
-use warehouse::{PartitionTotals, Report, Warehouse, migrate, verify};
+use std::time::Duration;
+
+use warehouse::{PartitionTotals, Recent, Report, Warehouse, migrate, range_from, verify, verify_recent};
 
 const TABLES: [&str; 8] = [
     "requests",
@@ -26,14 +28,22 @@ async fn world(database: &str) -> Warehouse {
 /// Two ranges of five events each: two kept, two sampled out, one too old to count but numbered; three clicks.
 /// The first one is that many days old.
 async fn fill(warehouse: &Warehouse, days: u32) {
+    for table in TABLES {
+        warehouse.execute(&format!("TRUNCATE TABLE {table}")).await.unwrap();
+    }
+    fill_rows(warehouse, days).await;
+}
+
+/// The same, for empty tables.
+pub(crate) async fn fill_rows(warehouse: &Warehouse, days: u32) {
     let run = async |sql: &str| {
         let sql = sql.replace("BOOT", OLD_BOOT);
         let sql = sql.replace("NOW", &format!("(now() - toIntervalDay({days} * (number = 0)))"));
-        warehouse.execute(&format!("{sql} SETTINGS insert_deduplicate = 0")).await.unwrap();
+        warehouse
+            .execute(&format!("{sql} SETTINGS insert_deduplicate = 0, distributed_foreground_insert = 1"))
+            .await
+            .unwrap();
     };
-    for table in TABLES {
-        run(&format!("TRUNCATE TABLE {table}")).await;
-    }
     run("INSERT INTO ingest_ledger (topic, first_offset, last_offset, messages, events, events_announced, kept, \
          sampled_out, dead_lettered, clicks, click_rows, boot_records, collected_at) \
          SELECT 't', number * 5, number * 5 + 4, 5, 5, 5, 2, 2, 1, 3, 3, 1, NOW FROM numbers(2)")
@@ -268,4 +278,85 @@ async fn what_expired_of_a_boot_is_no_gap() {
         let sum = |of: fn(&warehouse::ProducerGap) -> u64| gaps.iter().map(of).sum::<u64>();
         assert_eq!((sum(|gap| gap.missing), sum(|gap| gap.missing_at_end)), (missing, at_end), "{gaps:?}");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_has_lost_its_beginning_is_compared_from_where_it_can_count() {
+    let warehouse = world("verify_begins").await;
+    for (offset, expected) in [(0, Some(0)), (1, Some(5)), (5, Some(5)), (6, None)] {
+        assert_eq!(range_from(&warehouse, "t", 0, offset).await.unwrap(), expected, "{offset}");
+    }
+    let findings = async |first_offset, events| {
+        verify(&warehouse, "t", &[PartitionTotals { first_offset, events, ..log() }]).await.unwrap().findings
+    };
+    assert_eq!(findings(5, 5).await, [] as [String; 0]);
+    assert_eq!(findings(5, 6).await, ["partition 0: the log accepted 6 events, the ledger has 5"]);
+    assert_eq!(findings(5, 4).await, ["partition 0: the log accepted 4 events, the ledger has 5"]);
+    // Nothing begins at 6, so there is nothing to compare; what is before is compared all the same.
+    assert_eq!(findings(6, 4).await, [] as [String; 0]);
+    warehouse.execute("DELETE FROM dead_letters WHERE log_offset = 4").await.unwrap();
+    let found = findings(6, 4).await;
+    assert!(found.contains(&"dead letters: the ledger says 2, stored are 1".to_owned()), "{found:?}");
+}
+
+#[tokio::test]
+async fn replayed_events_have_no_number_of_their_own() {
+    let warehouse = world("verify_replayed").await;
+    // Offsets may have holes: one message in 10 to 12. Two events stored, one refused once more, one that is not JSON now.
+    for sql in [
+        "ingest_ledger (topic, first_offset, last_offset, messages, events, events_announced, kept, sampled_out, \
+         dead_lettered, replayed, collected_at) SELECT 't', 10, 12, 1, 4, 4, 1, 1, 2, 4, now()",
+        "requests (ts, log_offset, instance, boot_id, seq, collected_at) SELECT now(), 12, 'i', 'BOOT', 5, now()",
+        "dead_letters (topic, log_offset, line, events, reason, schema, collected_at) \
+         SELECT 't', 12, number, 1, ['too_old', 'syntax'][number + 1], 'hoplog.replay.v1', now() FROM numbers(2)",
+        "requests_by_minute (minute, requests, latency_us) SELECT now(), 2, map(100, 2)",
+    ] {
+        warehouse.execute(&format!("INSERT INTO {sql}")).await.unwrap();
+    }
+    let log = PartitionTotals { committed_offset: 13, end_offset: 13, events: 14, ..log() };
+    let report = verify(&warehouse, "t", &[log]).await.unwrap();
+    assert_eq!(report.findings, [] as [String; 0]);
+    assert_eq!(report.producer_gaps, []);
+    let noted = "INSERT INTO producer_sequences (first_seq, last_seq, range_offset, collected_at) SELECT 5, 5, 10, now()";
+    warehouse.execute(noted).await.unwrap();
+    let findings = verify(&warehouse, "t", &[log]).await.unwrap().findings;
+    let expected = "event numbers in producer_sequences: the ledger says 10, stored are 11";
+    assert!(findings.contains(&expected.to_owned()), "{findings:?}");
+}
+
+#[tokio::test]
+async fn what_was_collected_lately_is_compared_by_itself() {
+    let warehouse = world("verify_recent").await;
+    let recent = async |committed| {
+        verify_recent(&warehouse, "t", &[(0, committed)], Duration::from_secs(3600)).await.unwrap()
+    };
+    assert_eq!(recent(10).await, Recent::default());
+    // The first range is from yesterday: what is missing of it is not looked for.
+    fill(&warehouse, 1).await;
+    warehouse.execute("DELETE FROM requests WHERE seq = 1").await.unwrap();
+    assert_eq!(recent(10).await, Recent::default());
+    warehouse.execute("DELETE FROM requests WHERE seq = 6").await.unwrap();
+    let found = recent(10).await;
+    assert_eq!((found.lost_rows, found.repeated_rows, found.findings.len()), (1, 0, 1), "{found:?}");
+    let range = "INSERT INTO ingest_ledger (topic, first_offset, last_offset, messages, events, kept, collected_at) \
+                 SELECT 't', 12, 13, 2, 3, 1, now()";
+    warehouse.execute(range).await.unwrap();
+    let again =
+        "INSERT INTO requests (ts, log_offset, seq, collected_at) SELECT now(), 13, 9, now() FROM numbers(3)";
+    warehouse.execute(again).await.unwrap();
+    let found = recent(17).await;
+    // 10 and 11 between ranges, 14 to 16 behind them; 2 of 3 events. A number; of the rows one above what the ledger says,
+    // which hides the one that is missing, and two that are the same as another.
+    assert_eq!((found.missing_messages, found.unaccounted_events), (5, 2), "{found:?}");
+    assert_eq!((found.lost_rows, found.repeated_rows), (1, 3), "{found:?}");
+
+    // Numbers: up to 5 and from 8 on have arrived, some minutes ago; one more just now, which may have neighbours.
+    fill(&warehouse, 0).await;
+    for (first, last, age_s) in [(1, 5, 1200), (8, 9, 900), (12, 12, 1)] {
+        let run = format!(
+            "INSERT INTO producer_sequences (instance, boot_id, first_seq, last_seq, collected_at) SELECT 'j', 'k', {first}, {last}, now() - {age_s}"
+        );
+        warehouse.execute(&run).await.unwrap();
+    }
+    assert_eq!(recent(10).await.numbers_missing, 2);
 }
