@@ -35,6 +35,8 @@ impl Run {
         }
         match Partition::new(position) {
             Ok(held) => {
+                // It may have been paused when we had it last.
+                self.consumer.resume(partition);
                 if held.found.is_some() {
                     let offset = position.offset;
                     tracing::info!(partition, offset, "an open range was found; it is stored first");

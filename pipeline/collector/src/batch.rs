@@ -239,6 +239,7 @@ impl Ledger {
             ("kept", number(self.kept)),
             ("sampled_out", number(self.sampled_out())),
             ("dead_lettered", number(self.dead_lettered)),
+            ("replayed", number(self.seen.replayed)),
             ("clicks", number(self.clicks)),
             ("click_rows", number(self.click_rows)),
             ("boot_records", number(self.boots)),

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use event_log::{ConsumeError, Consumer, Delivery};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use warehouse::DEDUP_WINDOW;
 
 use crate::backoff::Backoff;
 use crate::commit::{Ended, RangeTask};
 use crate::dead_letter_topic::DeadLetterTopic;
 use crate::failure::Class;
-use crate::guard::DEDUP_WINDOW;
 use crate::health::Who;
 use crate::hold_back::hold_back;
 use crate::intent::Intent;
@@ -35,8 +35,8 @@ const IDLE: Duration = Duration::from_millis(500);
 const LAG_EVERY: Duration = Duration::from_secs(1);
 /// How long reading the lag may keep the loop from its work: far below any group's patience.
 const LAG_MAX: Duration = Duration::from_secs(1);
-/// How long leaving the group may take at the end; the group notices anyhow.
-const CLOSE_MAX: Duration = Duration::from_secs(5);
+/// How long leaving the group may take at the end: longer than any log tries; the group notices anyhow.
+const CLOSE_MAX: Duration = Duration::from_secs(15);
 
 /// What the loop works with.
 pub(crate) struct Run {

@@ -10,12 +10,6 @@ use crate::insert::Insertion;
 /// than this where they are synchronised at all.
 const CLOCKS_DIFFER_US: i64 = 60 * 1_000_000;
 
-/// Ranges of the topic that were begun since a time: `topic`, `since_us`.
-const RANGES_SINCE: &str = "SELECT count() FROM ingest_ledger WHERE topic = {topic:String} AND collected_at >= fromUnixTimestamp64Micro({since_us:Int64})";
-
-/// How many inserts back ClickHouse recognises a token.
-pub(crate) const DEDUP_WINDOW: u64 = 20_000;
-
 impl Insertion<'_> {
     /// A log that was replaced gives offsets out again, and ClickHouse would take their tokens for repetitions and drop
     /// what is new. So a range that no intent announces must not be in the ledger before it is stored.
@@ -51,7 +45,7 @@ impl Insertion<'_> {
         let (range, limit) = (self.range, self.forgets_after);
         let since_us = range.intent.at.saturating_sub(CLOCKS_DIFFER_US).to_string();
         let parameters = [("topic", &*range.topic), ("since_us", &*since_us)];
-        let ranges: Vec<u64> = self.store.warehouse.rows(RANGES_SINCE, &parameters).await?;
+        let ranges: Vec<u64> = self.store.warehouse.rows(queries::RANGES_SINCE, &parameters).await?;
         let ranges = ranges.first().copied().unwrap_or_default();
         if ranges < limit {
             return Ok(());

@@ -3,9 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a test may fail loudly
 
 mod consumer;
+mod corruption;
 mod crash;
+mod dead_letters;
 mod end_to_end;
 mod faults;
+mod group;
+mod guard;
+mod many;
+mod outage;
 mod poison;
 mod proxy;
+mod revocation;
 mod world;

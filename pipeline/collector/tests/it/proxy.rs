@@ -1,5 +1,6 @@
 //! A TCP proxy before the engine that can do to an insert what networks do: lose it, or lose its answer.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,8 @@ pub(crate) enum Fault {
     Unavailable,
     /// No answer, ever.
     Hang,
+    /// An HTTP status, with a code of ClickHouse's exceptions where it is ClickHouse that answers.
+    Answer(u16, Option<u32>),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -24,6 +27,7 @@ pub(crate) struct Proxy {
     pub(crate) address: String,
     plan: Arc<Mutex<Option<(String, Fault, usize)>>>,
     hit: Arc<Notify>,
+    hits: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -42,7 +46,24 @@ impl Proxy {
 
     /// The next `times` inserts into the table meet the fault.
     pub(crate) fn plan(&self, table: &str, fault: Fault, times: usize) {
+        self.hits.store(0, Ordering::Relaxed);
         *self.plan.lock().unwrap() = Some((format!("INSERT+INTO+{table}+"), fault, times));
+    }
+
+    /// Every request meets the fault, until [`Self::mend`].
+    pub(crate) fn break_all(&self, fault: Fault) {
+        self.hits.store(0, Ordering::Relaxed);
+        *self.plan.lock().unwrap() = Some((String::new(), fault, usize::MAX));
+    }
+
+    /// No more faults.
+    pub(crate) fn mend(&self) {
+        *self.plan.lock().unwrap() = None;
+    }
+
+    /// How many requests have met the fault of the plan.
+    pub(crate) fn hits(&self) -> usize {
+        self.hits.load(Ordering::Relaxed)
     }
 
     /// Waits until a fault has happened.
@@ -60,10 +81,12 @@ impl Proxy {
         let head = String::from_utf8_lossy(head);
         let mut plan = self.plan.lock().unwrap();
         let (table, fault, left) = plan.as_mut()?;
-        if *left == 0 || !head.starts_with("POST ") || !head.contains(table.as_str()) {
+        let request = head.starts_with("POST ") || head.starts_with("GET ");
+        if *left == 0 || !request || !head.contains(table.as_str()) {
             return None;
         }
         *left -= 1;
+        self.hits.fetch_add(1, Ordering::Relaxed);
         Some(*fault)
     }
 
@@ -85,6 +108,20 @@ impl Proxy {
                         Some(Fault::Unavailable) => {
                             self.hit.notify_one();
                             client.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.ok()?;
+                            return None;
+                        }
+                        Some(Fault::Answer(status, code)) => {
+                            self.hit.notify_one();
+                            let (header, body) = code.map_or_else(
+                                || (String::new(), "Internal Server Error".to_owned()),
+                                |code| {
+                                    let header = format!("X-ClickHouse-Exception-Code: {code}\r\n");
+                                    (header, format!("Code: {code}. DB::Exception: as the test wants it."))
+                                },
+                            );
+                            let length = body.len();
+                            let answer = format!("HTTP/1.1 {status} X\r\n{header}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+                            client.write_all(answer.as_bytes()).await.ok()?;
                             return None;
                         }
                         Some(Fault::Hang) => {

@@ -1,11 +1,13 @@
 //! A spool, a database and a proxy, and what tests do with them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use collector::{CollectorConfig, CollectorError, CollectorMetrics};
 use event_log::spool::{Spool, SpoolConfig, SpoolProducer};
 use event_log::{Consumer, EventLogMetrics, Message, Producer};
+use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use warehouse::{PartitionTotals, Report, Warehouse, WarehouseConfig, migrate, verify};
@@ -23,6 +25,7 @@ pub(crate) struct World {
     pub(crate) warehouse: Warehouse,
     through_proxy: Warehouse,
     pub(crate) config: CollectorConfig,
+    pub(crate) dead_letters: Option<Arc<dyn Producer>>,
     seq: AtomicU64,
     pub(crate) dir: tempfile::TempDir,
 }
@@ -48,6 +51,7 @@ impl World {
             url: format!("http://{address}"),
             database: database.to_owned(),
             insert_ms_max,
+            query_ms_max: insert_ms_max.max(3000),
             ..WarehouseConfig::default()
         };
         let warehouse = Warehouse::new(&config(testbed::shared_engine_address()));
@@ -63,6 +67,7 @@ impl World {
                 shutdown_ms_max: 60_000,
                 ..CollectorConfig::default()
             },
+            dead_letters: None,
             seq: AtomicU64::new(1),
             dir,
         }
@@ -140,7 +145,7 @@ impl World {
         let run = collector::run(
             self.config.clone(),
             consumer,
-            None,
+            self.dead_letters.clone(),
             self.through_proxy.clone(),
             metrics.clone(),
             shutdown.clone(),
@@ -201,6 +206,15 @@ impl Collector {
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
+    }
+
+    /// A sample of its metrics, by the line it stands in.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        self.metrics.register(&mut registry);
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// As by `kill -9`: nothing of it gets to do anything more.
