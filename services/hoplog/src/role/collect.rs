@@ -1,6 +1,7 @@
 //! `hoplog collect`: event log, collector and ClickHouse put together.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use collector::CollectorMetrics;
@@ -14,6 +15,7 @@ use super::stop;
 use crate::config::Config;
 use crate::log;
 use crate::ops::{self, Ops, Readiness};
+use crate::verify::{self, ProofMetrics};
 
 /// The collectors' group at the event log: what is committed under it has been stored.
 pub(crate) const GROUP: &str = "hoplog-collector";
@@ -31,6 +33,8 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     metrics.register(prefixed);
     log_metrics.register(prefixed);
     opening.register(prefixed);
+    let proof = ProofMetrics::default();
+    proof.register(prefixed);
     let ops = tokio::spawn(ops::serve(
         ops::bind(config.collect.ops_listen).await?,
         Ops { registry, readiness: readiness(opening.clone(), metrics.clone()) },
@@ -48,6 +52,9 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     };
     if let Some((consumer, dead_letters)) = opened {
         let warehouse = Warehouse::new(&config.warehouse);
+        if let every @ 1.. = config.collect.verify_every_s {
+            tokio::spawn(verify::watch(log, warehouse.clone(), proof, Duration::from_secs(every)));
+        }
         let shutdown = CancellationToken::new();
         let stopping = shutdown.clone();
         tokio::spawn(async move {

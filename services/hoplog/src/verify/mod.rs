@@ -3,18 +3,19 @@
 
 mod positions;
 mod report;
+mod watch;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use event_log::EventLogMetrics;
 use warehouse::Warehouse;
 
 use crate::cli::Verify;
 use crate::config::Config;
 use crate::log;
 use positions::Positions;
+pub(crate) use watch::{ProofMetrics, watch};
 
 /// Between two looks at a collector that still has something to read.
 const POLL: Duration = Duration::from_millis(200);
@@ -24,7 +25,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// # Errors
 /// When the event log or ClickHouse can't be read.
 pub(crate) async fn run(options: Verify, config: Config) -> Result<ExitCode> {
-    let log = log::event_log(&config, &EventLogMetrics::default());
+    let log = log::event_log_of_tool(&config);
     let warehouse = Warehouse::new(&config.warehouse);
     let positions = Positions {
         log: log.as_ref(),

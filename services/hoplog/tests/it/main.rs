@@ -10,6 +10,7 @@ mod first_hop;
 mod harness;
 mod kill;
 mod on_kafka;
+mod proof;
 mod random;
 mod replay;
 mod start;
