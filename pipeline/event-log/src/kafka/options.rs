@@ -28,7 +28,7 @@ const RECEIVE_SLACK_BYTES: u64 = 1 << 20;
 const FETCH_BACKOFF_MS: &str = "10";
 
 /// Options that are refused in `properties`: they have a field of their own, or the promises rest on them.
-const OURS: [&str; 63] = [
+const OURS: [&str; 64] = [
     "acks",
     "allow.auto.create.topics",
     "auto.commit.enable",
@@ -47,6 +47,7 @@ const OURS: [&str; 63] = [
     "enable.gapless.guarantee",
     "enable.idempotence",
     "enable.partition.eof",
+    "enable.ssl.certificate.verification",
     "enabled_events",
     "fetch.max.bytes",
     "fetch.message.max.bytes",
@@ -93,8 +94,8 @@ const OURS: [&str; 63] = [
     "topic.metadata.propagation.max.ms",
     "transactional.id",
 ];
-/// Parts of names that are refused: secrets, which have a field that doesn't show them, and what would switch off
-/// authentication or run a program.
+/// Parts of names that are refused: secrets, which have a field that doesn't show them, other ways to log in, and what
+/// replaces the brokers.
 const OURS_PARTLY: [&str; 6] = ["password", "secret", ".pem", "sasl.", "test.", "_cb"];
 
 /// What is wrong with further options. Values are not repeated: nobody knows what somebody puts there.
@@ -214,6 +215,10 @@ impl SecurityConfig {
             Protocol::SaslTls => "sasl_ssl",
         };
         client.set("security.protocol", protocol);
+        if self.protocol.is_tls() && self.ca_file.is_none() {
+            // Where this system keeps them; OpenSSL, built along with us, has no place of its own.
+            client.set("ssl.ca.location", "probe");
+        }
         let files = [
             ("ssl.ca.location", &self.ca_file),
             ("ssl.certificate.location", &self.certificate_file),

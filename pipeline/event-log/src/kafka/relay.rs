@@ -123,6 +123,7 @@ impl Relay {
         let committer = consumer.committer();
         let mut next = 0;
         loop {
+            session.listen();
             match consumer.next(LOOK_EVERY).await? {
                 Delivery::Assigned { partition: PARTITION, position } => {
                     next = self.first(known, position.offset)?;
@@ -179,4 +180,30 @@ impl Relay {
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RelayError> {
     spawn_blocking(work).await.map_err(|_| RelayError::Ending)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::KafkaConfig;
+
+    #[tokio::test]
+    async fn an_outbox_that_kafka_knows_differently_is_refused() {
+        let kafka = Kafka::new(KafkaConfig::default());
+        let spool = Spool::new(kafka.config.outbox.spool("events"));
+        let relay = Relay::new(kafka, spool, EventLogMetrics::default(), watch::channel(false).1);
+        let first = |kafka, spool| relay.first(kafka, spool).map_err(|error| error.to_string());
+        for (kafka, spool, next) in [
+            (None, 0, 0),
+            (None, 70, 70),
+            // Kafka forgets the positions of who was silent for a week.
+            (Some(10), 70, 70),
+            // Killed before the outbox noted what Kafka has.
+            (Some(570), 70, 570),
+        ] {
+            assert_eq!(first(kafka, spool), Ok(next));
+        }
+        let refused = first(Some(571), 70).unwrap_err();
+        assert!(refused.contains("up to 571") && refused.contains("outbox.id"), "{refused}");
+    }
 }

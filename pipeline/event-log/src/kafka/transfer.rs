@@ -18,8 +18,9 @@ use crate::Record;
 const TRANSACTION_MS_MAX: &str = "15000";
 /// A request without an answer for that long is repeated, within the transaction.
 const REQUEST_MS_MAX: &str = "10000";
-/// For one answer of the coordinator, which may first have to end another's transaction.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// For one answer of the coordinator, which may first have to end another's transaction. The end of a process may have to
+/// wait for it.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Between two tries to hand over a message where there is no room.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 /// The offsets of an outbox are kept as those of a group in this partition of the topic, which each topic has.
@@ -72,6 +73,13 @@ impl Session {
             Offset::Offset(offset) => u64::try_from(offset).ok(),
             _ => None,
         }))
+    }
+
+    /// Takes in what the clients say while nothing is to be done; they would keep it all. Does not block.
+    pub(super) fn listen(&self) {
+        self.producer.poll(Duration::ZERO);
+        // It reads nothing, so this can only be an error, which was reported by then.
+        let _ = self.group.poll(Duration::ZERO);
     }
 
     /// All of it, or nothing.

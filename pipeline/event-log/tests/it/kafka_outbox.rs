@@ -1,11 +1,13 @@
 //! Events by way of this machine's disk, with a real broker that is away.
 
 use std::path::Path;
+use std::time::Instant;
 
 use event_log::kafka::{KafkaConfig, OutboxConfig};
 use event_log::{AppendError, EventLogMetrics, Message};
 use testbed::KafkaOptions;
 
+use crate::PATIENCE;
 use crate::kafka_topic::{config, event, metric, number, opened, read_all, until};
 
 fn by_disk(brokers: &str, topic: &str, directory: &Path) -> KafkaConfig {
@@ -64,4 +66,29 @@ async fn the_end_hands_on_what_there_is_and_a_message_too_large_never_gets_in() 
     producer.close().await;
     assert_eq!(read_all(&broker.bootstrap(), "end").len(), 100);
     assert_eq!(metric(&metrics, "kafka_relayed_events_total"), 100.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_the_newer_hands_on_and_both_append() {
+    let Some(broker) = testbed::shared_kafka() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let kafka = opened(by_disk(&broker.bootstrap(), "two", directory.path())).await;
+    let (older, newer) = (EventLogMetrics::default(), EventLogMetrics::default());
+    let first = kafka.producer(older.clone()).unwrap();
+    first.append((0..50).map(event).collect()).await.unwrap();
+    until("the older hands on", || metric(&older, "kafka_relayed_messages_total") > 0.0).await;
+    let second = kafka.producer(newer.clone()).unwrap();
+    // The older goes on until the newer has found the way.
+    let (mut count, started) = (50, Instant::now());
+    while metric(&newer, "kafka_relayed_messages_total") == 0.0 {
+        assert!(started.elapsed() < PATIENCE, "the newer does not hand on");
+        let producer = if count % 20 == 0 { &first } else { &second };
+        producer.append((count..count + 10).map(event).collect()).await.unwrap();
+        count += 10;
+    }
+    first.close().await;
+    second.close().await;
+    let mut numbers: Vec<_> = read_all(&broker.bootstrap(), "two").iter().map(number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..count).collect::<Vec<_>>());
 }
