@@ -14,11 +14,13 @@ use warehouse::Warehouse;
 use crate::cli::Verify;
 use crate::config::Config;
 use crate::log;
-use positions::Positions;
+use positions::{Behind, Positions};
 pub(crate) use watch::{ProofMetrics, watch};
 
 /// Between two looks at a collector that still has something to read.
 const POLL: Duration = Duration::from_millis(200);
+/// A collector that runs has read what there is, or moved, within that.
+const STILL: Duration = Duration::from_secs(3);
 
 /// Waits for the collector, compares, prints; exits with 1 where something does not hold.
 ///
@@ -36,14 +38,21 @@ pub(crate) async fn run(options: Verify, config: Config) -> Result<ExitCode> {
     let patience = Instant::now() + Duration::from_secs(options.wait_s);
     // What the log holds now is what is waited for: with traffic going on there is always more.
     let at_first = positions.read().await?;
+    let (mut seen, mut moved) = (Vec::new(), Instant::now());
     let (report, totals) = loop {
         let now = positions.read().await?;
-        let behind = positions::behind(&at_first, &now);
+        let mut behind = positions::behind(&at_first, &now);
+        if seen != behind {
+            (seen, moved) = (behind.clone(), Instant::now());
+        }
         let out_of_time = Instant::now() >= patience;
+        if !behind.is_empty() && (out_of_time || moved.elapsed() >= STILL) {
+            behind = positions.without_marks(behind).await?;
+        }
         if behind.is_empty() || out_of_time {
             let totals = positions.count(&now).await?;
             let mut report = warehouse::verify(&warehouse, log.topic(), &totals).await?;
-            report.findings.extend(behind);
+            report.findings.extend(behind.iter().map(Behind::to_string));
             report.findings.extend(positions::deleted(&now));
             // A range that was stored while we looked is no finding; one that stays is.
             if report.ok() || out_of_time {

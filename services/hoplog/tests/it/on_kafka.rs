@@ -53,3 +53,34 @@ fn redirects_begin_without_kafka_and_no_event_is_lost_once_it_is_there() {
     assert!(hoplog.command("migrate").status().unwrap().success(), "topics that are there fit");
     hoplog.down();
 }
+
+#[test]
+fn events_that_wait_on_disk_for_kafka_survive_a_kill_and_are_stored_once() {
+    let Some(kafka) = Kafka::start(KafkaOptions::default()) else { return };
+    let mut hoplog = Installation::new()
+        .set("HOPLOG_EVENT_LOG", "kafka")
+        .set("HOPLOG_KAFKA__BROKERS", &kafka.bootstrap())
+        .set("HOPLOG_KAFKA__PARTITIONS", "2")
+        .set("HOPLOG_KAFKA__OUTBOX__ENABLED", "true")
+        .up();
+    hoplog.link("one", "https://one.example/");
+    let redirect =
+        || assert_eq!(agent().get(format!("{}/one", hoplog.shortener())).call().unwrap().status(), 302);
+    redirect();
+    hoplog.verified();
+    kafka.stop();
+    (0..20).for_each(|_| redirect());
+    let published = || hoplog.metric(1, "hoplog_events_published_total") == 22;
+    hoplog.wait_for("events to be on disk", || published().then_some(()));
+    let mut killed = hoplog.supervisor.take().unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    kafka.restart();
+    hoplog.start();
+    hoplog.wait_until_ready();
+    let outbox = || hoplog.metric(1, "hoplog_spool_depth_messages");
+    hoplog.wait_for("the outbox to be empty", || (outbox() == 0).then_some(()));
+    let report = hoplog.verified();
+    assert_eq!((&report["events"], &report["producer_gaps"]), (&22.into(), &0.into()), "{report}");
+    hoplog.down();
+}
