@@ -136,6 +136,8 @@ impl Warehouse {
         reader
             // The right side of a join, and of an IN, is asked for once and of all servers.
             .with_setting("distributed_product_mode", "global")
+            // A step of the schema is recorded when it is said to be.
+            .with_setting("distributed_foreground_insert", "1")
             .with_setting("distributed_ddl_output_mode", "throw_only_active")
             .with_setting("distributed_ddl_task_timeout", ddl_s)
     }

@@ -204,8 +204,9 @@ impl From<LetterRow> for DeadLetter {
 
 /// What ClickHouse's `hex()` wrote.
 fn from_hex(hex: &str) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map_or(0, |digit| digit as u8);
-    hex.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    let byte =
+        |at: usize| u8::from_str_radix(hex.get(at..at + 2).unwrap_or_default(), 16).unwrap_or_default();
+    (0..hex.len()).step_by(2).map(byte).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{State, ledger, map, tables};
+use super::{ledger, map, tables};
 use crate::{Warehouse, WarehouseError, queries};
 
 /// What is wrong of late. All zero: everything holds.
@@ -36,7 +36,9 @@ pub async fn verify_recent(
     committed: &[(u32, u64)],
     window: Duration,
 ) -> Result<Recent, WarehouseError> {
-    let now_s = State::read(warehouse).await?.now_s;
+    // ClickHouse's clock, as in the whole proof.
+    let now_s: Vec<u32> = warehouse.rows("SELECT toUInt32(now())", &[]).await?;
+    let now_s = now_s.first().copied().unwrap_or_default();
     let since_s = now_s.saturating_sub(u32::try_from(window.as_secs()).unwrap_or(u32::MAX)).to_string();
     let (offsets, now_s) = (map(committed.iter().copied()), now_s.to_string());
     let parameters = [("topic", topic), ("committed", &*offsets), ("since_s", &*since_s), ("now_s", &*now_s)];

@@ -48,6 +48,8 @@ async fn on_cluster(engine: &Engine, cluster: &str) -> Warehouse {
     let setup = Warehouse::new(&WarehouseConfig { database: "default".to_owned(), ..config.clone() });
     for (index, statement) in warehouse::statements(&config).iter().enumerate() {
         let by = if index == 0 { &setup } else { &warehouse };
+        // As it is for a cluster, at least it is understood.
+        by.execute(&format!("EXPLAIN AST {statement}")).await.unwrap();
         by.execute(&plain(&statement.replace(&format!(" ON CLUSTER `{cluster}`"), ""))).await.unwrap();
     }
     for migration in 1..=7 {
@@ -144,6 +146,11 @@ async fn a_block_through_a_cluster_is_stored_once_and_everything_is_found() {
     dead_letters::finish_replay(&warehouse, &replay).await.unwrap();
     let letter = &get(&warehouse, id).await.unwrap()[0];
     assert_eq!((letter.replays_begun, letter.replays_done), (1, 1));
+
+    // What goes to all servers is understood, and refused by an engine that has no others.
+    let refused = dead_letters::purge(&warehouse, &Filter::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Some(392), "{refused}");
+    assert_eq!(migrate(&warehouse).await.unwrap_err().code(), Some(392));
 
     // The gate looks at the tables of all servers, and knows that these are not replicated.
     let wrong = schema_check(&warehouse).await.unwrap_err();
