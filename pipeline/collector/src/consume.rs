@@ -106,11 +106,14 @@ impl Run {
 
     fn is_done(&self, now: Instant) -> bool {
         let Some(stop_by) = self.held.stop_by else { return false };
+        if self.held.tasks.is_empty() && self.due(now).is_empty() {
+            return true;
+        }
         let late = stop_by <= now;
         if late {
             tracing::warn!("stopped with a range half done; the next start finishes it");
         }
-        late || (self.held.tasks.is_empty() && self.due(now).is_empty())
+        late
     }
 
     /// How long nothing has to be done unless something happens.

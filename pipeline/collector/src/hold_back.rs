@@ -69,7 +69,7 @@ mod tests {
         Record {
             offset,
             appended_at_us: 0,
-            payload: vec![b'x'; DELIVERY as usize].into(),
+            payload: vec![b'x'; 100].into(),
             events: Some(1),
             schema: Schema::Events,
             content_type: ContentType::Ndjson,
@@ -95,7 +95,7 @@ mod tests {
             for (number, stores) in steps.chain(everyone) {
                 let verdict = hold_back(&config, &partitions, false);
                 prop_assert!(verdict.bytes < config.buffer_bytes_max + config.range_bytes_max + DELIVERY, "{}", verdict.bytes);
-                let held = partitions.get_mut(&(number as u32)).unwrap();
+                let held = partitions.get_mut(&u32::try_from(number).unwrap()).unwrap();
                 if !verdict.pauses[number].1 {
                     held.push(vec![record(offsets[number])], now);
                     offsets[number] += 1;
