@@ -44,11 +44,12 @@ pub(super) async fn happening(
     let mut events = client.stream();
     let mut queues: Vec<_> = open.iter().map(|open| (open.partition, open.queue.stream())).collect();
     poll_fn(|context| {
-        if let Poll::Ready(happened) = poll_events(client, &mut events, context) {
-            return Poll::Ready(happened);
-        }
+        // First: what comes next in the group is not looked at before this is done.
         if let Poll::Ready(turned) = turn.poll(context) {
             return Poll::Ready(Happened::Turned(turned));
+        }
+        if let Poll::Ready(happened) = poll_events(client, &mut events, turn, context) {
+            return Poll::Ready(happened);
         }
         for (partition, queue) in &mut queues {
             let (records, error) = poll_records(queue, limits, context);
@@ -65,6 +66,7 @@ pub(super) async fn happening(
 fn poll_events(
     client: &Client,
     events: &mut MessageStream<'_, Member>,
+    turn: &Turn,
     context: &mut Context<'_>,
 ) -> Poll<Happened> {
     loop {
@@ -74,7 +76,12 @@ fn poll_events(
             Poll::Ready(None) | Poll::Pending => break,
         }
     }
-    if client.context().has_news() { Poll::Ready(Happened::News) } else { Poll::Pending }
+    // Notes wait for their turn: to return for one that can't be taken yet would be to spin.
+    if client.context().has_news(matches!(turn, Turn::Nothing)) {
+        Poll::Ready(Happened::News)
+    } else {
+        Poll::Pending
+    }
 }
 
 fn poll_records(

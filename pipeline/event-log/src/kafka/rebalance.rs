@@ -67,10 +67,11 @@ impl Member {
         self.state().notes.push_front(note);
     }
 
-    /// Whether there is something to do.
-    pub(super) fn has_news(&self) -> bool {
+    /// Whether there is something to do. Notes are done one after the other, but for the one that all is lost.
+    pub(super) fn has_news(&self, takes_notes: bool) -> bool {
         let state = self.state();
-        !state.notes.is_empty() || !state.failures.is_empty()
+        let note = if takes_notes { !state.notes.is_empty() } else { state.notes.contains(&Note::Lost) };
+        note || !state.failures.is_empty()
     }
 
     /// Whether membership is over.
