@@ -206,8 +206,12 @@ impl Consumer for KafkaConsumer {
         let now_us = now_us();
         let mut lags = Vec::with_capacity(self.held.len());
         for (&partition, held) in &mut self.held {
-            let Some(committed) = self.owned.committed(partition) else { continue };
-            let end = self.ends.end(partition).max(held.next);
+            let Some(mut committed) = self.owned.committed(partition) else { continue };
+            if committed == held.next {
+                // Marks of transactions are never delivered, and so never committed past.
+                committed = self.ends.behind_marks(partition, committed);
+            }
+            let end = self.ends.end(partition).max(held.next).max(committed);
             let oldest_appended_at_us = held.marks.oldest(committed, held.next, end, now_us);
             lags.push(Lag { partition, committed, end, oldest_appended_at_us });
         }

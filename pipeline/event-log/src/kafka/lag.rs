@@ -77,6 +77,10 @@ pub(super) struct Ends {
 #[derive(Debug, Default)]
 struct Heard {
     ends: BTreeMap<u32, u64>,
+    /// How far we have read, marks of transactions included, which are no messages.
+    read: BTreeMap<u32, u64>,
+    /// Counts assignments, since what was asked before one says nothing about it.
+    assignments: u64,
     asked: Option<Instant>,
     answered: Option<Instant>,
 }
@@ -95,7 +99,15 @@ impl Ends {
 
     /// A partition is assigned: what was known before may be of another log.
     pub(super) fn set(&self, partition: u32, end: u64) {
-        self.heard().ends.insert(partition, end);
+        let mut heard = self.heard();
+        heard.ends.insert(partition, end);
+        heard.read.remove(&partition);
+        heard.assignments += 1;
+    }
+
+    /// Where the next message is, if all below `next` are done: behind marks of transactions.
+    pub(super) fn behind_marks(&self, partition: u32, next: u64) -> u64 {
+        self.heard().read.get(&partition).map_or(next, |read| next.max(*read))
     }
 
     /// When the brokers answered last.
@@ -110,13 +122,18 @@ impl Ends {
             return;
         }
         let (ends, client, topic) = (Arc::clone(self), Arc::clone(client), topic.to_owned());
+        let assignments = self.heard().assignments;
         spawn_blocking(move || {
-            let answer = session::edges(&*client, &topic, &partitions, Offset::End);
+            let answer = session::edges(&*client, &topic, &partitions, Offset::End)
+                .and_then(|edges| Ok((edges, session::positions(&client)?)));
             drop(client);
             let mut heard = ends.heard();
             match answer {
-                Ok(answer) => {
-                    heard.ends.extend(answer);
+                Ok((edges, read)) => {
+                    heard.ends.extend(edges);
+                    if heard.assignments == assignments {
+                        heard.read = read;
+                    }
                     heard.answered = Some(Instant::now());
                 }
                 Err(error) => {

@@ -11,7 +11,7 @@ use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
 use tokio::task::spawn_blocking;
 
 use super::client::{Kafka, Reports, Role};
@@ -142,6 +142,16 @@ where
         }
     }
     Ok(edges)
+}
+
+/// How far each assigned partition was read. Blocks, for as long as librdkafka's main thread takes.
+pub(super) fn positions(client: &Client) -> KafkaResult<BTreeMap<u32, u64>> {
+    let positions = client.position()?;
+    let read = |offset| if let Offset::Offset(offset) = offset { u64::try_from(offset).ok() } else { None };
+    let position = |element: &TopicPartitionListElem<'_>| {
+        u32::try_from(element.partition()).ok().zip(read(element.offset()))
+    };
+    Ok(positions.elements().iter().filter_map(position).collect())
 }
 
 /// Takes partitions from these offsets on, each with a queue of its own.

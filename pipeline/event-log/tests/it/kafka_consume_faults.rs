@@ -25,7 +25,8 @@ async fn joined(world: &World) -> Box<dyn Consumer> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_waits_for_a_rebalance_and_for_a_coordinator() {
-    let world = World::new(1, |_| {});
+    // Finding a coordinator anew takes librdkafka some seconds.
+    let world = World::new(1, |config| config.consumer.session_ms = 45_000);
     let consumer = joined(&world).await;
     let committer = consumer.committer();
     let passing = [

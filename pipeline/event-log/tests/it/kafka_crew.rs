@@ -1,19 +1,20 @@
 //! Groups under load at a real broker, while members come, go, fall silent, and the broker is killed: everything is
 //! stored exactly once, and no position goes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use event_log::{CommitError, ConsumeError, Consumer, Delivery, EventLog};
 use testbed::{KafkaOptions, shared_kafka};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::PATIENCE;
-use crate::kafka_consume::numbers;
-use crate::kafka_group::Topic;
+use crate::kafka_consume::{assigned, numbers};
+use crate::kafka_group::{Topic, tells};
 use crate::kafka_member::{Chance, End, Member, Seen, Store};
+use crate::{PATIENCE, position};
 
 /// Members that come and go.
 struct Crew {
@@ -175,4 +176,81 @@ async fn a_broker_that_is_killed_or_halted_costs_nothing_but_time() {
     }
     store.assert_exactly_once(&ends);
     eprintln!("{:?}", crew.left);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_while_a_revocation_is_pending_takes_everything() {
+    let Some(broker) = testbed::Kafka::start(KafkaOptions::default()) else { return };
+    for named in [false, true] {
+        let topic = Topic::new(&broker.bootstrap(), &format!("pending-{named}"), 2).await;
+        let named = |instance: &str| if named { topic.named(instance) } else { topic.kafka.clone() };
+        let mut old = EventLog::consumer(&named("old"), "g").await.unwrap();
+        assigned(&mut old, 2).await;
+        let committer = old.committer();
+        let mut new = EventLog::consumer(&named("new"), "g").await.unwrap();
+        let told = tokio::select! {
+            told = tells(&mut old) => told,
+            told = tells(&mut new) => told,
+        };
+        let Delivery::Revoking { partition } = told else { panic!("{told:?}") };
+        committer.commit(partition, position(0, "open")).await.unwrap();
+        // Nobody answers for longer than a session: the group forgets everybody, and librdkafka tells nobody of that
+        // while it waits for the release.
+        broker.pause();
+        let halted = Instant::now();
+        while halted.elapsed() < Duration::from_secs(8) {
+            tokio::join!(quiet(&mut old), quiet(&mut new));
+        }
+        broker.resume();
+        let mut lost = Vec::new();
+        while lost.len() < 2 {
+            tokio::select! {
+                told = tells(&mut old) => match told {
+                    Delivery::Revoked { partition } => lost.push(partition),
+                    other => panic!("{other:?}"),
+                },
+                () = quiet(&mut new) => {}
+            }
+        }
+        for partition in 0..2 {
+            let refused = committer.commit(partition, position(0, "zombie")).await;
+            assert!(matches!(refused, Err(CommitError::Fenced)), "{refused:?}");
+        }
+        old.release(partition);
+        // Both come back, and share.
+        let mut owners = BTreeMap::new();
+        while owners.len() < 2 || owners.values().collect::<BTreeSet<_>>().len() < 2 {
+            let (told, owner) = tokio::select! {
+                told = tells(&mut old) => (told, "old"),
+                told = tells(&mut new) => (told, "new"),
+            };
+            match told {
+                Delivery::Assigned { partition, .. } => {
+                    assert_eq!(owners.insert(partition, owner), None, "two owners");
+                }
+                Delivery::Revoking { partition } => {
+                    owners.remove(&partition);
+                    if owner == "old" { old.release(partition) } else { new.release(partition) }
+                }
+                Delivery::Revoked { partition } => {
+                    owners.remove(&partition);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        for (partition, owner) in owners {
+            let committer = if owner == "old" { old.committer() } else { new.committer() };
+            committer.commit(partition, position(0, owner)).await.unwrap();
+        }
+        old.close().await;
+        new.close().await;
+    }
+}
+
+/// Polls for a moment, in which nothing may come.
+async fn quiet(consumer: &mut Box<dyn Consumer>) {
+    match consumer.next(Duration::from_millis(100)).await {
+        Ok(Delivery::Idle) | Err(ConsumeError::Unavailable(_)) => {}
+        other => panic!("{other:?}"),
+    }
 }

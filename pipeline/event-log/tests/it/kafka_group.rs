@@ -8,7 +8,7 @@ use event_log::kafka::{Kafka, KafkaConfig};
 use event_log::{CommitError, ConsumeError, Consumer, Delivery, EventLog, PartitionState};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use testbed::shared_kafka;
 
@@ -63,7 +63,7 @@ impl Topic {
 }
 
 /// Polls until the consumer says something of interest.
-async fn tells(consumer: &mut Box<dyn Consumer>) -> Delivery {
+pub(crate) async fn tells(consumer: &mut Box<dyn Consumer>) -> Delivery {
     loop {
         match consumer.next(PATIENCE).await.unwrap() {
             Delivery::Idle => {}
@@ -287,4 +287,47 @@ async fn messages_that_were_deleted_too_early_are_not_passed_over() {
     assert!(matches!(error, ConsumeError::Broken(_)), "{error:?}");
     let text = std::error::Error::source(&error).unwrap().to_string();
     assert!(text.starts_with("messages 92 to 94 of deleted, partition 0, were deleted"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn marks_of_transactions_are_not_behind() {
+    let Some(broker) = shared_kafka() else { return };
+    let topic = Topic::new(&broker.bootstrap(), "transactions", 1).await;
+    let sender: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("transactional.id", "marks")
+        .create()
+        .unwrap();
+    sender.init_transactions(PATIENCE).unwrap();
+    let send = async |payload: &str| {
+        let record: FutureRecord<'_, (), _> = FutureRecord::to("transactions").payload(payload);
+        sender.send(record, PATIENCE).await.unwrap();
+    };
+    for end in ["aborted", "committed", "committed", "aborted"] {
+        sender.begin_transaction().unwrap();
+        send(end).await;
+        match end {
+            "aborted" => sender.abort_transaction(PATIENCE).unwrap(),
+            _ => sender.commit_transaction(PATIENCE).unwrap(),
+        }
+    }
+    let mut consumer = topic.join("g").await;
+    assigned(&mut consumer, 1).await;
+    let read = records(&mut consumer, 2).await;
+    // Two of each message and its mark were aborted.
+    assert_eq!(read.iter().map(|(_, record)| record.offset).collect::<Vec<_>>(), [2, 4]);
+    let lag = consumer.lag().await.unwrap()[0];
+    assert_eq!((lag.committed, lag.end, lag.oldest_appended_at_us), (0, 8, Some(read[0].1.appended_at_us)));
+    consumer.committer().commit(0, position(5, "")).await.unwrap();
+    loop {
+        assert_eq!(consumer.next(Duration::from_millis(50)).await.unwrap(), Delivery::Idle);
+        let lag = consumer.lag().await.unwrap()[0];
+        if lag.messages() == 0 {
+            assert_eq!((lag.end, lag.oldest_appended_at_us), (8, None));
+            break;
+        }
+    }
+    assert_eq!(topic.states("g").await[0].committed_offset, 5);
+    assert_eq!(topic.kafka.count_events(0, 0, 8).await.unwrap(), 2);
+    assert_eq!(topic.kafka.count_events(0, 2, 5).await.unwrap(), 2);
 }
