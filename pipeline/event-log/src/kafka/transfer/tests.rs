@@ -24,6 +24,8 @@ enum Killed {
     Noted,
     Committed,
     Remembered,
+    /// Not a step of ours: what would be without the position in the transaction.
+    CommittedWithoutPosition,
 }
 
 const STEPS: [Killed; 7] = [
@@ -68,7 +70,9 @@ async fn live(kafka: &Kafka, spool: &Spool, until: Killed) {
         if until == Killed::SentAndFlushed {
             return;
         }
-        session.note(end).unwrap();
+        if until != Killed::CommittedWithoutPosition {
+            session.note(end).unwrap();
+        }
         if until != Killed::Noted {
             session.commit().unwrap();
         }
@@ -102,38 +106,53 @@ fn payloads(kafka: &Kafka, count: usize) -> Vec<String> {
     found
 }
 
+/// What readers of the topic see of 20 messages, whose first transfer ended at a step, and of one more.
+async fn seen_after(broker: &testbed::Kafka, step: Killed, count: usize) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox");
+    let kafka = Kafka::new(KafkaConfig {
+        brokers: broker.bootstrap(),
+        topic: format!("outbox-{step:?}"),
+        dead_letters_topic: "outbox-dead".to_owned(),
+        partitions: 3,
+        outbox: OutboxConfig { enabled: true, path, ..OutboxConfig::default() },
+        ..KafkaConfig::default()
+    });
+    kafka.open().await.unwrap();
+    let spool = Spool::new(kafka.config.outbox.spool(&kafka.config.topic));
+    let producer = spool.producer(EventLogMetrics::default());
+    producer.append((0..20).map(message).collect()).await.unwrap();
+    live(&kafka, &spool, step).await;
+
+    let (end, is_ending) = watch::channel(false);
+    let relay = tokio::spawn(Relay::new(kafka.clone(), spool, EventLogMetrics::default(), is_ending).run());
+    producer.append(vec![message(20)]).await.unwrap();
+    let seen = tokio::task::spawn_blocking(move || payloads(&kafka, count)).await.unwrap();
+    end.send(true).unwrap();
+    relay.await.unwrap();
+    seen
+}
+
+fn message(number: usize) -> Message {
+    Message::events(line(number), 1)
+}
+
+fn line(number: usize) -> String {
+    format!("{number:02}\n")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outbox_killed_at_any_step_arrives_once() {
     let Some(broker) = testbed::shared_kafka() else { return };
+    let once: Vec<_> = (0..21).map(line).collect();
     for step in STEPS {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("outbox");
-        let kafka = Kafka::new(KafkaConfig {
-            brokers: broker.bootstrap(),
-            topic: format!("outbox-{step:?}"),
-            dead_letters_topic: "outbox-dead".to_owned(),
-            partitions: 3,
-            outbox: OutboxConfig { enabled: true, path, ..OutboxConfig::default() },
-            ..KafkaConfig::default()
-        });
-        kafka.open().await.unwrap();
-        let spool = Spool::new(kafka.config.outbox.spool(&kafka.config.topic));
-        let producer = spool.producer(EventLogMetrics::default());
-        let messages: Vec<_> = (0..20).map(|number| Message::events(format!("{number:02}\n"), 1)).collect();
-        producer.append(messages).await.unwrap();
-        live(&kafka, &spool, step).await;
-
-        let metrics = EventLogMetrics::default();
-        let (end, is_ending) = watch::channel(false);
-        let relay = tokio::spawn(Relay::new(kafka.clone(), spool, metrics, is_ending).run());
-        producer.append(vec![Message::events("20\n", 1)]).await.unwrap();
-        let expected: Vec<_> = (0..21).map(|number| format!("{number:02}\n")).collect();
-        let seen = {
-            let kafka = kafka.clone();
-            tokio::task::spawn_blocking(move || payloads(&kafka, 21)).await.unwrap()
-        };
-        assert_eq!(seen, expected, "{step:?}");
-        end.send(true).unwrap();
-        relay.await.unwrap();
+        assert_eq!(seen_after(broker, step, once.len()).await, once, "{step:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_position_in_the_transaction_it_would_arrive_twice() {
+    let Some(broker) = testbed::shared_kafka() else { return };
+    let twice: Vec<_> = (0..20).flat_map(|number| [line(number), line(number)]).chain([line(20)]).collect();
+    assert_eq!(seen_after(broker, Killed::CommittedWithoutPosition, twice.len()).await, twice);
 }
