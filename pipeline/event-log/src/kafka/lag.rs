@@ -22,6 +22,10 @@ const MARKS_MAX: usize = 256;
 pub(super) struct Marks {
     /// Offset and time of some records, ascending.
     marks: VecDeque<(u64, i64)>,
+    /// Batches that were delivered since the last mark.
+    unmarked: usize,
+    /// Batches that are not marked between two that are: none, until there are too many.
+    between: usize,
     /// Offset that has been there, undelivered, since when we know of it.
     waiting: Option<(u64, i64)>,
 }
@@ -30,19 +34,28 @@ impl Marks {
     /// Notes a batch that was delivered.
     pub(super) fn delivered(&mut self, records: &[Record]) {
         let Some(first) = records.first() else { return };
+        self.waiting = None;
+        if self.marks.is_empty() {
+            self.between = 0;
+        } else if self.unmarked < self.between {
+            self.unmarked += 1;
+            return;
+        }
+        self.unmarked = 0;
         if self.marks.len() >= MARKS_MAX {
-            // Every second one: what is left still is at most two batches too old.
+            // Every second one, from here on as well: thinned unevenly, the first would stay alone in the end.
             let mut keep = false;
             self.marks.retain(|_| {
                 keep = !keep;
                 keep
             });
+            self.between = 2 * self.between + 1;
         }
         self.marks.push_back((first.offset, first.appended_at_us));
-        self.waiting = None;
     }
 
-    /// When the record at `committed` was appended, or a little earlier: at most by a batch. Not delivered yet: when
+    /// When the record at `committed` was appended, or a little earlier: at most by a batch, or by as many as lie between
+    /// marks. Not delivered yet: when
     /// we first knew of it, which may be later than the truth, and is all that can be said without reading it.
     pub(super) fn oldest(&mut self, committed: u64, next: u64, end: u64, now_us: i64) -> Option<i64> {
         while self.marks.get(1).is_some_and(|(offset, _)| *offset <= committed) {
@@ -50,6 +63,8 @@ impl Marks {
         }
         if committed >= end.max(next) {
             self.waiting = None;
+            // All is done: the next batch is marked again.
+            self.marks.clear();
             return None;
         }
         if committed < next
