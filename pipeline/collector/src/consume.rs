@@ -35,6 +35,9 @@ const IDLE: Duration = Duration::from_millis(500);
 const LAG_EVERY: Duration = Duration::from_secs(1);
 /// How long reading the lag may keep the loop from its work: far below any group's patience.
 const LAG_MAX: Duration = Duration::from_secs(1);
+/// Tokens that a range adds to a table, counted high: one for each of its days (two at midnight, more where a log waited
+/// long), and some for a search by halves. So many ranges later than the window has tokens, ClickHouse forgets.
+const RANGE_TOKENS: u64 = 4;
 /// How long leaving the group may take at the end: longer than any log tries; the group notices anyhow.
 const CLOSE_MAX: Duration = Duration::from_secs(15);
 
@@ -181,7 +184,7 @@ impl Run {
             store: self.store.clone(),
             lease: Lease::new(committer, partition, first, Duration::from_millis(limit)),
             dead_letters: self.dead_letters.clone(),
-            forgets_after: if decided { u64::MAX } else { DEDUP_WINDOW / 2 },
+            forgets_after: if decided { u64::MAX } else { DEDUP_WINDOW / RANGE_TOKENS },
         };
         held.begun(self.held.tasks.spawn(async move { (partition, task.run().await) }), bytes);
         self.count_open();

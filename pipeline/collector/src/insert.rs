@@ -115,7 +115,10 @@ impl Insertion<'_> {
         if block.rows() == 0 {
             return Ok(());
         }
-        self.lease.hold(&self.range.intent).await?;
+        if self.lease.hold(&self.range.intent).await? {
+            // A long try, such as a search by halves: the others may have stored many ranges since it began.
+            self.refuse_forgotten().await?;
+        }
         let sent = Instant::now();
         let bytes = self.store.warehouse.insert(table, block, token).await?;
         self.store.metrics.inserted(table, block.rows(), bytes, sent.elapsed());

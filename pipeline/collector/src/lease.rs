@@ -30,14 +30,15 @@ impl Lease {
         self.prove(&mut *self.proven.lock().await, intent).await
     }
 
-    /// To be called before each insert: renews, where the last proof is too old. Inserts that begin side by side wait
-    /// for one renewal.
-    pub(crate) async fn hold(&self, intent: &Intent) -> Result<(), CommitError> {
+    /// To be called before each insert: renews, where the last proof is too old, and says whether it did. Inserts that
+    /// begin side by side wait for one renewal.
+    pub(crate) async fn hold(&self, intent: &Intent) -> Result<bool, CommitError> {
         let mut proven = self.proven.lock().await;
         if proven.is_some_and(|proven| proven.elapsed() < self.limit) {
-            return Ok(());
+            return Ok(false);
         }
-        self.prove(&mut proven, intent).await
+        self.prove(&mut proven, intent).await?;
+        Ok(true)
     }
 
     /// Ends the range: the next one begins at `next`.

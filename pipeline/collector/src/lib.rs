@@ -46,14 +46,14 @@ pub use metrics::CollectorMetrics;
 pub use policy::Policy;
 
 /// Moves events from the log into ClickHouse until `shutdown` is cancelled. The configuration should have passed
-/// [`CollectorConfig::check`]; the tables are expected to be there ([`warehouse::migrate`]), and waited for. Dead letters
-/// go to `dead_letters` as well as into their table, if there is such a producer ([`event_log::EventLog::dead_letters`]).
+/// [`CollectorConfig::check`]; the tables are expected to be there ([`warehouse::migrate`]), and waited for. Only then is
+/// the group joined by `join`: a member that can't store must not be given partitions that another could. Dead letters go to `dead_letters` as well as into their table, if there is such a producer ([`event_log::EventLog::dead_letters`]).
 ///
 /// # Errors
 /// See [`CollectorError`]. Nothing is lost: what was not committed is read again.
 pub async fn run(
     config: CollectorConfig,
-    consumer: Box<dyn Consumer>,
+    join: impl Future<Output = Box<dyn Consumer>> + Send,
     dead_letters: Option<Arc<dyn Producer>>,
     warehouse: Warehouse,
     metrics: CollectorMetrics,
@@ -62,9 +62,12 @@ pub async fn run(
     let policy = Arc::new(Policy::load(config.policy_file.as_deref())?);
     let store = store::Store { warehouse, metrics };
     if !start::open_gate(&store, &policy, &shutdown).await {
-        consumer.close().await;
         return Ok(());
     }
+    let consumer = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        consumer = join => consumer,
+    };
     let dead_letters = dead_letters.map(dead_letter_topic::DeadLetterTopic);
     let held = consume::Held::default();
     consume::Run { config, consumer, store, policy, dead_letters, shutdown, held }.work().await

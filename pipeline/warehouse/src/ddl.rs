@@ -8,8 +8,8 @@ use crate::schema::fill_in;
 ///
 /// An insert is repeated after a crash, a timeout or a rebalance; what counts is how many inserts of *other* partitions
 /// came in between. A range adds a token to a table for each of its days (or months): one, at midnight two. At one range a
-/// second from each of twelve partitions, half of 20,000 (which is where the collector stops and asks a person) are
-/// fourteen minutes: a partition is taken over within a minute, a zombie's inserts end after `insert_ms_max`. What is down
+/// second from each of twelve partitions, a quarter of 20,000 (which is where the collector stops and asks a person) are
+/// seven minutes: a partition is taken over within a minute, a zombie's inserts end after `insert_ms_max`. What is down
 /// alone for a month is not hurried: only inserts push tokens out, not time.
 ///
 /// More would cost: the engine holds 20,000 tokens of nine tables in 41 MiB (measured), which takes days to fill at home; a Keeper about

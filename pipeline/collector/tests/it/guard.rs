@@ -20,11 +20,11 @@ async fn a_range_outside_the_deduplication_window_waits_for_a_person() {
     group.assign(0, all.clone());
     world.proxy.hit().await;
     collector.kill().await;
-    // As if as many ranges of another partition had been stored meanwhile as half the window holds.
+    // As if as many ranges of another partition had been stored meanwhile as a quarter of the window holds.
     let sql = format!(
         "INSERT INTO ingest_ledger (topic, log_partition, first_offset, last_offset, messages, collected_at) \
          SELECT '{TOPIC}', 9, number, number, 1, now64(6) FROM numbers({})",
-        warehouse::DEDUP_WINDOW / 2
+        warehouse::DEDUP_WINDOW / 4
     );
     world.warehouse.execute(&sql).await.unwrap();
 

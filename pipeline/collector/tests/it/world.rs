@@ -144,7 +144,7 @@ impl World {
         let (shutdown, metrics) = (CancellationToken::new(), CollectorMetrics::default());
         let run = collector::run(
             self.config.clone(),
-            consumer,
+            std::future::ready(consumer),
             self.dead_letters.clone(),
             self.through_proxy.clone(),
             metrics.clone(),

@@ -43,17 +43,16 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let log = log::event_log(&config, &log_metrics);
     let opened = opening.until_open(|| async {
         log.open().await?;
-        let dead_letters = log.dead_letters(log_metrics.clone())?;
-        Ok::<_, Obstacle>((log.consumer(GROUP).await?, dead_letters))
+        Ok::<_, Obstacle>(log.dead_letters(log_metrics.clone())?)
     });
     let opened = tokio::select! {
         opened = opened => Some(opened),
         () = stop::stopped(stop.clone()) => None,
     };
-    if let Some((consumer, dead_letters)) = opened {
+    if let Some(dead_letters) = opened {
         let warehouse = Warehouse::new(&config.warehouse);
         if let every @ 1.. = config.collect.verify_every_s {
-            tokio::spawn(verify::watch(log, warehouse.clone(), proof, Duration::from_secs(every)));
+            tokio::spawn(verify::watch(log.clone(), warehouse.clone(), proof, Duration::from_secs(every)));
         }
         let shutdown = CancellationToken::new();
         let stopping = shutdown.clone();
@@ -61,8 +60,8 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
             stop::stopped(stop).await;
             stopping.cancel();
         });
-        collector::run(config.collect.collector, consumer, dead_letters, warehouse, metrics, shutdown)
-            .await?;
+        let join = opening.until_open(|| async { Ok::<_, Obstacle>(log.consumer(GROUP).await?) });
+        collector::run(config.collect.collector, join, dead_letters, warehouse, metrics, shutdown).await?;
     }
     ops.await.context("the ops listener broke")??;
     Ok(ExitCode::SUCCESS)
