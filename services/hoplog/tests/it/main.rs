@@ -3,6 +3,7 @@
 // Clippy takes the helpers of an integration test for no tests.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::cast_possible_truncation)]
 
+mod cluster;
 mod counts;
 mod deploy;
 mod dlq;
