@@ -370,6 +370,7 @@ fn log_reason(reason: &'static str) -> &'static str {
         "too_large" => "log_too_large",
         "closed" => "log_closed",
         "broken" => "log_broken",
+        "in_doubt" => "log_in_doubt",
         _ => "log_refused",
     }
 }
