@@ -29,6 +29,8 @@ const ASK: Duration = Duration::from_secs(5);
 /// Least bytes that are fetched ahead of a partition: less and each fetch brings a handful of messages.
 const QUEUE_BYTES_MIN: u64 = 256 << 10;
 
+/// Events of a client that are looked at for a reason: more than it reports within one question.
+const EVENTS_MAX: usize = 100;
 /// Pause between looks whether a client is still in use.
 const SHARED: Duration = Duration::from_millis(2);
 
@@ -66,7 +68,7 @@ pub(super) fn partitions(kafka: &Kafka) -> KafkaResult<Vec<u32>> {
     let asking = kafka.inquirer()?;
     let metadata = asking.client().fetch_metadata(Some(&kafka.config.topic), ASK).map_err(|error| {
         // Whoever is refused hears no more than that time has passed, unless it looks.
-        asking.poll(Duration::ZERO);
+        (0..EVENTS_MAX).for_each(|_| asking.poll(Duration::ZERO));
         asking.context().refusal().map_or(error, |refusal| KafkaError::Global(refusal.code))
     })?;
     let topic = metadata.topics().first().ok_or(KafkaError::MetadataFetch(Code::UnknownTopic))?;

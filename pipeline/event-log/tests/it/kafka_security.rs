@@ -3,10 +3,12 @@
 use std::sync::OnceLock;
 
 use event_log::kafka::{KafkaConfig, Mechanism, Protocol, SecurityConfig};
-use event_log::{EventLogMetrics, OpenError, Secret, kafka::Kafka};
+use event_log::{ConsumeError, EventLog, EventLogMetrics, OpenError, Secret, kafka::Kafka};
 use testbed::KafkaOptions;
 
+use crate::kafka_consume::{assigned, records};
 use crate::kafka_topic::{config, event, opened, read_all};
+use crate::position;
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -94,4 +96,29 @@ async fn a_refused_connection_says_why_and_no_secret() {
             secrets.iter().all(|secret| !text.contains(secret) && !format!("{error:?}").contains(secret))
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_joined_with_the_password_only() {
+    let Some(broker) = broker() else { return };
+    let right = secured(broker, "joined", Mechanism::ScramSha512);
+    let kafka = opened(right.clone()).await;
+    kafka.producer(EventLogMetrics::default()).unwrap().append(vec![event(0)]).await.unwrap();
+    let mut consumer = EventLog::consumer(&kafka, "g").await.unwrap();
+    let ours = assigned(&mut consumer, 3).await;
+    let (partition, record) = records(&mut consumer, 1).await.remove(0);
+    assert_eq!(ours[&partition].offset, record.offset);
+    consumer.committer().commit(partition, position(record.offset + 1, "")).await.unwrap();
+    let security = SecurityConfig { password: Secret::new("open sesame"), ..right.security.clone() };
+    let stranger = Kafka::new(KafkaConfig { security, ..right });
+    let error = loop {
+        match EventLog::consumer(&stranger, "g").await.err().unwrap() {
+            // A busy machine takes longer than one question to be refused.
+            ConsumeError::Unavailable(_) => {}
+            error => break error,
+        }
+    };
+    assert!(matches!(error, ConsumeError::Broken(_)), "{error:?}");
+    assert!(chain(&error).contains("Authentication"), "{}", chain(&error));
+    consumer.close().await;
 }
