@@ -9,30 +9,40 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::{command, engine};
+use crate::{command, engine, maven};
 
-/// Benchmarks by name; each is a subcommand of the program `hoplog-bench`.
-const BENCHMARKS: [&str; 1] = ["redirect"];
+/// Benchmarks by name.
+const BENCHMARKS: [&str; 2] = [REDIRECT, KAFKA];
+/// A subcommand of the program `hoplog-bench`.
+const REDIRECT: &str = "redirect";
+/// An example of the crate `bench`, since it needs what only tests may depend on.
+const KAFKA: &str = "kafka";
 
 pub(crate) fn run(name: &str, args: &[String]) -> Result<()> {
     if !BENCHMARKS.contains(&name) {
         bail!("there is no benchmark {name}; there are: {}", BENCHMARKS.join(", "));
     }
-    command::run(command::cargo()?.args([
-        "build",
-        "--release",
-        "--package",
-        "hoplog",
-        "--package",
-        "bench",
-    ]))?;
+    let mut build = command::cargo()?;
+    build.args(["build", "--release", "--package", "hoplog", "--package", "bench", "--bins"]);
+    if name == KAFKA {
+        build.args(["--example", name]);
+    }
+    command::run(&mut build)?;
     let library = engine::library()?;
     let release = command::release_dir()?;
-    let mut program = Command::new(release.join("hoplog-bench"));
-    program.arg(name).arg("--hoplog").arg(release.join("hoplog")).args(args);
+    let mut program = if name == KAFKA {
+        let mut program = Command::new(release.join("examples").join(name));
+        program.env("TESTBED_KAFKA_LIBS", maven::libs("kafka")?);
+        program
+    } else {
+        let mut program = Command::new(release.join("hoplog-bench"));
+        program.arg(name);
+        program
+    };
+    program.arg("--hoplog").arg(release.join("hoplog")).args(args);
     program.env_remove("HOPLOG_ENGINE_ARCHIVE").env_remove("HOPLOG_ENGINE_SHA256");
     program.env(engine::LIBRARY_VARIABLE, library).stdin(Stdio::null()).stdout(Stdio::piped());
-    let child = program.spawn().context("could not start hoplog-bench")?;
+    let child = program.spawn().context("could not start the benchmark")?;
     let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!("benchmark {name} failed ({})", output.status);

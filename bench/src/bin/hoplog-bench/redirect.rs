@@ -87,6 +87,7 @@ async fn rounds(options: &Options, scratch: &std::path::Path) -> Result<Vec<Meas
         hoplog: options.hoplog.clone(),
         data: scratch.join(variant.name()),
         events_off: options.events_off.clone(),
+        settings: Vec::new(),
         log: scratch.join(format!("{}.log", variant.name())),
     };
     let variants = options.variants();

@@ -53,6 +53,8 @@ pub(crate) struct Setup {
     pub(crate) data: PathBuf,
     /// The variable that switches events off, as `NAME=VALUE`.
     pub(crate) events_off: String,
+    /// Further settings of hoplog, as variables.
+    pub(crate) settings: Vec<(String, String)>,
     /// Where standard error goes.
     pub(crate) log: PathBuf,
 }
@@ -142,6 +144,7 @@ impl Drop for Running {
 fn hoplog(role: &str, setup: &Setup, base: u16) -> Command {
     let mut command = Command::new(&setup.hoplog);
     command.arg(role).arg("--data").arg(&setup.data).args(["--port-base", &base.to_string()]);
+    command.envs(setup.settings.iter().cloned());
     command
 }
 
