@@ -1,5 +1,6 @@
 //! CPU seconds that the collector spends on a million events, without the event log and without ClickHouse: decode, roll
-//! up, sample and encode, everything on, single clicks too. `cargo run --release -p collector --example range_cost`; a number
+//! up, sample and encode, everything on, single clicks too; and what it adds when one event in 10,000 is corrupted, range by
+//! range in turns with the same events unharmed. `cargo run --release -p collector --example range_cost`; a number
 //! behind `--` is how many events instead, for tools that make it slow (`valgrind --tool=callgrind`).
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
@@ -9,6 +10,10 @@ use wide_event::{Cache, Event, Host, Network, Outcome, SpanId, Text, Timestamp, 
 const EVENTS: u64 = 1_000_000;
 /// As the collector has by default.
 const RANGE_EVENTS: u64 = 200_000;
+/// As the target has it: throughput stays within 10 % of clean then.
+const CORRUPTED_ONE_IN: u64 = 10_000;
+/// Ticks of 10 ms are too coarse for one.
+const ROUNDS: u32 = 4;
 const NOW_US: i64 = 1_763_764_620_000_000;
 
 /// 98 of 100 are successes, as in the measurements that the target of one second comes from.
@@ -55,14 +60,53 @@ fn event(seq: u64) -> Event<'static> {
     }
 }
 
-fn records(all: u64, events_a_message: u64) -> Vec<Vec<Record>> {
+/// The line of an event, corrupted in one of eight ways, as the test `corruption` has them: six that can't be read, and
+/// two of the wrong time.
+fn corrupt(event: &Event<'_>, way: u64) -> Vec<u8> {
+    let encode = |event: &Event<'_>| {
+        let mut line = Vec::new();
+        codec::encode(event, &mut line);
+        line.pop();
+        line
+    };
+    let line = encode(event);
+    let replaced = |from: &str, to: &[u8]| {
+        let text = std::str::from_utf8(&line).unwrap();
+        let (before, after) = text.split_once(from).unwrap();
+        [before.as_bytes(), to, after.as_bytes()].concat()
+    };
+    let at = |us: i64| encode(&Event { ts: Timestamp(event.ts.0 + us), ..event.clone() });
+    let mut line = match way % 8 {
+        0 => line[..20].to_vec(),
+        1 => [b"\x00\x01", &line[..]].concat(),
+        2 => replaced("/{code}", b"\x7f\xff"),
+        3 => b"{}".to_vec(),
+        4 => replaced("\"status\":302", b"\"status\":\"x\""),
+        5 => replaced("\"outcome\":\"ok\"", b"\"outcome\":\"sad\""),
+        6 => at(600_000_000),
+        _ => at(-8 * 86_400_000_000),
+    };
+    line.push(b'\n');
+    line
+}
+
+/// Messages by range; one event in so many is corrupted.
+fn records(all: u64, events_a_message: u64, corrupted_one_in: Option<u64>) -> Vec<Vec<Record>> {
     let mut ranges = Vec::new();
     for first in (0..all).step_by(RANGE_EVENTS as usize) {
         let messages =
             (first..all.min(first + RANGE_EVENTS)).step_by(usize::try_from(events_a_message).unwrap());
         let record = |seq: u64| {
             let mut payload = Vec::new();
-            (seq..seq + events_a_message).for_each(|seq| codec::encode(&event(seq), &mut payload));
+            for seq in seq..seq + events_a_message {
+                match corrupted_one_in {
+                    // The seventh is a redirect, so each of the ways finds what it spoils.
+                    Some(one_in) if seq % one_in == 7 => {
+                        payload.extend_from_slice(&corrupt(&event(seq), seq / one_in));
+                    }
+                    _ => codec::encode(&event(seq), &mut payload),
+                }
+            }
             Record {
                 offset: seq,
                 appended_at_us: NOW_US,
@@ -87,7 +131,7 @@ fn cpu_s() -> f64 {
 fn main() {
     let all = std::env::args().nth(1).map_or(EVENTS, |events| events.parse().unwrap());
     for events_a_message in [1, 20] {
-        let ranges = records(all, events_a_message);
+        let ranges = records(all, events_a_message, None);
         let payload: usize = ranges.iter().flatten().map(|record| record.payload.len()).sum();
         let begun = cpu_s();
         let readable = |record: &Record| {
@@ -113,5 +157,38 @@ fn main() {
             "{events_a_message} a message: {took:.2} CPU s for {events} events of {} bytes; {kept} kept, {bytes} bytes to insert",
             payload as u64 / events
         );
+        corruption(all, events_a_message);
     }
+}
+
+/// Builds each range unharmed and corrupted in turns, so that a machine that changes its mind changes it for both.
+fn corruption(all: u64, events_a_message: u64) {
+    let build = |range: Vec<Record>| {
+        let begun = cpu_s();
+        collector::cost::build(range, NOW_US).unwrap();
+        cpu_s() - begun
+    };
+    let clean = records(all, events_a_message, None);
+    let corrupted = records(all, events_a_message, Some(CORRUPTED_ONE_IN));
+    let lines = corrupted.iter().flatten().flat_map(|record| codec::lines(&record.payload));
+    let unreadable = lines.filter(|line| codec::decode(line).is_err()).count();
+    let (mut clean_s, mut corrupted_s) = (0.0, 0.0);
+    for round in 0..ROUNDS {
+        for (clean, corrupted) in clean.iter().zip(&corrupted) {
+            // Records share their payload: a copy costs next to nothing.
+            let (of_clean, of_corrupted) = (clean.clone(), corrupted.clone());
+            if round % 2 == 0 {
+                clean_s += build(of_clean);
+                corrupted_s += build(of_corrupted);
+            } else {
+                corrupted_s += build(of_corrupted);
+                clean_s += build(of_clean);
+            }
+        }
+    }
+    println!(
+        "{events_a_message} a message: {corrupted_s:.2} CPU s with one event in {CORRUPTED_ONE_IN} corrupted, {clean_s:.2} without, \
+         in {ROUNDS} rounds; throughput {:.3} of clean; {unreadable} lines unreadable",
+        clean_s / corrupted_s
+    );
 }
