@@ -84,7 +84,9 @@ impl Deployment {
                 std::thread::sleep(Duration::from_millis(random.below(2_000)));
                 self.engine.restart();
             }
-            Kind::CutInsert => self.proxy.plan(&part, Fault::CutRequest(random.below(100_000) as usize), times),
+            Kind::CutInsert => {
+                self.proxy.plan(&part, Fault::CutRequest(random.below(100_000) as usize), times)
+            }
             Kind::CutAnswer => self.proxy.plan(&part, Fault::CutAnswer(random.below(100) as usize), times),
             Kind::CutAll => _ = self.proxy.cut_all(),
             Kind::NoAnswer if random.below(2) == 0 => self.proxy.plan(&part, Fault::Answer(503), times),

@@ -96,6 +96,7 @@ fn whatever_clickhouse_does_nothing_is_passed_over_and_somebody_is_told() {
         let ended = Instant::now();
         deployment.wait_for_metric(0, "hoplog_collector_gate_open", |open| open == 1.0);
         deployment.wait_for_metric(0, "hoplog_collector_lag_messages", |lag| lag < 100.0);
+        deployment.wait_for_metric(0, "hoplog_collector_stalled_seconds", |stalled| stalled < 1.0);
         println!(
             "{}: {lasted:.1?} long, to be seen after {seen_after:.1?} (wanted: {SEEN_WITHIN:?}), made up for {:.1?} after its end",
             outage.name,
