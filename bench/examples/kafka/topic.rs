@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use event_log::kafka::Kafka;
-use event_log::{Delivery, EventLog, Record};
+use event_log::{ConsumeError, Delivery, EventLog, Record};
 use wide_event::{Outcome, codec};
 
 const GROUP: &str = "bench";
@@ -22,24 +22,34 @@ pub(crate) struct Topic {
     pub(crate) refused: u64,
 }
 
-/// Reads all that is there now.
+/// Reads all that is there now. A Kafka that has just come back may refuse for a while, as its group coordinator still
+/// loads: what fails is asked again, after an error nothing is skipped.
 pub(crate) async fn read(log: &Kafka) -> Result<Topic> {
-    let mut missing: BTreeMap<u32, u64> = BTreeMap::new();
-    for partition in EventLog::partitions(log, GROUP).await? {
-        if partition.end_offset > partition.first_offset {
-            missing.insert(partition.partition, partition.end_offset);
+    let deadline = Instant::now() + READ_WITHIN;
+    let partitions = loop {
+        match EventLog::partitions(log, GROUP).await {
+            Ok(partitions) => break partitions,
+            Err(error) => again(error, deadline).await?,
         }
-    }
+    };
+    let held = partitions.iter().filter(|partition| partition.end_offset > partition.first_offset);
+    let mut missing: BTreeMap<_, _> = held.map(|held| (held.partition, held.end_offset)).collect();
     let mut consumer = EventLog::consumer(log, GROUP).await?;
     let (mut topic, mut refused) = (Topic::default(), HashSet::new());
-    let deadline = Instant::now() + READ_WITHIN;
     while !missing.is_empty() {
         if Instant::now() > deadline {
             bail!(
                 "the topic could not be read to its end; partitions and ends that are missing: {missing:?}"
             );
         }
-        let Delivery::Records { partition, records } = consumer.next(WAIT).await? else { continue };
+        let (partition, records) = match consumer.next(WAIT).await {
+            Ok(Delivery::Records { partition, records }) => (partition, records),
+            Ok(_) => continue,
+            Err(error) => {
+                again(error, deadline).await?;
+                continue;
+            }
+        };
         for record in &records {
             topic.events += u64::from(record.events.unwrap_or_default());
             find_refused(record, &mut refused)?;
@@ -52,6 +62,15 @@ pub(crate) async fn read(log: &Kafka) -> Result<Topic> {
     consumer.close().await;
     topic.refused = refused.len() as u64;
     Ok(topic)
+}
+
+/// Waits a moment; the error where there is no time left for that.
+async fn again(error: ConsumeError, deadline: Instant) -> Result<()> {
+    if Instant::now() > deadline {
+        return Err(error).context("the topic can't be read");
+    }
+    tokio::time::sleep(WAIT).await;
+    Ok(())
 }
 
 /// Events are read only where they may be what is looked for: most are not.
