@@ -9,7 +9,8 @@ use super::deployment::{CONSUMED, Deployment};
 use super::traffic::Traffic;
 use crate::random::setting;
 
-/// How long each of them lasts in a run of the test suite; `TEST_OUTAGE_S` asks for more.
+/// How long each of them lasts in a run of the test suite; `TEST_OUTAGE_S` asks for more, and `TEST_OUTAGE` for one of them
+/// by its name.
 const OUTAGE_S: u64 = 8;
 /// Until a metric has to show it.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
@@ -77,7 +78,8 @@ fn whatever_clickhouse_does_nothing_is_passed_over_and_somebody_is_told() {
     deployment.add_collector();
     let traffic = Traffic::start(deployment.log(), 1_000);
     deployment.wait_for_metric(0, CONSUMED, |messages| messages > 0.0);
-    for outage in OUTAGES {
+    let only = std::env::var("TEST_OUTAGE").ok();
+    for outage in OUTAGES.iter().filter(|outage| only.as_ref().is_none_or(|only| only == outage.name)) {
         (outage.begin)(&deployment);
         let begun = Instant::now();
         match outage.closes_the_gate {
