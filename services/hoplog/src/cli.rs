@@ -42,13 +42,13 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Place {
     /// Directory of all state.
-    #[arg(long, env = "HOPLOG_DATA", default_value = ".hoplog", value_name = "DIR")]
+    #[arg(long, global = true, env = "HOPLOG_DATA", default_value = ".hoplog", value_name = "DIR")]
     pub data: PathBuf,
     /// Moves the ports to N (shortener), N+1 and N+2 (ops of serve and collect) and N+3 (ClickHouse).
-    #[arg(long, env = "HOPLOG_PORT_BASE", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=65_532))]
+    #[arg(long, global = true, env = "HOPLOG_PORT_BASE", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=65_532))]
     pub port_base: Option<u16>,
     /// TOML file with settings; HOPLOG_… variables win over it. DIR/hoplog.toml is read where this is not given.
-    #[arg(long, env = "HOPLOG_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "HOPLOG_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
