@@ -177,7 +177,7 @@ impl Run {
             policy: Arc::clone(&self.policy),
             replay,
         };
-        // Half, since the window counts inserts, and a range that touches two days is two of them.
+        // What a person has decided about is not asked again.
         let decided = self.config.insert_anyway.contains(&range.token());
         let task = RangeTask {
             range,
