@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use shortener::keys::{self, ApiKey};
 use shortener::link::UnixSeconds;
-use shortener::store::sqlite::SqliteStore;
 
 use crate::cli::KeysAction;
 use crate::config::Config;
+use crate::link_store;
 
 /// Does what was asked and prints the result.
 ///
@@ -17,25 +17,21 @@ use crate::config::Config;
 /// When the store can't be opened, or there is no such key.
 #[allow(clippy::print_stdout)] // the keys are what was asked for
 pub(crate) async fn run(action: KeysAction, config: Config) -> Result<ExitCode> {
-    let path = &config.serve.shortener.store.path;
-    if !path.exists() {
-        bail!("there is no link store at {}; `hoplog up` or `hoplog migrate` makes one", path.display());
-    }
-    let store =
-        SqliteStore::open(&config.serve.shortener.store).await.context("can't open the link store")?;
+    let store = link_store::open_migrated(&config.serve.shortener.store).await?;
+    let store = store.as_ref();
     match action {
         KeysAction::Create { name } => {
-            let (key, text) = keys::create(&store, &name, None).await?;
+            let (key, text) = keys::create(store, &name, None).await?;
             println!("{text}");
             tracing::info!(id = key.id, "made; the key itself is shown only now");
         }
         KeysAction::List => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let now = UnixSeconds::try_from(now).unwrap_or(UnixSeconds::MAX);
-            keys::list(&store).await?.iter().for_each(|key| println!("{}", line(key, now)));
+            keys::list(store).await?.iter().for_each(|key| println!("{}", line(key, now)));
         }
         KeysAction::Revoke { id } => {
-            if !keys::revoke(&store, &id).await? {
+            if !keys::revoke(store, &id).await? {
                 bail!("there is no valid key {id}; `hoplog keys list` shows them");
             }
         }

@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod dlq;
 mod keys;
+mod link_store;
 mod load;
 mod log;
 mod ops;

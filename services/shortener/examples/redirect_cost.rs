@@ -16,10 +16,10 @@ use event_log::{EventLogMetrics, spool::Spool, spool::SpoolConfig};
 use http::{Request, Response, StatusCode, header};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
-use shortener::link::{NewLink, Settings};
+use shortener::link::NewLink;
 use shortener::store::{LinkStore as _, sqlite::SqliteStore};
 use shortener::target::{self, OwnHosts};
-use shortener::{Shortener, ShortenerConfig};
+use shortener::{Parts, Shortener, ShortenerConfig};
 use tower::{Layer as _, Service};
 use wide_event::Resource;
 
@@ -65,9 +65,9 @@ async fn main() -> anyhow::Result<()> {
     let store = Arc::new(SqliteStore::open(&config.store).await?);
     store.migrate().await?;
     let target = target::parse(TARGET, 2_048, &OwnHosts::default())?;
-    let link = NewLink { code: "rust".into(), target, settings: Settings::default(), api_key_id: None };
-    store.create(&link, None).await?;
-    let shortener = Shortener::open(config, store).await?;
+    let link = NewLink::with_alias("rust", target);
+    store.create(&[link], None).await?;
+    let shortener = Shortener::open(config, Parts::alone(store)).await?;
     let log = Spool::new(SpoolConfig::default()).producer(EventLogMetrics::default());
     let resource = Resource { instance: "cost".into(), ..Resource::default() };
     let (emitter, _publisher) = Emitter::start(EmitterConfig::default(), resource, [0; 32], Arc::new(log))?;

@@ -1,8 +1,10 @@
 //! API keys: made of 256 random bits, shown once, kept as a hash.
-//! Roles and rotation are not here yet; a key may do everything until it expires or is revoked.
+//! What a key may do is said by its roles; who asks for something checks them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use serde::{Deserialize, Serialize};
 
 use crate::link::UnixSeconds;
 use crate::store::{LinkStore, StoreError};
@@ -15,14 +17,37 @@ pub const KEY_BYTES_MAX: usize = 256;
 pub struct ApiKey {
     /// Public name, in events and listings.
     pub id: String,
-    /// What the owner calls it.
+    /// What its owner calls it.
     pub name: String,
+    /// Whose links it makes: the same for all keys that one was rotated into. A key of its own has its id here.
+    pub owner: String,
+    /// What restricts it. Without any, it may do everything.
+    pub roles: Vec<Role>,
     /// When it was made.
     pub created_at: UnixSeconds,
     /// From when on it is refused.
     pub expires_at: Option<UnixSeconds>,
     /// Since when it is refused.
     pub revoked_at: Option<UnixSeconds>,
+}
+
+/// What restricts a key; all that it has hold together. Stored as JSON, so names are for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "kebab-case")]
+pub enum Role {
+    /// It may create links, and read what it just created, but nothing else.
+    CreateOnly,
+    /// It may change nothing.
+    ReadOnly,
+    /// It knows only links of its owner.
+    OwnLinks,
+    /// It knows only links of one domain.
+    Domain {
+        /// See [`crate::domain::Domain::authority`].
+        domain: String,
+    },
+    /// It sees no orphan visits.
+    NoOrphanVisits,
 }
 
 impl ApiKey {
@@ -54,9 +79,12 @@ pub async fn create(
     let text = format!("hl_{}", URL_SAFE_NO_PAD.encode(secret));
     let mut id = [0_u8; 6];
     getrandom::fill(&mut id).map_err(KeyError::Random)?;
+    let id = format!("k{}", URL_SAFE_NO_PAD.encode(id));
     let key = ApiKey {
-        id: format!("k{}", URL_SAFE_NO_PAD.encode(id)),
+        owner: id.clone(),
+        id,
         name: name.to_owned(),
+        roles: Vec::new(),
         created_at: now(),
         expires_at,
         revoked_at: None,

@@ -3,16 +3,36 @@
 
 use std::collections::BTreeSet;
 
+use crate::domain::DEFAULT_DOMAIN;
+use crate::rule::Rule;
 use crate::target::Target;
 
 /// Seconds since the Unix epoch.
 pub type UnixSeconds = i64;
+
+/// What names a link: two domains may have the same code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkRef<'a> {
+    /// See [`crate::domain::Domain::authority`].
+    pub domain: &'a str,
+    /// The short code or custom slug.
+    pub code: &'a str,
+}
+
+impl<'a> LinkRef<'a> {
+    /// A link of the default domain.
+    pub const fn on_default(code: &'a str) -> Self {
+        Self { domain: DEFAULT_DOMAIN, code }
+    }
+}
 
 /// A short URL as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Never given twice, not even after a deletion.
     pub id: i64,
+    /// See [`crate::domain::Domain::authority`].
+    pub domain: String,
     /// The short code or custom slug.
     pub code: String,
     /// Serialised target, valid as a `Location`.
@@ -25,8 +45,34 @@ pub struct Link {
     pub created_at: UnixSeconds,
     /// Visits served of a link with `max_visits`; others are not counted here.
     pub visits: i64,
+    /// Since when its visits are shown: those before were deleted. Without it, since its creation.
+    pub visits_from: Option<UnixSeconds>,
+    /// [`crate::keys::ApiKey::owner`] of the key that made it.
+    pub owner: Option<String>,
     /// What can be set.
     pub settings: Settings,
+    /// Tried in order before the target.
+    pub rules: Vec<Rule>,
+}
+
+impl Link {
+    /// What names it.
+    pub fn name(&self) -> LinkRef<'_> {
+        LinkRef { domain: &self.domain, code: &self.code }
+    }
+}
+
+/// A destination that a link has had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastTarget {
+    /// See [`Link::version`]: clicks say which one they were served.
+    pub version: u32,
+    /// Serialised target.
+    pub target: String,
+    /// Since when it is this one.
+    pub since: UnixSeconds,
+    /// [`crate::keys::ApiKey::owner`] of the key that set it.
+    pub owner: Option<String>,
 }
 
 /// What can be set on a link besides its code and target.
@@ -46,6 +92,49 @@ pub struct Settings {
     pub crawlable: bool,
     /// Whether the query of a visit is added to the target.
     pub forward_query: bool,
+    /// Status of the redirect; without one, the configured default.
+    pub redirect_status: Option<RedirectStatus>,
+    /// How long clients may keep the redirect, seconds; without one, the configured default.
+    pub cache_lifetime_s: Option<u32>,
+}
+
+/// Statuses that redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub enum RedirectStatus {
+    /// 301: for good; clients may turn a POST into a GET.
+    MovedPermanently,
+    /// 302: for now; the default.
+    Found,
+    /// 307: for now, method kept.
+    Temporary,
+    /// 308: for good, method kept.
+    Permanent,
+}
+
+impl From<RedirectStatus> for u16 {
+    fn from(status: RedirectStatus) -> Self {
+        match status {
+            RedirectStatus::MovedPermanently => 301,
+            RedirectStatus::Found => 302,
+            RedirectStatus::Temporary => 307,
+            RedirectStatus::Permanent => 308,
+        }
+    }
+}
+
+impl TryFrom<u16> for RedirectStatus {
+    type Error = &'static str;
+
+    fn try_from(status: u16) -> Result<Self, Self::Error> {
+        match status {
+            301 => Ok(Self::MovedPermanently),
+            302 => Ok(Self::Found),
+            307 => Ok(Self::Temporary),
+            308 => Ok(Self::Permanent),
+            _ => Err("is none of 301, 302, 307, 308"),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -59,6 +148,8 @@ impl Default for Settings {
             crawlable: false,
             // Shlink's default.
             forward_query: true,
+            redirect_status: None,
+            cache_lifetime_s: None,
         }
     }
 }
@@ -66,14 +157,41 @@ impl Default for Settings {
 /// A link to be stored.
 #[derive(Debug, Clone)]
 pub struct NewLink {
+    /// See [`crate::domain::Domain::authority`].
+    pub domain: String,
     /// The alias.
     pub code: String,
+    /// Whether the alias was generated: then another will do where this one is taken.
+    pub generated: bool,
     /// Where it leads.
     pub target: Target,
     /// The rest.
     pub settings: Settings,
-    /// The key that creates it.
-    pub api_key_id: Option<String>,
+    /// See [`Link::rules`].
+    pub rules: Vec<Rule>,
+    /// [`crate::keys::ApiKey::owner`] of the key that creates it.
+    pub owner: Option<String>,
+    /// When it was created, for one that is imported; without it, now.
+    pub created_at: Option<UnixSeconds>,
+    /// Take a link to the same target that is as good instead.
+    pub unless: Option<Match>,
+}
+
+impl NewLink {
+    /// A link with a chosen alias on the default domain, and nothing else set.
+    pub fn with_alias(code: impl Into<String>, target: Target) -> Self {
+        Self {
+            domain: DEFAULT_DOMAIN.to_owned(),
+            code: code.into(),
+            generated: false,
+            target,
+            settings: Settings::default(),
+            rules: Vec::new(),
+            owner: None,
+            created_at: None,
+            unless: None,
+        }
+    }
 }
 
 /// Which links are as good as a new one (`findIfExists`): the same target and every field that is named here.
@@ -81,6 +199,10 @@ pub struct NewLink {
 pub struct Match {
     /// The alias.
     pub code: Option<String>,
+    /// The domain; always asked for.
+    pub domain: String,
+    /// The owner, for keys that may use only their own links.
+    pub owner: Option<String>,
     /// The title.
     pub title: Option<String>,
     /// All the tags, no others.
@@ -97,7 +219,9 @@ impl Match {
     /// Whether `link`, which has the same target, is as good.
     pub fn accepts(&self, link: &Link) -> bool {
         let settings = &link.settings;
-        self.code.as_ref().is_none_or(|code| *code == link.code)
+        self.domain == link.domain
+            && (self.owner.is_none() || self.owner == link.owner)
+            && self.code.as_ref().is_none_or(|code| *code == link.code)
             && (self.title.is_none() || self.title == settings.title)
             && self.tags.as_ref().is_none_or(|tags| *tags == settings.tags)
             && (self.valid_since.is_none() || self.valid_since == settings.valid_since)
@@ -125,6 +249,18 @@ pub struct LinkEdit {
     pub crawlable: Option<bool>,
     /// See [`Settings::forward_query`].
     pub forward_query: Option<bool>,
+    /// See [`Settings::redirect_status`].
+    pub redirect_status: Option<Option<RedirectStatus>>,
+    /// See [`Settings::cache_lifetime_s`].
+    pub cache_lifetime_s: Option<Option<u32>>,
+    /// See [`Link::rules`].
+    pub rules: Option<Vec<Rule>>,
+    /// See [`Link::visits_from`].
+    pub visits_from: Option<UnixSeconds>,
+    /// [`crate::keys::ApiKey::owner`] of the key that makes the change, for the history.
+    pub by: Option<String>,
+    /// Make the change only to this revision (`If-Match`).
+    pub if_revision: Option<i64>,
 }
 
 impl LinkEdit {
@@ -149,6 +285,10 @@ impl LinkEdit {
         set(&mut settings.max_visits, self.max_visits.as_ref());
         set(&mut settings.crawlable, self.crawlable.as_ref());
         set(&mut settings.forward_query, self.forward_query.as_ref());
+        set(&mut settings.redirect_status, self.redirect_status.as_ref());
+        set(&mut settings.cache_lifetime_s, self.cache_lifetime_s.as_ref());
+        set(&mut link.rules, self.rules.as_ref());
+        link.visits_from = self.visits_from.or(link.visits_from);
         link.revision += 1;
     }
 }
@@ -156,6 +296,19 @@ impl LinkEdit {
 /// What to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListQuery {
+    /// Only links of this domain.
+    pub domain: Option<String>,
+    /// Only links of this owner.
+    pub owner: Option<String>,
+    /// Without links that have one of these tags.
+    pub exclude_tags: BTreeSet<String>,
+    /// Whether all of `exclude_tags` are needed to be left out, or one.
+    pub exclude_tags_all: bool,
+    /// Only links below this one in the order: where the page before ended. With it, `offset` is 0 and nothing is
+    /// counted.
+    pub after: Option<Cursor>,
+    /// Whether [`Page::total`] is wanted; counting costs more than a page.
+    pub count: bool,
     /// Part of the target, code, title or a tag.
     pub search: Option<String>,
     /// Tags, lower case.
@@ -180,6 +333,15 @@ pub struct ListQuery {
     pub limit: u32,
 }
 
+/// Where a page ended: the last link's place in the order.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Cursor {
+    /// What it is ordered by: the text of the code, target or title, or the seconds of the creation.
+    pub value: String,
+    /// Settles ties.
+    pub id: i64,
+}
+
 /// What links are listed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -198,6 +360,6 @@ pub enum Order {
 pub struct Page {
     /// In the order asked for.
     pub links: Vec<Link>,
-    /// How many there are in all.
-    pub total: u64,
+    /// How many there are in all, where that was asked for.
+    pub total: Option<u64>,
 }

@@ -9,9 +9,11 @@ use moka::sync::Cache;
 use crate::cache::{LinkCache, Lookup, LookupError};
 use crate::codes::{CodeError, Codes};
 use crate::keys::{self, ApiKey, now};
-use crate::link::{Link, LinkEdit, ListQuery, Match, NewLink, Page, Settings};
+use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, Settings};
 use crate::metrics::Metrics;
-use crate::store::{Created, LinkStore, StoreError};
+use crate::rule::Rule;
+use crate::shared::{Change, SharedState};
+use crate::store::{Changed, Created, Creation, LinkStore, Read, StoreError};
 use crate::target::Target;
 use emitter::Hop;
 
@@ -28,16 +30,20 @@ const SKIPS_MAX: u32 = 8;
 /// A link to be made.
 #[derive(Debug, Clone)]
 pub struct CreateLink {
+    /// See [`crate::domain::Domain::authority`].
+    pub domain: String,
     /// The alias.
     pub alias: Alias,
     /// Where it leads.
     pub target: Target,
     /// The rest.
     pub settings: Settings,
+    /// See [`Link::rules`].
+    pub rules: Vec<Rule>,
     /// Take a link that is as good instead.
     pub unless: Option<Match>,
-    /// Who makes it.
-    pub api_key_id: Option<String>,
+    /// Whose it is, see [`ApiKey::owner`].
+    pub owner: Option<String>,
 }
 
 /// The alias of a link to be made.
@@ -70,6 +76,7 @@ pub enum CreateError {
 pub struct Links {
     store: Arc<dyn LinkStore>,
     cache: Arc<LinkCache>,
+    shared: Arc<dyn SharedState>,
     codes: Codes,
     accepted: Cache<[u8; 32], ApiKey>,
     metrics: Metrics,
@@ -77,17 +84,23 @@ pub struct Links {
 
 impl Links {
     /// Puts the parts together.
-    pub fn new(store: Arc<dyn LinkStore>, cache: Arc<LinkCache>, codes: Codes, metrics: Metrics) -> Self {
+    pub fn new(
+        store: Arc<dyn LinkStore>,
+        cache: Arc<LinkCache>,
+        shared: Arc<dyn SharedState>,
+        codes: Codes,
+        metrics: Metrics,
+    ) -> Self {
         let accepted = Cache::builder()
             .max_capacity(KEY_CACHE_ENTRIES)
             .time_to_live(Duration::from_secs(KEY_CACHE_S))
             .build();
-        Self { store, cache, codes, accepted, metrics }
+        Self { store, cache, shared, codes, accepted, metrics }
     }
 
     /// The link for a visit, from memory where possible.
-    pub async fn look_up(&self, code: &str) -> Result<Lookup, LookupError> {
-        self.cache.get(code).await
+    pub async fn look_up(&self, link: LinkRef<'_>) -> Result<Lookup, LookupError> {
+        self.cache.get(link).await
     }
 
     /// Takes a visit of a link with `max_visits`.
@@ -112,20 +125,27 @@ impl Links {
                 Alias::Generated(length) => self.codes.next(*length).await.map_err(CreateError::Code)?,
             };
             let link = NewLink {
+                domain: request.domain.clone(),
                 code,
+                generated: !custom,
                 target: request.target.clone(),
                 settings: request.settings.clone(),
-                api_key_id: request.api_key_id.clone(),
+                rules: request.rules.clone(),
+                owner: request.owner.clone(),
+                created_at: None,
+                unless: request.unless.clone(),
             };
-            let created = self.timed(hop, "create", self.store.create(&link, request.unless.as_ref())).await;
-            match created.map_err(CreateError::Store)? {
-                Created::New(link) => {
-                    self.cache.put(&link);
-                    return Ok(Created::New(link));
-                }
-                Created::Found(link) => return Ok(Created::Found(link)),
-                Created::Taken if custom => return Err(CreateError::Taken),
-                Created::Taken => {
+            let creation = self.timed(hop, "create", self.store.create(&[link], None)).await;
+            match creation.map_err(CreateError::Store)? {
+                Creation::Done(mut created) => match created.pop() {
+                    Some(Created::New(link)) => {
+                        self.took_in(&link).await;
+                        return Ok(Created::New(link));
+                    }
+                    Some(Created::Found(link)) => return Ok(Created::Found(link)),
+                    Some(Created::Taken) | None => return Err(CreateError::Taken),
+                },
+                Creation::Collided(_) | Creation::ClaimLost => {
                     // A slug that somebody chose is the code of this id: the id is spent, the next one is another.
                     self.metrics.codes_skipped.inc();
                 }
@@ -135,26 +155,48 @@ impl Links {
     }
 
     /// The link as stored.
-    pub async fn find(&self, hop: &Hop, code: &str) -> Result<Option<Link>, StoreError> {
-        self.timed(hop, "find", self.store.find(code)).await
+    pub async fn find(&self, hop: &Hop, link: LinkRef<'_>) -> Result<Option<Link>, StoreError> {
+        self.timed(hop, "find", self.store.find(link, Read::Latest)).await
     }
 
     /// Changes a link.
-    pub async fn edit(&self, hop: &Hop, code: &str, edit: &LinkEdit) -> Result<Option<Link>, StoreError> {
-        let link = self.timed(hop, "edit", self.store.edit(code, edit)).await?;
-        if let Some(link) = &link {
-            self.cache.put(link);
+    pub async fn edit(&self, hop: &Hop, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {
+        let changed = self.timed(hop, "edit", self.store.edit(link, edit)).await?;
+        if let Changed::Done(link) = &changed {
+            self.took_in(link).await;
         }
-        Ok(link)
+        Ok(changed)
     }
 
-    /// Deletes a link; false when there is none.
-    pub async fn delete(&self, hop: &Hop, code: &str) -> Result<bool, StoreError> {
-        let link = self.timed(hop, "delete", self.store.delete(code)).await?;
-        if let Some(link) = &link {
-            self.cache.forget(&link.code, link.id);
+    /// Deletes a link.
+    pub async fn delete(
+        &self,
+        hop: &Hop,
+        link: LinkRef<'_>,
+        if_revision: Option<i64>,
+    ) -> Result<Changed, StoreError> {
+        let changed = self.timed(hop, "delete", self.store.delete(link, if_revision)).await?;
+        if let Changed::Done(link) = &changed {
+            self.cache.forget(link.name(), link.id);
+            self.announce(link).await;
         }
-        Ok(link.is_some())
+        Ok(changed)
+    }
+
+    /// A link was just stored: it is in the cache from now on, and other instances are told.
+    async fn took_in(&self, link: &Link) {
+        self.cache.put(link);
+        self.announce(link).await;
+    }
+
+    async fn announce(&self, link: &Link) {
+        let change = Change::Link { domain: link.domain.clone(), code: link.code.clone() };
+        if let Err(error) = self.shared.announce(&change).await {
+            tracing::warn!(
+                kind = error.kind(),
+                "a change was not announced; others see it when their copy ages"
+            );
+        }
     }
 
     /// Lists links.

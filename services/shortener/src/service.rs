@@ -16,10 +16,13 @@ use crate::config::ShortenerConfig;
 use crate::entrance::Entrance;
 use crate::links::Links;
 use crate::metrics::Metrics;
+use crate::shared::SharedState;
+use crate::shared::local::LocalState;
 use crate::store::{LinkStore, StoreError};
 use crate::target::OwnHosts;
 use crate::{api, redirect};
 use emitter::Hop;
+use warehouse::Warehouse;
 
 /// Name of the secret that codes are permuted with.
 const CODES_SECRET: &str = "codes";
@@ -39,6 +42,23 @@ pub enum OpenError {
     /// The store has no schema, or does not answer.
     #[error("the link store can't be used")]
     Store(#[source] StoreError),
+}
+
+/// What a shortener is made of.
+pub struct Parts {
+    /// Where links are kept; migrated.
+    pub store: Arc<dyn LinkStore>,
+    /// What instances share.
+    pub shared: Arc<dyn SharedState>,
+    /// ClickHouse, where counts and visits are read. Without it there are none.
+    pub warehouse: Option<Warehouse>,
+}
+
+impl Parts {
+    /// One instance alone, without counts.
+    pub fn alone(store: Arc<dyn LinkStore>) -> Self {
+        Self { store, shared: Arc::new(LocalState::default()), warehouse: None }
+    }
 }
 
 /// Whether traffic should come here.
@@ -63,14 +83,19 @@ pub(crate) struct App {
     pub(crate) own_hosts: OwnHosts,
     pub(crate) links: Links,
     pub(crate) cache: Arc<LinkCache>,
+    #[allow(dead_code)] // limits take their tokens here
+    pub(crate) shared: Arc<dyn SharedState>,
+    #[allow(dead_code)] // counts and visits are read here
+    pub(crate) warehouse: Option<Warehouse>,
     pub(crate) robots: Cache<(), Bytes>,
     admission: Arc<Admission>,
     metrics: Metrics,
 }
 
 impl Shortener {
-    /// Opens a shortener on a migrated store.
-    pub async fn open(config: ShortenerConfig, store: Arc<dyn LinkStore>) -> Result<Self, OpenError> {
+    /// Opens a shortener of its parts.
+    pub async fn open(config: ShortenerConfig, parts: Parts) -> Result<Self, OpenError> {
+        let Parts { store, shared, warehouse } = parts;
         let base_url = Url::parse(&config.links.base_url).map_err(OpenError::BaseUrl)?;
         let own_hosts = OwnHosts::new(&base_url, &config.links.own_hosts);
         let secret = match &config.links.codes_key {
@@ -87,8 +112,10 @@ impl Shortener {
         let app = App {
             base_url,
             own_hosts,
-            links: Links::new(store, Arc::clone(&cache), codes, metrics.clone()),
+            links: Links::new(store, Arc::clone(&cache), Arc::clone(&shared), codes, metrics.clone()),
             cache,
+            shared,
+            warehouse,
             robots: Cache::builder().max_capacity(1).time_to_live(ROBOTS_AGE).build(),
             admission: Admission::new(&config.limits, metrics.clone()),
             metrics,

@@ -1,14 +1,15 @@
 //! `hoplog migrate`: schemas and topics to this version, and what a first start needs besides.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use shortener::keys;
-use shortener::store::LinkStore as _;
-use shortener::store::sqlite::SqliteStore;
+use shortener::store::LinkStore;
 use warehouse::Warehouse;
 
 use crate::config::Config;
+use crate::link_store;
 use crate::log::{self, Kind};
 use crate::secret_file;
 
@@ -16,13 +17,8 @@ use crate::secret_file;
 ///
 /// # Errors
 /// When one of them can't be reached, or is of a later version.
-pub(crate) async fn run(config: &Config) -> Result<SqliteStore> {
-    let store_config = &config.serve.shortener.store;
-    if let Some(directory) = store_config.path.parent() {
-        std::fs::create_dir_all(directory).with_context(|| format!("can't make {}", directory.display()))?;
-    }
-    let store = SqliteStore::open(store_config).await.context("can't open the link store")?;
-    store.migrate().await?;
+pub(crate) async fn run(config: &Config) -> Result<Arc<dyn LinkStore>> {
+    let store = link_store::open_and_migrate(&config.serve.shortener.store).await?;
     let applied =
         warehouse::migrate(&Warehouse::new(&config.warehouse)).await.context("can't migrate ClickHouse")?;
     tracing::debug!(?applied, "ClickHouse migrated");
@@ -46,7 +42,7 @@ pub(crate) async fn topics(config: &Config) -> Result<()> {
 ///
 /// # Errors
 /// When the key can't be stored, or its file can't be written.
-pub(crate) async fn ensure_admin_key(store: &SqliteStore, file: &Path) -> Result<()> {
+pub(crate) async fn ensure_admin_key(store: &dyn LinkStore, file: &Path) -> Result<()> {
     if file.exists() {
         return Ok(());
     }

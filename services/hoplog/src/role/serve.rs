@@ -3,21 +3,21 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use emitter::Emitter;
 use event_log::{EventLog, EventLogMetrics};
 use prometheus_client::registry::Registry;
-use shortener::Shortener;
 use shortener::listener::{self, Malformed};
-use shortener::store::LinkStore;
-use shortener::store::sqlite::SqliteStore;
+use shortener::{Parts, Shortener};
 use tokio::net::TcpListener;
 use tower::Layer as _;
+use warehouse::Warehouse;
 use wide_event::Resource;
 
 use super::opening::{Obstacle, Opening};
 use super::stop;
 use crate::config::{Config, ServiceConfig};
+use crate::link_store;
 use crate::log;
 use crate::ops::{self, Ops, Readiness};
 
@@ -37,11 +37,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let address = config.serve.listen;
     let tcp = TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))?;
     let ops_listener = ops::bind(config.serve.ops_listen).await?;
-    let store_config = &config.serve.shortener.store;
-    if !store_config.path.exists() {
-        bail!("there is no link store at {}; `hoplog migrate` makes one", store_config.path.display());
-    }
-    let store = Arc::new(SqliteStore::open(store_config).await.context("can't open the link store")?);
+    let store = link_store::open_migrated(&config.serve.shortener.store).await?;
     let log_metrics = EventLogMetrics::default();
     let log = log::event_log(&config, &log_metrics);
     // Redirects need no log: nothing here waits for one.
@@ -56,7 +52,12 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
         Arc::clone(&producer),
     )?;
     let http = config.serve.shortener.http.clone();
-    let shortener = Shortener::open(config.serve.shortener, Arc::clone(&store) as _).await?;
+    let parts = Parts {
+        store: Arc::clone(&store),
+        shared: shortener::shared::open(&config.serve.shortener.redis),
+        warehouse: Some(Warehouse::new(&config.warehouse)),
+    };
+    let shortener = Shortener::open(config.serve.shortener, parts).await?;
 
     let mut registry = Registry::default();
     let metrics = registry.sub_registry_with_prefix("hoplog");

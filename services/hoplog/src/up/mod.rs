@@ -10,10 +10,11 @@ use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use shortener::store::sqlite::SqliteStore;
+use shortener::store::LinkStore;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -102,7 +103,7 @@ async fn start_rest(place: &Place, config: &Config, running: &mut Vec<Running>, 
     say("bringing link store and ClickHouse to this version's schema …");
     let migrated = async {
         let store = migrate_with_patience(config).await?;
-        migrate::ensure_admin_key(&store, &place.data.join("admin.key")).await?;
+        migrate::ensure_admin_key(store.as_ref(), &place.data.join("admin.key")).await?;
         store.close().await;
         anyhow::Ok(())
     };
@@ -141,7 +142,7 @@ async fn free_ports(config: &Config) {
 }
 
 /// The engine may die and come back meanwhile; what fails again and again is not its fault.
-async fn migrate_with_patience(config: &Config) -> Result<SqliteStore> {
+async fn migrate_with_patience(config: &Config) -> Result<Arc<dyn LinkStore>> {
     for _ in 1..MIGRATE_ATTEMPTS {
         match migrate::run(config).await {
             Ok(store) => return Ok(store),

@@ -24,6 +24,12 @@ pub(super) struct ListRequest {
 pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static str, String)>> {
     let mut wrong = Vec::new();
     let mut list = ListQuery {
+        domain: None,
+        owner: None,
+        exclude_tags: BTreeSet::new(),
+        exclude_tags_all: false,
+        after: None,
+        count: true,
         search: None,
         tags: BTreeSet::new(),
         tags_all: false,

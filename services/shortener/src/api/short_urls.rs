@@ -15,10 +15,11 @@ use super::fields::{Fields, boolean, date, positive, tags, text, title};
 use super::problem::Problem;
 use super::{Caller, json, query};
 use crate::codes::{self, CODE_LENGTH_MAX, CODE_LENGTH_MIN, CodeError};
-use crate::link::{Link, LinkEdit, Match, Settings, UnixSeconds};
+use crate::domain::DEFAULT_DOMAIN;
+use crate::link::{Link, LinkEdit, LinkRef, Match, Settings, UnixSeconds};
 use crate::links::{Alias, CreateError, CreateLink};
 use crate::service::App;
-use crate::store::Created;
+use crate::store::{Changed, Created};
 use crate::target::{self, Target};
 use emitter::Hop;
 
@@ -28,7 +29,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, request:
         Ok(object) => object,
         Err(problem) => return problem.answer(hop),
     };
-    let request = match read_creation(&app, object, caller.key.map(|key| key.id)) {
+    let request = match read_creation(&app, object, caller.key.map(|key| key.owner)) {
         Ok(request) => request,
         Err(problem) => return problem.answer(hop),
     };
@@ -80,7 +81,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller, uri: Uri) 
                 "data": page.links.iter().map(|link| document(&app, link)).collect::<Vec<_>>(),
                 "pagination": {
                     "currentPage": request.page,
-                    "pagesCount": page.total.div_ceil(per_page),
+                    "pagesCount": page.total.unwrap_or_default().div_ceil(per_page),
                     "itemsPerPage": per_page,
                     "itemsInCurrentPage": page.links.len(),
                     "totalItems": page.total,
@@ -96,7 +97,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, uri: Uri) 
         Ok(code) => code,
         Err(problem) => return problem.answer(hop),
     };
-    match app.links.find(hop, &code).await {
+    match app.links.find(hop, LinkRef::on_default(&code)).await {
         Ok(Some(link)) => {
             tell(hop, &link);
             json::answer(StatusCode::OK, &document(&app, &link))
@@ -120,12 +121,12 @@ pub(super) async fn edit(State(app): State<Arc<App>>, caller: Caller, request: R
         Ok(edit) => edit,
         Err(problem) => return problem.answer(hop),
     };
-    match app.links.edit(hop, &code, &edit).await {
-        Ok(Some(link)) => {
+    match app.links.edit(hop, LinkRef::on_default(&code), &edit).await {
+        Ok(Changed::Done(link)) => {
             tell(hop, &link);
             json::answer(StatusCode::OK, &document(&app, &link))
         }
-        Ok(None) => Problem::short_url_not_found(&code, None).answer(hop),
+        Ok(_) => Problem::short_url_not_found(&code, None).answer(hop),
         Err(error) => Problem::store(hop, &error),
     }
 }
@@ -136,9 +137,9 @@ pub(super) async fn delete(State(app): State<Arc<App>>, caller: Caller, uri: Uri
         Ok(code) => code,
         Err(problem) => return problem.answer(hop),
     };
-    match app.links.delete(hop, &code).await {
-        Ok(true) => StatusCode::NO_CONTENT.into_response(),
-        Ok(false) => Problem::short_url_not_found(&code, None).answer(hop),
+    match app.links.delete(hop, LinkRef::on_default(&code), None).await {
+        Ok(Changed::Done(_)) => StatusCode::NO_CONTENT.into_response(),
+        Ok(_) => Problem::short_url_not_found(&code, None).answer(hop),
         Err(error) => Problem::store(hop, &error),
     }
 }
@@ -146,7 +147,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, caller: Caller, uri: Uri
 fn read_creation(
     app: &App,
     object: Map<String, Value>,
-    api_key_id: Option<String>,
+    owner: Option<String>,
 ) -> Result<CreateLink, Problem> {
     let limits = &app.config.links;
     let mut fields = Fields::new(object);
@@ -174,6 +175,8 @@ fn read_creation(
     };
     let unless = find_if_exists.then(|| Match {
         code: if let Alias::Custom(slug) = &alias { Some(slug.clone()) } else { None },
+        domain: DEFAULT_DOMAIN.to_owned(),
+        owner: None,
         title: named_title.clone(),
         tags: named_tags.clone(),
         valid_since,
@@ -188,8 +191,18 @@ fn read_creation(
         max_visits,
         crawlable,
         forward_query,
+        redirect_status: None,
+        cache_lifetime_s: None,
     };
-    Ok(CreateLink { alias, target, settings, unless, api_key_id })
+    Ok(CreateLink {
+        domain: DEFAULT_DOMAIN.to_owned(),
+        alias,
+        target,
+        settings,
+        rules: Vec::new(),
+        unless,
+        owner,
+    })
 }
 
 fn read_edit(app: &App, object: Map<String, Value>) -> Result<LinkEdit, Problem> {
@@ -205,6 +218,7 @@ fn read_edit(app: &App, object: Map<String, Value>) -> Result<LinkEdit, Problem>
         max_visits: fields.nullable("maxVisits", positive),
         crawlable: fields.optional("crawlable", boolean),
         forward_query: fields.optional("forwardQuery", boolean),
+        ..LinkEdit::default()
     };
     check_period(&mut fields, edit.valid_since.flatten(), edit.valid_until.flatten());
     if fields.wrong.is_empty() { Ok(edit) } else { Err(Problem::invalid(&fields.wrong)) }
@@ -304,7 +318,7 @@ fn document(app: &App, link: &Link) -> Value {
         "title": settings.title,
         "crawlable": settings.crawlable,
         "forwardQuery": settings.forward_query,
-        "hasRedirectRules": false,
+        "hasRedirectRules": !link.rules.is_empty(),
     })
 }
 

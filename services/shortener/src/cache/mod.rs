@@ -6,6 +6,7 @@ mod entry;
 
 pub use entry::CachedLink;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +17,10 @@ use moka::sync::Cache;
 use tokio::sync::watch;
 
 use crate::config::CacheConfig;
-use crate::link::Link;
+use crate::domain::DEFAULT_DOMAIN;
+use crate::link::{Link, LinkRef};
 use crate::metrics::Metrics;
-use crate::store::{LinkStore, StoreError};
+use crate::store::{LinkStore, Read, StoreError};
 use wide_event::Cache as Tier;
 
 /// Why neither memory nor store has an answer.
@@ -100,7 +102,9 @@ impl LinkCache {
     }
 
     /// The link behind a code. A fresh or known-unknown one is found without waiting.
-    pub async fn get(self: &Arc<Self>, code: &str) -> Result<Lookup, LookupError> {
+    pub async fn get(self: &Arc<Self>, name: LinkRef<'_>) -> Result<Lookup, LookupError> {
+        let key = key(name);
+        let code: &str = &key;
         let cached = self.links.get(code);
         if let Some(link) = &cached
             && link.read_at.elapsed() < self.fresh
@@ -114,7 +118,7 @@ impl LinkCache {
             return Ok(self.found(cached, Tier::Stale));
         }
         // Boxed, so that what is found here, nearly everything, is not carried by a future with room for the rest.
-        let (outcome, took, coalesced) = Box::pin(self.read_once(code)).await;
+        let (outcome, took, coalesced) = Box::pin(self.read_once(name, code)).await;
         match (outcome, cached) {
             (Ok(link), _) => {
                 let store = (!coalesced).then_some(took);
@@ -134,24 +138,27 @@ impl LinkCache {
     /// or of what was deleted meanwhile, is ignored: writers finish in the store's order, but may arrive here in another.
     pub fn put(&self, link: &Link) {
         let Some(entry) = CachedLink::of(link) else { return };
+        let key = key(link.name());
         let mut flights = self.lock();
         // What is being read may be older than this: it reaches those who wait, and not the cache.
-        flights.remove(link.code.as_str());
-        let deleted = self.unknown.get(link.code.as_str()).is_some_and(|id| id >= link.id);
+        flights.remove(&*key);
+        let deleted = self.unknown.get(&*key).is_some_and(|id| id >= link.id);
         let newer = self
             .links
-            .get(link.code.as_str())
+            .get(&*key)
             .is_some_and(|cached| (cached.id, cached.revision) > (link.id, link.revision));
         if !deleted && !newer {
-            self.unknown.invalidate(link.code.as_str());
-            self.links.insert(link.code.as_str().into(), Arc::new(entry));
+            self.unknown.invalidate(&*key);
+            self.links.insert((&*key).into(), Arc::new(entry));
         }
         drop(flights);
         self.count_entries();
     }
 
     /// Forgets a link that was just deleted, here.
-    pub fn forget(&self, code: &str, id: i64) {
+    pub fn forget(&self, name: LinkRef<'_>, id: i64) {
+        let key = key(name);
+        let code: &str = &key;
         let mut flights = self.lock();
         flights.remove(code);
         // Its alias may have a newer link already.
@@ -174,7 +181,7 @@ impl LinkCache {
     }
 
     /// Reads from the store, or waits for the read of the same code that is under way.
-    async fn read_once(self: &Arc<Self>, code: &str) -> (Outcome, Duration, bool) {
+    async fn read_once(self: &Arc<Self>, name: LinkRef<'_>, code: &str) -> (Outcome, Duration, bool) {
         let (mut listener, coalesced) = {
             let mut flights = self.lock();
             match flights.entry(code.into()) {
@@ -184,7 +191,8 @@ impl LinkCache {
                     let flight: Flight = Arc::new(sender);
                     place.insert(Arc::clone(&flight));
                     // A task of its own: a client that hangs up must not end the read for those who wait for it.
-                    tokio::spawn(Arc::clone(self).read(code.into(), flight));
+                    let (domain, name) = (name.domain.into(), name.code.into());
+                    tokio::spawn(Arc::clone(self).read(domain, name, code.into(), flight));
                     (listener, false)
                 }
             }
@@ -197,11 +205,11 @@ impl LinkCache {
         (outcome, took, coalesced)
     }
 
-    async fn read(self: Arc<Self>, code: Box<str>, flight: Flight) {
+    async fn read(self: Arc<Self>, domain: Box<str>, name: Box<str>, code: Box<str>, flight: Flight) {
         // Should the store panic, the flight must not stay: everybody after would wait for nothing.
         let landing = Landing { cache: &self, code: &code, flight: &flight };
         let started = Instant::now();
-        let found = self.store.find(&code).await;
+        let found = self.store.find(LinkRef { domain: &domain, code: &name }, Read::Recent).await;
         let took = started.elapsed();
         self.metrics.store_called("find", took);
         let outcome = match found {
@@ -244,6 +252,15 @@ impl LinkCache {
     fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Flight>> {
         // Nothing under this lock leaves the map half changed.
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a link is cached under: its code, after its domain where that is not the default one. No domain holds a zero.
+fn key(link: LinkRef<'_>) -> Cow<'_, str> {
+    if link.domain == DEFAULT_DOMAIN {
+        Cow::Borrowed(link.code)
+    } else {
+        Cow::Owned(format!("{}\0{}", link.domain, link.code))
     }
 }
 

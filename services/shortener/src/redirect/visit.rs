@@ -16,6 +16,7 @@ use super::{Arrival, pages, query};
 use crate::cache::CachedLink;
 use crate::codes::is_possible;
 use crate::keys::now;
+use crate::link::LinkRef;
 use crate::service::App;
 use emitter::Hop;
 
@@ -104,7 +105,7 @@ fn decode(path: &str) -> Option<Cow<'_, str>> {
 }
 
 async fn look_up(app: &App, hop: &Hop, code: &str) -> Result<Arc<CachedLink>, Response> {
-    let lookup = app.links.look_up(code).await.map_err(|error| {
+    let lookup = app.links.look_up(LinkRef::on_default(code)).await.map_err(|error| {
         hop.fail(error.kind(), &error);
         pages::unavailable()
     })?;

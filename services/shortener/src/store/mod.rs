@@ -1,14 +1,18 @@
-//! The seam between the shortener and where links are kept: one trait, a SQLite and later a PostgreSQL store.
+//! The seam between the shortener and where links are kept: one trait, SQLite and PostgreSQL behind it.
 //! It knows nothing of HTTP and caches nothing; every call has a deadline of its own.
 
 pub mod sqlite;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::sqlite::SqliteStore;
+use crate::config::StoreConfig;
+use crate::domain::{Domain, DomainRedirectsEdit};
 use crate::keys::ApiKey;
-use crate::link::{Link, LinkEdit, ListQuery, Match, NewLink, Page, UnixSeconds};
+use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds};
 
 /// Why a store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +20,9 @@ pub enum StoreError {
     /// It can't be reached, is too slow or too busy: the same call may work later.
     #[error("the link store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It was not asked: it has failed so often lately that it is left alone for a moment.
+    #[error("the link store is left alone after failures")]
+    BreakerOpen,
     /// It took longer than the deadline.
     #[error("the link store took longer than {ms} ms")]
     Timeout {
@@ -35,6 +42,7 @@ impl StoreError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "store_unavailable",
+            Self::BreakerOpen => "store_breaker_open",
             Self::Timeout { .. } => "store_timeout",
             Self::Corrupt(_) => "store_corrupt",
             Self::Migrate(_) => "store_migrate",
@@ -42,7 +50,24 @@ impl StoreError {
     }
 }
 
-/// What became of a creation.
+/// Opens the store that is configured; its schema is [`LinkStore::migrate`]'s.
+///
+/// # Errors
+/// When it can't be opened or reached.
+pub async fn open(config: &StoreConfig) -> Result<Arc<dyn LinkStore>, StoreError> {
+    Ok(Arc::new(SqliteStore::open(config).await?))
+}
+
+/// How fresh an answer must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// All that was acknowledged before: asks the primary. For the API, so that clients read what they wrote.
+    Latest,
+    /// A replica will do. What a replica does not know yet is asked for at the primary, so that no new link is unknown.
+    Recent,
+}
+
+/// What became of one of the links to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
     /// The link is stored.
@@ -51,6 +76,85 @@ pub enum Created {
     Found(Link),
     /// Nothing was stored: another link has the alias.
     Taken,
+}
+
+/// What became of a creation as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Creation {
+    /// Each link, in the order given.
+    Done(Vec<Created>),
+    /// Nothing was stored: the generated aliases at these places are taken. Others are needed.
+    Collided(Vec<usize>),
+    /// Nothing was stored: the claim is somebody else's by now.
+    ClaimLost,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// Made; the link as it is now, or as it was before it was deleted.
+    Done(Link),
+    /// There is no such link.
+    NotFound,
+    /// It has another revision than the one the change was meant for.
+    Conflict(Link),
+}
+
+/// A request that must have its effect once however often it is sent (`Idempotency-Key`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// [`crate::keys::ApiKey::owner`]: each has its own keys.
+    pub owner: String,
+    /// The client's key.
+    pub key: String,
+    /// Hash of what is requested.
+    pub payload: [u8; 32],
+    /// Tells one try from another: random.
+    pub nonce: [u8; 16],
+}
+
+/// What is known of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is ours now: go on, and hand it to [`LinkStore::create`].
+    Ours,
+    /// Another try is under way.
+    InFlight,
+    /// It was done: the ids of the links that it created or found, in their order, `None` where the alias was taken.
+    Done(Vec<Option<i64>>),
+    /// The key was used for something else.
+    Mismatch,
+}
+
+/// A tag and how many links have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagCount {
+    /// The tag.
+    pub name: String,
+    /// Links that have it.
+    pub links: u64,
+}
+
+/// What became of a renaming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renamed {
+    /// Done.
+    Done,
+    /// There is no such tag.
+    NotFound,
+    /// The new name is another tag's.
+    Conflict,
+}
+
+/// Which links, for statistics of more than one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Those with this tag.
+    pub tag: Option<String>,
+    /// Those of this domain.
+    pub domain: Option<String>,
+    /// Those of this owner.
+    pub owner: Option<String>,
 }
 
 /// Where links, keys, secrets and code ranges are kept.
@@ -62,36 +166,87 @@ pub trait LinkStore: Send + Sync + 'static {
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// Waits for what is under way and closes all connections.
+    async fn close(&self);
+
     /// The secret `name`; where there is none, `proposed` becomes it. All processes get the same.
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError>;
 
     /// `count` ids for codes of `length`, never given before, in one atomic step.
     async fn lease(&self, length: u32, count: u64) -> Result<Range<u64>, StoreError>;
 
-    /// The link with this alias.
-    async fn find(&self, code: &str) -> Result<Option<Link>, StoreError>;
+    /// The link with this name.
+    async fn find(&self, link: LinkRef<'_>, read: Read) -> Result<Option<Link>, StoreError>;
+
+    /// The links with these ids, in any order; what is gone is left out.
+    async fn find_ids(&self, ids: &[i64]) -> Result<Vec<Link>, StoreError>;
+
+    /// The links with these names, in any order; unknown ones are left out.
+    async fn find_many(&self, links: &[LinkRef<'_>]) -> Result<Vec<Link>, StoreError>;
 
     /// The newest link that is as good as one to `target`.
     async fn find_match(&self, target: &str, by: &Match) -> Result<Option<Link>, StoreError>;
 
-    /// Stores a link unless its alias is taken or, with `unless`, an equal one exists; decided in one
-    /// transaction, so that neither two links on an alias nor two equal links can come of a race.
-    async fn create(&self, link: &NewLink, unless: Option<&Match>) -> Result<Created, StoreError>;
+    /// Which of these codes are taken on a domain.
+    async fn taken(&self, domain: &str, codes: &[String]) -> Result<Vec<String>, StoreError>;
 
-    /// Changes a link, or says that there is none.
-    async fn edit(&self, code: &str, edit: &LinkEdit) -> Result<Option<Link>, StoreError>;
+    /// Stores links, each unless its alias is taken or an equal one exists. All in one transaction, in which the claim
+    /// is marked done too, so that neither two links on an alias, nor two equal links, nor two effects of one claim can
+    /// come of a race or a crash.
+    async fn create(&self, links: &[NewLink], claim: Option<&Claim>) -> Result<Creation, StoreError>;
 
-    /// Deletes a link and returns what it was.
-    async fn delete(&self, code: &str) -> Result<Option<Link>, StoreError>;
+    /// Claims a request; a claim that is not done is anybody's again after `lease_s`.
+    async fn claim(&self, claim: &Claim, lease_s: u32) -> Result<Claimed, StoreError>;
+
+    /// Gives a claim up that is still ours and not done, so that the request can be sent again.
+    async fn unclaim(&self, claim: &Claim) -> Result<(), StoreError>;
+
+    /// Forgets claims made before a time, at most `limit`; returns how many.
+    async fn forget_claims(&self, before: UnixSeconds, limit: u32) -> Result<u64, StoreError>;
+
+    /// Changes a link. A new target goes into its history.
+    async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError>;
+
+    /// Deletes a link, if it has the given revision where one is given.
+    async fn delete(&self, link: LinkRef<'_>, if_revision: Option<i64>) -> Result<Changed, StoreError>;
+
+    /// All destinations that a link has had, the newest first, the current one included.
+    async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError>;
 
     /// Some of the links.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
 
-    /// Codes that robots may follow, the newest first, at most `limit`.
+    /// Domain and code of the links selected, at most `limit`.
+    async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<(String, String)>, StoreError>;
+
+    /// How many links there are: of an owner, or all.
+    async fn count(&self, owner: Option<&str>) -> Result<u64, StoreError>;
+
+    /// Codes on the default domain that robots may follow, the newest first, at most `limit`.
     async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError>;
 
     /// Takes one of the visits of a link with `max_visits`; false when none is left. Exact under concurrency.
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError>;
+
+    /// All tags of links (of an owner, or all), by name, with how many links have each.
+    async fn tags(&self, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError>;
+
+    /// Renames a tag on all links.
+    async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError>;
+
+    /// Takes tags off all links; unknown ones are ignored.
+    async fn delete_tags(&self, names: &[String]) -> Result<(), StoreError>;
+
+    /// All domains that have links or redirects, the default one included, by name.
+    async fn domains(&self) -> Result<Vec<Domain>, StoreError>;
+
+    /// Sets where visits of a domain go that name no link; nothing when the domain is unknown (the default one never
+    /// is). Returns what is set now.
+    async fn set_domain_redirects(
+        &self,
+        domain: &str,
+        edit: &DomainRedirectsEdit,
+    ) -> Result<Option<Domain>, StoreError>;
 
     /// Stores a key by its hash.
     async fn insert_key(&self, key: &ApiKey, hash: &[u8; 32]) -> Result<(), StoreError>;
@@ -104,4 +259,7 @@ pub trait LinkStore: Send + Sync + 'static {
 
     /// Revokes a key; false when there is none, or it is revoked already.
     async fn revoke_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError>;
+
+    /// Has a key expire at a time, unless it does so earlier; false when there is none, or it is revoked.
+    async fn expire_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError>;
 }

@@ -11,12 +11,12 @@ use crate::server::{Server, until};
 
 /// A link that is in the store and not in memory: made by another process.
 async fn link_of_another(server: &Server, slug: &str, target: &str) {
-    use shortener::link::{NewLink, Settings};
+    use shortener::link::NewLink;
     use shortener::store::LinkStore;
     use shortener::target::{OwnHosts, parse};
     let target = parse(target, 2_048, &OwnHosts::default()).unwrap();
-    let link = NewLink { code: slug.to_owned(), target, settings: Settings::default(), api_key_id: None };
-    server.store.inner.create(&link, None).await.unwrap();
+    let link = NewLink::with_alias(slug, target);
+    server.store.inner.create(&[link], None).await.unwrap();
 }
 
 #[tokio::test]

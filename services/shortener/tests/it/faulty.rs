@@ -4,10 +4,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use shortener::domain::{Domain, DomainRedirectsEdit};
 use shortener::keys::ApiKey;
-use shortener::link::{Link, LinkEdit, ListQuery, Match, NewLink, Page};
+use shortener::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds};
 use shortener::store::sqlite::SqliteStore;
-use shortener::store::{Created, LinkStore, StoreError};
+use shortener::store::{
+    Changed, Claim, Claimed, Creation, LinkStore, Read, Renamed, Selection, StoreError, TagCount,
+};
 use tokio::sync::watch;
 
 pub(crate) struct FaultyStore {
@@ -55,6 +58,9 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.ping().await
     }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {
         self.check()?;
         self.inner.secret(name, proposed).await
@@ -63,32 +69,68 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.lease(length, count).await
     }
-    async fn find(&self, code: &str) -> Result<Option<Link>, StoreError> {
+    async fn find(&self, link: LinkRef<'_>, read: Read) -> Result<Option<Link>, StoreError> {
         self.finds.fetch_add(1, Ordering::SeqCst);
         self.check()?;
-        let found = self.inner.find(code).await;
+        let found = self.inner.find(link, read).await;
         self.held.subscribe().wait_for(|held| !*held).await.expect("the store is there");
         found
+    }
+    async fn find_ids(&self, ids: &[i64]) -> Result<Vec<Link>, StoreError> {
+        self.check()?;
+        self.inner.find_ids(ids).await
+    }
+    async fn find_many(&self, links: &[LinkRef<'_>]) -> Result<Vec<Link>, StoreError> {
+        self.check()?;
+        self.inner.find_many(links).await
     }
     async fn find_match(&self, target: &str, by: &Match) -> Result<Option<Link>, StoreError> {
         self.check()?;
         self.inner.find_match(target, by).await
     }
-    async fn create(&self, link: &NewLink, unless: Option<&Match>) -> Result<Created, StoreError> {
+    async fn taken(&self, domain: &str, codes: &[String]) -> Result<Vec<String>, StoreError> {
         self.check()?;
-        self.inner.create(link, unless).await
+        self.inner.taken(domain, codes).await
     }
-    async fn edit(&self, code: &str, edit: &LinkEdit) -> Result<Option<Link>, StoreError> {
+    async fn create(&self, links: &[NewLink], claim: Option<&Claim>) -> Result<Creation, StoreError> {
         self.check()?;
-        self.inner.edit(code, edit).await
+        self.inner.create(links, claim).await
     }
-    async fn delete(&self, code: &str) -> Result<Option<Link>, StoreError> {
+    async fn claim(&self, claim: &Claim, lease_s: u32) -> Result<Claimed, StoreError> {
         self.check()?;
-        self.inner.delete(code).await
+        self.inner.claim(claim, lease_s).await
+    }
+    async fn unclaim(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.unclaim(claim).await
+    }
+    async fn forget_claims(&self, before: UnixSeconds, limit: u32) -> Result<u64, StoreError> {
+        self.check()?;
+        self.inner.forget_claims(before, limit).await
+    }
+    async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {
+        self.check()?;
+        self.inner.edit(link, edit).await
+    }
+    async fn delete(&self, link: LinkRef<'_>, if_revision: Option<i64>) -> Result<Changed, StoreError> {
+        self.check()?;
+        self.inner.delete(link, if_revision).await
+    }
+    async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
+        self.check()?;
+        self.inner.history(link_id).await
     }
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         self.check()?;
         self.inner.list(query).await
+    }
+    async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<(String, String)>, StoreError> {
+        self.check()?;
+        self.inner.names(of, limit).await
+    }
+    async fn count(&self, owner: Option<&str>) -> Result<u64, StoreError> {
+        self.check()?;
+        self.inner.count(owner).await
     }
     async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError> {
         self.check()?;
@@ -97,6 +139,30 @@ impl LinkStore for FaultyStore {
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
         self.check()?;
         self.inner.take_visit(link_id).await
+    }
+    async fn tags(&self, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
+        self.check()?;
+        self.inner.tags(owner).await
+    }
+    async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError> {
+        self.check()?;
+        self.inner.rename_tag(old, new).await
+    }
+    async fn delete_tags(&self, names: &[String]) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.delete_tags(names).await
+    }
+    async fn domains(&self) -> Result<Vec<Domain>, StoreError> {
+        self.check()?;
+        self.inner.domains().await
+    }
+    async fn set_domain_redirects(
+        &self,
+        domain: &str,
+        edit: &DomainRedirectsEdit,
+    ) -> Result<Option<Domain>, StoreError> {
+        self.check()?;
+        self.inner.set_domain_redirects(domain, edit).await
     }
     async fn insert_key(&self, key: &ApiKey, hash: &[u8; 32]) -> Result<(), StoreError> {
         self.check()?;
@@ -110,8 +176,12 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.list_keys().await
     }
-    async fn revoke_key(&self, id: &str, at: i64) -> Result<bool, StoreError> {
+    async fn revoke_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError> {
         self.check()?;
         self.inner.revoke_key(id, at).await
+    }
+    async fn expire_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.expire_key(id, at).await
     }
 }

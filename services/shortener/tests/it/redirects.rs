@@ -166,12 +166,12 @@ async fn max_visits_is_exact() {
 
 #[tokio::test]
 async fn a_limit_lifted_elsewhere_refuses_nobody() {
-    use shortener::link::LinkEdit;
+    use shortener::link::{LinkEdit, LinkRef};
     use shortener::store::LinkStore;
     let server = Server::start().await;
     let code = server.link(&json!({ "longUrl": "https://example.com/", "maxVisits": 1 })).await;
     let edit = LinkEdit { max_visits: Some(None), ..LinkEdit::default() };
-    server.store.inner.edit(&code, &edit).await.unwrap();
+    server.store.inner.edit(LinkRef::on_default(&code), &edit).await.unwrap();
     for _ in 0..3 {
         assert_eq!(server.get(&format!("/{code}")).await.status, 302);
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use shortener::listener::{self, Drained, Malformed};
 use shortener::store::LinkStore;
 use shortener::store::sqlite::SqliteStore;
-use shortener::{Shortener, ShortenerConfig, keys};
+use shortener::{Parts, Shortener, ShortenerConfig, keys};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -79,7 +79,7 @@ impl Server {
         sqlite.migrate().await.unwrap();
         let (_, key) = keys::create(&sqlite, "test", None).await.unwrap();
         let store = Arc::new(FaultyStore::new(sqlite));
-        let shortener = Shortener::open(config.clone(), store.clone()).await.unwrap();
+        let shortener = Shortener::open(config.clone(), Parts::alone(store.clone())).await.unwrap();
         let log = Arc::new(KeptLog::default());
         let quick = EmitterConfig { batch_ms_max: 1, ..EmitterConfig::default() };
         let resource = Resource { instance: "test".into(), ..Resource::default() };

@@ -6,31 +6,32 @@ use std::sync::LazyLock;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
-use super::{Created, StoreError, rows, unavailable};
+use super::{Changed, Claim, Created, Creation, StoreError, claims, rows, unavailable};
 use crate::keys::now;
-use crate::link::{Link, LinkEdit, Match, NewLink};
+use crate::link::{Link, LinkEdit, LinkRef, Match, NewLink, UnixSeconds};
 use crate::target::target_hash;
 
 static FIND: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {} FROM links WHERE domain = '' AND code = ?", rows::LINK_COLUMNS));
+    LazyLock::new(|| format!("SELECT {} FROM links WHERE domain = ? AND code = ?", rows::LINK_COLUMNS));
 
 /// Equal targets looked through for a match. More than that many links to one target, none of which matches,
 /// get a new one more, which is no harm.
 static FIND_TARGET: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {} FROM links WHERE target_hash = ? AND target = ? AND domain = '' ORDER BY id DESC LIMIT 1000",
+        "SELECT {} FROM links WHERE target_hash = ? AND target = ? AND domain = ? ORDER BY id DESC LIMIT 1000",
         rows::LINK_COLUMNS
     )
 });
 
-pub(super) async fn find(pool: &SqlitePool, code: &str) -> Result<Option<Link>, StoreError> {
+pub(super) async fn find(pool: &SqlitePool, link: LinkRef<'_>) -> Result<Option<Link>, StoreError> {
     let mut connection = pool.acquire().await.map_err(unavailable)?;
-    find_on(&mut connection, code).await
+    find_on(&mut connection, link).await
 }
 
-async fn find_on(connection: &mut SqliteConnection, code: &str) -> Result<Option<Link>, StoreError> {
+async fn find_on(connection: &mut SqliteConnection, link: LinkRef<'_>) -> Result<Option<Link>, StoreError> {
     let row = sqlx::query(AssertSqlSafe(FIND.as_str()))
-        .bind(code)
+        .bind(link.domain)
+        .bind(link.code)
         .fetch_optional(connection)
         .await
         .map_err(unavailable)?;
@@ -45,6 +46,7 @@ pub(super) async fn find_match(
     let found = sqlx::query(AssertSqlSafe(FIND_TARGET.as_str()))
         .bind(target_hash(target).to_vec())
         .bind(target)
+        .bind(&by.domain)
         .fetch_all(connection)
         .await
         .map_err(unavailable)?;
@@ -59,52 +61,108 @@ pub(super) async fn find_match(
 
 pub(super) async fn create(
     pool: &SqlitePool,
-    link: &NewLink,
-    unless: Option<&Match>,
-) -> Result<Created, StoreError> {
+    links: &[NewLink],
+    claim: Option<&Claim>,
+) -> Result<Creation, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
-    if let Some(by) = unless
-        && let Some(found) = find_match(&mut transaction, link.target.as_str(), by).await?
+    let (mut all, mut collided) = (Vec::with_capacity(links.len()), Vec::new());
+    for (at, link) in links.iter().enumerate() {
+        let created = create_one(&mut transaction, link).await?;
+        if created == Created::Taken && link.generated {
+            collided.push(at);
+        }
+        all.push(created);
+    }
+    if !collided.is_empty() {
+        return Ok(Creation::Collided(collided));
+    }
+    if let Some(claim) = claim
+        && !claims::finish(&mut transaction, claim, &all).await?
+    {
+        return Ok(Creation::ClaimLost);
+    }
+    transaction.commit().await.map_err(unavailable)?;
+    Ok(Creation::Done(all))
+}
+
+async fn create_one(connection: &mut SqliteConnection, link: &NewLink) -> Result<Created, StoreError> {
+    if let Some(by) = &link.unless
+        && let Some(found) = find_match(&mut *connection, link.target.as_str(), by).await?
     {
         return Ok(Created::Found(found));
     }
     let settings = &link.settings;
+    let created_at = link.created_at.unwrap_or_else(now);
     let done = sqlx::query(
-        "INSERT INTO links (code, target, target_hash, title, created_at, valid_since, valid_until, max_visits,
-                            crawlable, forward_query, api_key_id)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (domain, code) DO NOTHING",
+        "INSERT INTO links (domain, code, target, target_hash, title, created_at, valid_since, valid_until, max_visits,
+                            crawlable, forward_query, redirect_status, cache_lifetime_s, rules, owner)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (domain, code) DO NOTHING",
     )
+    .bind(&link.domain)
     .bind(&link.code)
     .bind(link.target.as_str())
     .bind(link.target.hash().to_vec())
     .bind(&settings.title)
-    .bind(now())
+    .bind(created_at)
     .bind(settings.valid_since)
     .bind(settings.valid_until)
     .bind(settings.max_visits)
     .bind(settings.crawlable)
     .bind(settings.forward_query)
-    .bind(&link.api_key_id)
-    .execute(&mut *transaction)
+    .bind(settings.redirect_status.map(u16::from))
+    .bind(settings.cache_lifetime_s)
+    .bind(rows::rules_text(&link.rules)?)
+    .bind(&link.owner)
+    .execute(&mut *connection)
     .await
     .map_err(unavailable)?;
     if done.rows_affected() == 0 {
         return Ok(Created::Taken);
     }
-    set_tags(&mut transaction, done.last_insert_rowid(), &settings.tags).await?;
-    let stored = find_on(&mut transaction, &link.code).await?;
-    transaction.commit().await.map_err(unavailable)?;
+    let id = done.last_insert_rowid();
+    set_tags(&mut *connection, id, &settings.tags).await?;
+    note_target(&mut *connection, id, 1, link.target.as_str(), created_at, link.owner.as_deref()).await?;
+    let stored = find_on(connection, LinkRef { domain: &link.domain, code: &link.code }).await?;
     stored.map(Created::New).ok_or_else(|| StoreError::Corrupt("a link is gone as it is created".to_owned()))
 }
 
-pub(super) async fn edit(pool: &SqlitePool, code: &str, edit: &LinkEdit) -> Result<Option<Link>, StoreError> {
+async fn note_target(
+    connection: &mut SqliteConnection,
+    link_id: i64,
+    version: u32,
+    target: &str,
+    since: UnixSeconds,
+    owner: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO link_targets (link_id, version, target, since, owner) VALUES (?, ?, ?, ?, ?)")
+        .bind(link_id)
+        .bind(version)
+        .bind(target)
+        .bind(since)
+        .bind(owner)
+        .execute(connection)
+        .await
+        .map_err(unavailable)?;
+    Ok(())
+}
+
+pub(super) async fn edit(
+    pool: &SqlitePool,
+    name: LinkRef<'_>,
+    edit: &LinkEdit,
+) -> Result<Changed, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
-    let Some(mut link) = find_on(&mut transaction, code).await? else { return Ok(None) };
+    let Some(mut link) = find_on(&mut transaction, name).await? else { return Ok(Changed::NotFound) };
+    if edit.if_revision.is_some_and(|revision| revision != link.revision) {
+        return Ok(Changed::Conflict(link));
+    }
+    let before = link.version;
     edit.apply(&mut link);
     let settings = &link.settings;
     sqlx::query(
         "UPDATE links SET target = ?, target_hash = ?, version = ?, revision = ?, title = ?, valid_since = ?,
-                          valid_until = ?, max_visits = ?, crawlable = ?, forward_query = ? WHERE id = ?",
+                          valid_until = ?, max_visits = ?, crawlable = ?, forward_query = ?, redirect_status = ?,
+                          cache_lifetime_s = ?, rules = ?, visits_from = ? WHERE id = ?",
     )
     .bind(&link.target)
     .bind(target_hash(&link.target).to_vec())
@@ -116,6 +174,10 @@ pub(super) async fn edit(pool: &SqlitePool, code: &str, edit: &LinkEdit) -> Resu
     .bind(settings.max_visits)
     .bind(settings.crawlable)
     .bind(settings.forward_query)
+    .bind(settings.redirect_status.map(u16::from))
+    .bind(settings.cache_lifetime_s)
+    .bind(rows::rules_text(&link.rules)?)
+    .bind(link.visits_from)
     .bind(link.id)
     .execute(&mut *transaction)
     .await
@@ -123,20 +185,30 @@ pub(super) async fn edit(pool: &SqlitePool, code: &str, edit: &LinkEdit) -> Resu
     if edit.tags.is_some() {
         set_tags(&mut transaction, link.id, &settings.tags).await?;
     }
+    if link.version != before {
+        note_target(&mut transaction, link.id, link.version, &link.target, now(), edit.by.as_deref()).await?;
+    }
     transaction.commit().await.map_err(unavailable)?;
-    Ok(Some(link))
+    Ok(Changed::Done(link))
 }
 
-pub(super) async fn delete(pool: &SqlitePool, code: &str) -> Result<Option<Link>, StoreError> {
+pub(super) async fn delete(
+    pool: &SqlitePool,
+    name: LinkRef<'_>,
+    if_revision: Option<i64>,
+) -> Result<Changed, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
-    let Some(link) = find_on(&mut transaction, code).await? else { return Ok(None) };
+    let Some(link) = find_on(&mut transaction, name).await? else { return Ok(Changed::NotFound) };
+    if if_revision.is_some_and(|revision| revision != link.revision) {
+        return Ok(Changed::Conflict(link));
+    }
     sqlx::query("DELETE FROM links WHERE id = ?")
         .bind(link.id)
         .execute(&mut *transaction)
         .await
         .map_err(unavailable)?;
     transaction.commit().await.map_err(unavailable)?;
-    Ok(Some(link))
+    Ok(Changed::Done(link))
 }
 
 async fn set_tags(

@@ -9,10 +9,14 @@ use crate::link::{ListQuery, Order, Page};
 pub(super) async fn list(pool: &SqlitePool, query: &ListQuery) -> Result<Page, StoreError> {
     // One transaction, so that the total is that of the page.
     let mut transaction = pool.begin().await.map_err(unavailable)?;
-    let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*) AS total FROM links");
-    push_filter(&mut count, query);
-    let row = count.build().fetch_one(&mut *transaction).await.map_err(unavailable)?;
-    let total: i64 = row.try_get("total").map_err(unavailable)?;
+    let mut total = None;
+    if query.count {
+        let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*) AS total FROM links");
+        push_filter(&mut count, query);
+        let row = count.build().fetch_one(&mut *transaction).await.map_err(unavailable)?;
+        let counted: i64 = row.try_get("total").map_err(unavailable)?;
+        total = Some(u64::try_from(counted).unwrap_or_default());
+    }
 
     let mut select = QueryBuilder::<Sqlite>::new("SELECT ");
     select.push(rows::LINK_COLUMNS).push(" FROM links");
@@ -30,11 +34,11 @@ pub(super) async fn list(pool: &SqlitePool, query: &ListQuery) -> Result<Page, S
     select.push(" OFFSET ").push_bind(i64::try_from(query.offset).unwrap_or(i64::MAX));
     let found = select.build().fetch_all(&mut *transaction).await.map_err(unavailable)?;
     let links = found.iter().map(rows::link).collect::<Result<_, _>>()?;
-    Ok(Page { links, total: u64::try_from(total).unwrap_or_default() })
+    Ok(Page { links, total })
 }
 
 pub(super) async fn crawlable(pool: &SqlitePool, limit: u32) -> Result<Vec<String>, StoreError> {
-    let rows = sqlx::query("SELECT code FROM links WHERE crawlable ORDER BY id DESC LIMIT ?")
+    let rows = sqlx::query("SELECT code FROM links WHERE crawlable AND domain = '' ORDER BY id DESC LIMIT ?")
         .bind(limit)
         .fetch_all(pool)
         .await
@@ -43,7 +47,13 @@ pub(super) async fn crawlable(pool: &SqlitePool, limit: u32) -> Result<Vec<Strin
 }
 
 fn push_filter(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
-    sql.push(" WHERE links.domain = ''");
+    sql.push(" WHERE TRUE");
+    if let Some(domain) = &query.domain {
+        sql.push(" AND links.domain = ").push_bind(domain.clone());
+    }
+    if let Some(owner) = &query.owner {
+        sql.push(" AND links.owner = ").push_bind(owner.clone());
+    }
     if let Some(term) = &query.search {
         // instr and not LIKE: a term with % or _ means these characters.
         let term = term.to_lowercase();

@@ -1,6 +1,7 @@
 //! The SQLite link store: one file in WAL mode, one connection that writes and several that read.
 //! Queries live in the modules beside this one; this one opens, migrates and keeps deadlines.
 
+mod claims;
 mod links;
 mod list;
 mod rows;
@@ -14,10 +15,13 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
 
-use super::{Created, LinkStore, StoreError};
+use super::{
+    Changed, Claim, Claimed, Created, Creation, LinkStore, Read, Renamed, Selection, StoreError, TagCount,
+};
 use crate::config::StoreConfig;
+use crate::domain::{Domain, DomainRedirectsEdit};
 use crate::keys::ApiKey;
-use crate::link::{Link, LinkEdit, ListQuery, Match, NewLink, Page, UnixSeconds};
+use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -67,12 +71,6 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(if sync_commits { SqliteSynchronous::Full } else { SqliteSynchronous::Normal })
             .busy_timeout(Duration::from_millis(BUSY_MS))
-    }
-
-    /// Waits for what is under way and closes the file.
-    pub async fn close(&self) {
-        self.reads.close().await;
-        self.writes.close().await;
     }
 
     async fn read<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -127,6 +125,11 @@ impl LinkStore for SqliteStore {
         .await
     }
 
+    async fn close(&self) {
+        self.reads.close().await;
+        self.writes.close().await;
+    }
+
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {
         self.write(async {
             let row = sqlx::query(
@@ -164,8 +167,8 @@ impl LinkStore for SqliteStore {
         .await
     }
 
-    async fn find(&self, code: &str) -> Result<Option<Link>, StoreError> {
-        self.read(links::find(&self.reads, code)).await
+    async fn find(&self, link: LinkRef<'_>, _: Read) -> Result<Option<Link>, StoreError> {
+        self.read(links::find(&self.reads, link)).await
     }
 
     async fn find_match(&self, target: &str, by: &Match) -> Result<Option<Link>, StoreError> {
@@ -176,16 +179,80 @@ impl LinkStore for SqliteStore {
         .await
     }
 
-    async fn create(&self, link: &NewLink, unless: Option<&Match>) -> Result<Created, StoreError> {
-        self.write(links::create(&self.writes, link, unless)).await
+    async fn create(&self, links: &[NewLink], claim: Option<&Claim>) -> Result<Creation, StoreError> {
+        self.write(links::create(&self.writes, links, claim)).await
     }
 
-    async fn edit(&self, code: &str, edit: &LinkEdit) -> Result<Option<Link>, StoreError> {
-        self.write(links::edit(&self.writes, code, edit)).await
+    async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {
+        self.write(links::edit(&self.writes, link, edit)).await
     }
 
-    async fn delete(&self, code: &str) -> Result<Option<Link>, StoreError> {
-        self.write(links::delete(&self.writes, code)).await
+    async fn delete(&self, link: LinkRef<'_>, if_revision: Option<i64>) -> Result<Changed, StoreError> {
+        self.write(links::delete(&self.writes, link, if_revision)).await
+    }
+
+    async fn find_ids(&self, _: &[i64]) -> Result<Vec<Link>, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn find_many(&self, _: &[LinkRef<'_>]) -> Result<Vec<Link>, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn taken(&self, _: &str, _: &[String]) -> Result<Vec<String>, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn claim(&self, _: &Claim, _: u32) -> Result<Claimed, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn unclaim(&self, _: &Claim) -> Result<(), StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn forget_claims(&self, _: UnixSeconds, _: u32) -> Result<u64, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn history(&self, _: i64) -> Result<Vec<PastTarget>, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn names(&self, _: &Selection, _: u32) -> Result<Vec<(String, String)>, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn count(&self, _: Option<&str>) -> Result<u64, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn tags(&self, _: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn rename_tag(&self, _: &str, _: &str) -> Result<Renamed, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn delete_tags(&self, _: &[String]) -> Result<(), StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn domains(&self) -> Result<Vec<Domain>, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn set_domain_redirects(
+        &self,
+        _: &str,
+        _: &DomainRedirectsEdit,
+    ) -> Result<Option<Domain>, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
+    }
+
+    async fn expire_key(&self, _: &str, _: UnixSeconds) -> Result<bool, StoreError> {
+        Err(StoreError::Corrupt("not here yet".to_owned()))
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
@@ -206,12 +273,16 @@ impl LinkStore for SqliteStore {
     }
 
     async fn insert_key(&self, key: &ApiKey, hash: &[u8; 32]) -> Result<(), StoreError> {
+        let roles =
+            serde_json::to_string(&key.roles).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         self.write(async {
             sqlx::query(
-                "INSERT INTO api_keys (id, name, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO api_keys (id, name, owner, roles, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             )
             .bind(&key.id)
             .bind(&key.name)
+            .bind(&key.owner)
+            .bind(roles)
             .bind(hash.as_slice())
             .bind(key.created_at)
             .bind(key.expires_at)

@@ -1,0 +1,48 @@
+//! The caches before the link store.
+
+use serde::Deserialize;
+
+use super::{Wrong, positive};
+
+/// The in-process cache of links.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// Bytes that cached links may take. Default 67,108,864 (64 MiB, about 150,000 links).
+    pub bytes_max: u64,
+    /// Age up to which a link is served without asking the store. Default 60,000; an edit made by another
+    /// process is seen after it at the latest.
+    pub fresh_ms: u64,
+    /// Age up to which a link is served when the store fails. Default 86,400 (a day).
+    pub stale_s: u64,
+    /// How long an unknown code stays unknown without asking the store. Default 2,000.
+    pub negative_ms: u64,
+    /// Unknown codes remembered. Default 100,000, bounding what a scan of codes can take to some 20 MB.
+    pub negative_entries_max: u64,
+    /// After a failure of the store, how long stale links are served at once instead of waiting for the store
+    /// again. Default 1,000.
+    pub retry_ms: u64,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            bytes_max: 64 << 20,
+            fresh_ms: 60_000,
+            stale_s: 86_400,
+            negative_ms: 2_000,
+            negative_entries_max: 100_000,
+            retry_ms: 1_000,
+        }
+    }
+}
+
+impl CacheConfig {
+    pub(super) fn check(&self, wrong: &mut Wrong) {
+        if self.stale_s.saturating_mul(1_000) < self.fresh_ms {
+            wrong.push(("cache.stale_s", "must not be shorter than cache.fresh_ms".to_owned()));
+        }
+        positive(wrong, "cache.fresh_ms", self.fresh_ms);
+        positive(wrong, "cache.negative_ms", self.negative_ms);
+    }
+}

@@ -1,0 +1,55 @@
+//! The public listener.
+
+use serde::Deserialize;
+
+use super::{Wrong, positive};
+use crate::client_addr::{FieldName, Network};
+
+/// The public listener.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Default none: the peer
+    /// is the client.
+    pub trusted_proxies: Vec<Network>,
+    /// Header field in which trusted proxies name the client's country (ISO 3166-1 alpha-2), such as
+    /// `CF-IPCountry`. Default none: events have no country. Name one only if the proxy sets or removes it always.
+    pub country_header: Option<FieldName>,
+    /// Connections open at once; further ones wait in the backlog of the system. Default 10,000.
+    pub connections_max: usize,
+    /// How long the head of a request may take, and how long an idle connection is kept. Default 15,000.
+    pub header_read_ms_max: u64,
+    /// Header fields in a request. Default 100.
+    pub headers_max: usize,
+    /// Bytes of a request's head. Default 16,384; at least 8,192.
+    pub header_bytes_max: usize,
+    /// How long a client may take no byte of an answer. Default 15,000.
+    pub write_stall_ms_max: u64,
+    /// How long requests under way are waited for at shutdown. Default 10,000.
+    pub drain_ms_max: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            country_header: None,
+            connections_max: 10_000,
+            header_read_ms_max: 15_000,
+            headers_max: 100,
+            header_bytes_max: 16_384,
+            write_stall_ms_max: 15_000,
+            drain_ms_max: 10_000,
+        }
+    }
+}
+
+impl HttpConfig {
+    pub(super) fn check(&self, wrong: &mut Wrong) {
+        if self.header_bytes_max < 8_192 {
+            wrong.push(("http.header_bytes_max", "must be at least 8192".to_owned()));
+        }
+        positive(wrong, "http.connections_max", self.connections_max as u64);
+        positive(wrong, "http.headers_max", self.headers_max as u64);
+    }
+}

@@ -1,0 +1,68 @@
+//! What links may look like.
+
+use serde::Deserialize;
+use url::Url;
+
+use super::{SecretKey, Wrong, positive};
+use crate::codes::{CODE_LENGTH_MAX, CODE_LENGTH_MIN};
+
+/// What links may look like.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinksConfig {
+    /// The origin that short URLs are made with. Default `http://127.0.0.1:8080`; set it to the public one.
+    pub base_url: String,
+    /// Further hosts that lead here (`host` or `host:port`): links to them are refused, as they would loop.
+    /// The host of `base_url` is always one. Default none.
+    pub own_hosts: Vec<String>,
+    /// Longest target accepted, in bytes, as given and as serialised. Default 2,048, what every browser and
+    /// proxy takes; raise it for targets with long queries.
+    pub url_bytes_max: usize,
+    /// Longest custom slug, in bytes. Default 255, Shlink's limit.
+    pub slug_bytes_max: usize,
+    /// Length of generated codes where a request names none. Default 7.
+    pub code_length: u32,
+    /// Codes reserved by one write to the store. Default 1,000; a crash forgets at most so many of the
+    /// 3.5 million million. Raise it when links are created by the thousand a second.
+    pub lease_ids: u32,
+    /// The 256-bit key that codes are permuted with, 64 hexadecimal digits. Default: generated at the first
+    /// start and kept in the store. Never change it on a store with links: codes would repeat.
+    pub codes_key: Option<SecretKey>,
+    /// Most tags on a link. Default 32.
+    pub tags_max: usize,
+}
+
+impl Default for LinksConfig {
+    fn default() -> Self {
+        Self {
+            base_url: "http://127.0.0.1:8080".to_owned(),
+            own_hosts: Vec::new(),
+            url_bytes_max: 2_048,
+            slug_bytes_max: 255,
+            code_length: 7,
+            lease_ids: 1_000,
+            codes_key: None,
+            tags_max: 32,
+        }
+    }
+}
+
+impl LinksConfig {
+    pub(super) fn check(&self, wrong: &mut Wrong) {
+        match Url::parse(&self.base_url) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+                    wrong.push(("links.base_url", "must be an origin without path or query".to_owned()));
+                }
+            }
+            Ok(_) => wrong.push(("links.base_url", "must be an http or https URL".to_owned())),
+            Err(error) => wrong.push(("links.base_url", error.to_string())),
+        }
+        if !(CODE_LENGTH_MIN..=CODE_LENGTH_MAX).contains(&self.code_length) {
+            wrong.push(("links.code_length", format!("must be {CODE_LENGTH_MIN} to {CODE_LENGTH_MAX}")));
+        }
+        positive(wrong, "links.url_bytes_max", self.url_bytes_max as u64);
+        positive(wrong, "links.slug_bytes_max", self.slug_bytes_max as u64);
+        positive(wrong, "links.lease_ids", u64::from(self.lease_ids));
+    }
+}
