@@ -60,6 +60,11 @@ impl Link {
     pub fn name(&self) -> LinkRef<'_> {
         LinkRef { domain: &self.domain, code: &self.code }
     }
+
+    /// Since when its visits count: a slug that was deleted and made again starts anew.
+    pub fn counts_from(&self) -> UnixSeconds {
+        self.visits_from.unwrap_or(self.created_at)
+    }
 }
 
 /// A destination that a link has had.

@@ -157,6 +157,17 @@ pub struct Selection {
     pub owner: Option<String>,
 }
 
+/// What names a link, and since when its visits count.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Counted {
+    /// See [`crate::domain::Domain::authority`].
+    pub domain: String,
+    /// The short code or custom slug.
+    pub code: String,
+    /// [`Link::counts_from`].
+    pub from: UnixSeconds,
+}
+
 /// Where links, keys, secrets and code ranges are kept.
 #[async_trait]
 pub trait LinkStore: Send + Sync + 'static {
@@ -216,8 +227,15 @@ pub trait LinkStore: Send + Sync + 'static {
     /// Some of the links.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
 
-    /// Domain and code of the links selected, at most `limit`.
-    async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<(String, String)>, StoreError>;
+    /// Names of the links selected, the newest first, at most `limit`, each with the time since when its visits count.
+    async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError>;
+
+    /// Since when orphan visits are shown: those before were deleted. `None`: all are. One time for all domains, in the
+    /// table `settings` (`name` → `value`, a whole number) under `orphan_visits_from`.
+    async fn orphan_visits_from(&self) -> Result<Option<UnixSeconds>, StoreError>;
+
+    /// Sets that time. An earlier one than is stored changes nothing: what was deleted stays so.
+    async fn set_orphan_visits_from(&self, at: UnixSeconds) -> Result<(), StoreError>;
 
     /// How many links there are: of an owner, or all.
     async fn count(&self, owner: Option<&str>) -> Result<u64, StoreError>;

@@ -9,7 +9,7 @@ use shortener::keys::ApiKey;
 use shortener::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds};
 use shortener::store::sqlite::SqliteStore;
 use shortener::store::{
-    Changed, Claim, Claimed, Creation, LinkStore, Read, Renamed, Selection, StoreError, TagCount,
+    Changed, Claim, Claimed, Counted, Creation, LinkStore, Read, Renamed, Selection, StoreError, TagCount,
 };
 use tokio::sync::watch;
 
@@ -124,9 +124,17 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.list(query).await
     }
-    async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<(String, String)>, StoreError> {
+    async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError> {
         self.check()?;
         self.inner.names(of, limit).await
+    }
+    async fn orphan_visits_from(&self) -> Result<Option<UnixSeconds>, StoreError> {
+        self.check()?;
+        self.inner.orphan_visits_from().await
+    }
+    async fn set_orphan_visits_from(&self, at: UnixSeconds) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.set_orphan_visits_from(at).await
     }
     async fn count(&self, owner: Option<&str>) -> Result<u64, StoreError> {
         self.check()?;

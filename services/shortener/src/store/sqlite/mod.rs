@@ -2,6 +2,7 @@
 //! Queries live in the modules beside this one; this one opens, migrates and keeps deadlines.
 
 mod claims;
+mod counted;
 mod links;
 mod list;
 mod rows;
@@ -16,7 +17,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row, SqlitePool};
 
 use super::{
-    Changed, Claim, Claimed, Created, Creation, LinkStore, Read, Renamed, Selection, StoreError, TagCount,
+    Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, Read, Renamed, Selection, StoreError,
+    TagCount,
 };
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
@@ -219,8 +221,16 @@ impl LinkStore for SqliteStore {
         Err(StoreError::Corrupt("not here yet".to_owned()))
     }
 
-    async fn names(&self, _: &Selection, _: u32) -> Result<Vec<(String, String)>, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError> {
+        self.read(counted::names(&self.reads, of, limit)).await
+    }
+
+    async fn orphan_visits_from(&self) -> Result<Option<UnixSeconds>, StoreError> {
+        self.read(counted::orphan_visits_from(&self.reads)).await
+    }
+
+    async fn set_orphan_visits_from(&self, at: UnixSeconds) -> Result<(), StoreError> {
+        self.write(counted::set_orphan_visits_from(&self.writes, at)).await
     }
 
     async fn count(&self, _: Option<&str>) -> Result<u64, StoreError> {

@@ -1,0 +1,61 @@
+//! What statistics need of the SQLite store: which links are meant, and since when visits count.
+//! Visits themselves are not here: they are in ClickHouse.
+
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
+
+use super::{Counted, StoreError, unavailable};
+use crate::link::UnixSeconds;
+use crate::store::Selection;
+
+/// Name of the time since when orphan visits are shown.
+const ORPHAN_VISITS_FROM: &str = "orphan_visits_from";
+
+pub(super) async fn names(pool: &SqlitePool, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError> {
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "SELECT domain, code, coalesce(visits_from, created_at) AS counts_from FROM links WHERE TRUE",
+    );
+    if let Some(domain) = &of.domain {
+        sql.push(" AND domain = ").push_bind(domain.clone());
+    }
+    if let Some(owner) = &of.owner {
+        sql.push(" AND owner = ").push_bind(owner.clone());
+    }
+    if let Some(tag) = &of.tag {
+        sql.push(
+            " AND id IN (SELECT link_id FROM link_tags JOIN tags ON tags.id = link_tags.tag_id WHERE tags.name = ",
+        );
+        sql.push_bind(tag.clone()).push(")");
+    }
+    sql.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
+    let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
+    let counted = rows.iter().map(|row| {
+        Ok(Counted {
+            domain: row.try_get("domain")?,
+            code: row.try_get("code")?,
+            from: row.try_get("counts_from")?,
+        })
+    });
+    counted.collect::<Result<_, sqlx::Error>>().map_err(unavailable)
+}
+
+pub(super) async fn orphan_visits_from(pool: &SqlitePool) -> Result<Option<UnixSeconds>, StoreError> {
+    let row = sqlx::query("SELECT value FROM settings WHERE name = ?")
+        .bind(ORPHAN_VISITS_FROM)
+        .fetch_optional(pool)
+        .await
+        .map_err(unavailable)?;
+    row.map(|row| row.try_get("value").map_err(unavailable)).transpose()
+}
+
+pub(super) async fn set_orphan_visits_from(pool: &SqlitePool, at: UnixSeconds) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO settings (name, value) VALUES (?, ?)
+         ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+    )
+    .bind(ORPHAN_VISITS_FROM)
+    .bind(at)
+    .execute(pool)
+    .await
+    .map_err(unavailable)?;
+    Ok(())
+}
