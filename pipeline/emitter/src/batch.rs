@@ -14,6 +14,7 @@ use crate::config::EmitterConfig;
 use crate::hop::Hop;
 use crate::record::{Part, Record};
 use crate::requests::{Requests, RouteId};
+use crate::scrub::scrub;
 
 /// Bytes of an event that a payload is first made for: events are 300 to 500 bytes long.
 const EVENT_BYTES: usize = 512;
@@ -114,12 +115,16 @@ fn event<'a>(
         scheme: Text::new(record.scheme),
         host: host(record.text(Part::Host)),
         error_type: Text::new(record.error_type),
-        error_message: Text::new(crate::scrub::scrub(record.text(Part::ErrorMessage))),
+        error_message: Text::new(scrub(record.text(Part::ErrorMessage))),
+        domain: Text::new(record.text(Part::Domain)),
         code: Text::new(record.text(Part::Code)),
         link_id: record.link_id,
         link_version: record.link_version,
+        rule: record.rule,
         target_host: Host::parse(record.text(Part::TargetHost)).unwrap_or_default(),
         click: record.click,
+        orphan: record.orphan,
+        orphan_path: Text::new(scrub(record.text(Part::OrphanPath))),
         cache: record.cache,
         coalesced: record.coalesced,
         redis_us: record.redis_us,

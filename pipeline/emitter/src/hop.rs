@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::Scheme;
 use http::{HeaderValue, Method, Request};
-use wide_event::{Cache, Outcome, Timestamp};
+use wide_event::{Cache, Orphan, Outcome, Timestamp};
 
 use crate::emitter::{PeerAddr, Shared};
 use crate::head::Head;
@@ -110,6 +110,12 @@ impl Hop {
         }
     }
 
+    /// The domain that the hop is looked up under. One of the configured ones, whatever host the request named: it
+    /// becomes part of exact counts. Not needed for the default one, which is the empty string.
+    pub fn domain(&self, domain: &str) {
+        self.note(|record| record.put(Part::Domain, domain.as_bytes()));
+    }
+
     /// The short code that was asked for, known or not.
     pub fn code(&self, code: &str) {
         self.note(|record| record.put(Part::Code, code.as_bytes()));
@@ -120,6 +126,11 @@ impl Hop {
         self.note(|record| (record.link_id, record.link_version) = (id, version));
     }
 
+    /// Place of the redirect rule that chose the destination, from 1. Without one: not called, or 0.
+    pub fn rule(&self, place: u8) {
+        self.note(|record| record.rule = place);
+    }
+
     /// Host of the destination. A whole URL is no host, and leaves the field empty.
     pub fn target_host(&self, host: &str) {
         self.note(|record| record.put(Part::TargetHost, host.as_bytes()));
@@ -128,6 +139,16 @@ impl Hop {
     /// The hop is a click: a GET that is redirected.
     pub fn click(&self) {
         self.note(|record| record.click = true);
+    }
+
+    /// The hop is a visit that reached no link: of what kind, and the path that it asked for, whose query is left out.
+    /// As with clicks, a HEAD and what is fetched ahead are no visits.
+    pub fn orphan(&self, kind: Orphan, path: &str) {
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        self.note(|record| {
+            record.orphan = kind;
+            record.put(Part::OrphanPath, path.as_bytes());
+        });
     }
 
     /// The tier that answered the look-up of a link.
@@ -371,8 +392,13 @@ mod tests {
         hop.route("/x");
         hop.country("de");
         hop.country("ü");
+        hop.domain("s.example:81");
+        hop.rule(3);
+        hop.orphan(Orphan::InvalidShortUrl, "/x?token=1");
         hop.end(200, End::Complete, 0);
         let record = hop.record();
         assert_eq!((record.text(Part::Code), &record.country), ("x", b"DE"));
+        assert_eq!((record.text(Part::Domain), record.rule), ("s.example:81", 3));
+        assert_eq!((record.text(Part::OrphanPath), record.orphan), ("/x", Orphan::InvalidShortUrl));
     }
 }

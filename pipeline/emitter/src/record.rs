@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use wide_event::{Cache, Outcome, Timestamp};
+use wide_event::{Cache, Orphan, Outcome, Timestamp};
 
 use crate::identity::Trace;
 use crate::requests::RouteId;
@@ -19,7 +19,9 @@ pub(crate) enum Part {
     Host,
     UserAgent,
     Referrer,
+    Domain,
     Code,
+    OrphanPath,
     TargetHost,
     ApiKeyId,
     ErrorMessage,
@@ -33,9 +35,9 @@ impl Part {
         match self {
             Self::RequestId | Self::ApiKeyId => 128,
             // As long as a slug may be.
-            Self::Code => 255,
+            Self::Code | Self::OrphanPath => 255,
             // A host name of 253 and a port.
-            Self::Host | Self::TargetHost => 260,
+            Self::Host | Self::Domain | Self::TargetHost => 260,
             // As much as `wide_event::agent` looks at.
             Self::UserAgent => 1_024,
             // Only the host within is of interest: credentials before it are rarer than long paths behind it.
@@ -83,6 +85,8 @@ pub(crate) struct Record {
     pub(crate) store_us: u32,
     pub(crate) store_calls: u16,
     pub(crate) cache: Cache,
+    pub(crate) orphan: Orphan,
+    pub(crate) rule: u8,
     pub(crate) click: bool,
     pub(crate) coalesced: bool,
     pub(crate) synthetic: bool,

@@ -1,4 +1,4 @@
-//! Takes whole addresses and queries out of error messages, which are the one free text of an event.
+//! Takes whole addresses and queries out of the free texts of an event: error messages, and paths that reached no link.
 //!
 //! Works by form: what reads as an IP address becomes `<ip>`, what follows `?` in a URL or path becomes `?…`, and
 //! credentials in a URL go. What has no such form can't be recognised here: errors must not carry it.
@@ -89,6 +89,9 @@ mod tests {
             ("bad url http://192.0.2.1:80/a", "bad url http://<ip>/a"),
             ("path /x?secret=1&b=2", "path /x?…"),
             ("really?", "really?"),
+            ("/wp-login.php", "/wp-login.php"),
+            ("/whois/203.0.113.9/x", "/whois/<ip>/x"),
+            ("/http://a:b@198.51.100.7:80/x", "/http://<ip>/x"),
             ("std::io::Error at 12:30:05", "std::io::Error at 12:30:05"),
             ("version 1.2.3", "version 1.2.3"),
             ("ünïcode 10.0.0.1", "ünïcode <ip>"),

@@ -5,7 +5,7 @@
 //! [`crate::codec`] has the general parser say what it is. What is read here is what that parser would read.
 
 use crate::timestamp::Timestamp;
-use crate::value::{Cache, Host, Network, Outcome, SpanId, Text, TraceId, Visitor};
+use crate::value::{Cache, Host, Network, Orphan, Outcome, SpanId, Text, TraceId, Visitor};
 
 /// The part of a line that has not been read. Between two values it begins with a key or is the closing brace.
 pub(crate) struct Line<'a>(&'a str);
@@ -110,6 +110,7 @@ canonical! {
     u64: line => line.number();
     u32: line => line.number()?.try_into().ok();
     u16: line => line.number()?.try_into().ok();
+    u8: line => line.number()?.try_into().ok();
     bool: line => if line.has("true") { Some(true) } else { line.has("false").then_some(false) };
     Timestamp: line => Self::parse(line.text()?);
     TraceId: line => Self::parse(line.text()?);
@@ -119,6 +120,7 @@ canonical! {
     Host<'a>: line => Self::parse(line.text()?);
     Outcome: line => Self::parse(line.text()?);
     Cache: line => Self::parse(line.text()?);
+    Orphan: line => Self::parse(line.text()?);
 }
 impl<'a, const MAX: usize> Canonical<'a> for Text<'a, MAX> {
     fn read(line: &mut Line<'a>) -> Option<Self> {

@@ -182,7 +182,7 @@ fn shape(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cache, Host, Network, Outcome, SpanId, Text, Timestamp, TraceId, Visitor};
+    use crate::{Cache, Host, Network, Orphan, Outcome, SpanId, Text, Timestamp, TraceId, Visitor};
     use proptest::prelude::*;
 
     const LINE: &str = r#"{"ts":"2025-11-21T22:37:00.123456Z","instance":"web-1","boot_id":"b","seq":7,"status":302,"outcome":"ok"}"#;
@@ -192,11 +192,13 @@ mod tests {
         let texts = ("\\PC{0,200}", ".{0,40}", "[a-z.\\[\\]:-]{0,30}", any::<u128>(), any::<u64>());
         let rest =
             (any::<bool>(), any::<[u8; 6]>(), any::<u32>(), 0..Outcome::ALL.len(), 0..Cache::ALL.len());
-        (required, texts, rest).prop_map(
+        let orphan = (0..Orphan::ALL.len(), any::<u8>());
+        (required, texts, rest, orphan).prop_map(
             |(
                 (ts, instance, seq, status),
                 (long, short, host, trace, span),
                 (flag, net, number, outcome, cache),
+                (orphan, rule),
             )| Event {
                 ts: Timestamp(ts),
                 instance: Text::new(instance),
@@ -205,6 +207,9 @@ mod tests {
                 status,
                 outcome: Outcome::ALL[outcome],
                 cache: Cache::ALL[cache],
+                orphan: Orphan::ALL[orphan],
+                rule,
+                orphan_path: Text::new(long.clone()),
                 request_id: Text::new(long),
                 code: Text::new(short),
                 host: Host::parse(host).unwrap(),
@@ -284,6 +289,8 @@ mod tests {
         let mut event = Event { request_id: Text::new(worst.clone()), ..Event::default() };
         event.error_message = Text::new(worst.clone());
         event.code = Text::new(worst.clone());
+        event.domain = Text::new(worst.clone());
+        event.orphan_path = Text::new(worst.clone());
         for field in [
             &mut event.instance,
             &mut event.boot_id,
@@ -321,7 +328,7 @@ mod tests {
         for field in crate::FIELDS {
             let values =
                 ["7", "true", "\"7\"", "\"00f067aa0ba902b7\"", "\"00f067aa0ba902b700f067aa0ba902b7\""];
-            let others = ["\"203.0.113.0/24\"", "\"l1\""];
+            let others = ["\"203.0.113.0/24\"", "\"l1\"", "\"base_url\""];
             let mut lines = values.iter().chain(&others).map(|value| with(field.name, value));
             let read = lines.find(|line| Event::from_canonical(line).is_some());
             assert_eq!(read.is_some(), !field.required, "{}", field.name);
@@ -392,6 +399,8 @@ mod tests {
             (put("302", "70000"), "wrong_type"),
             (put("302", "42"), "bad_value"),
             (put(":7,", ":0,"), "bad_value"),
+            (put(r#""seq""#, r#""rule":256,"seq""#), "wrong_type"),
+            (put(r#""seq""#, r#""orphan":"secret","seq""#), "bad_value"),
             (put(r#""ok""#, r#""fine""#), "bad_value"),
             (b"{}".to_vec(), "missing_field"),
             (put(r#""ok"}"#, r#""ok",}"#), "syntax"),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::Line;
 use crate::registry::{Field, Kind, Privacy};
 use crate::timestamp::Timestamp;
-use crate::value::{Cache, Host, Network, Outcome, SpanId, Text, TraceId, Visitor};
+use crate::value::{Cache, Host, Network, Orphan, Outcome, SpanId, Text, TraceId, Visitor};
 
 /// A string with few distinct values.
 pub type Symbol<'a> = Text<'a, 128>;
@@ -25,6 +25,8 @@ pub enum Value<'e> {
     U32(u32),
     /// A number.
     U16(u16),
+    /// A number.
+    U8(u8),
     /// True or false.
     Flag(bool),
     /// A string.
@@ -52,6 +54,7 @@ as_value! {
     u64: it => Value::U64(*it);
     u32: it => Value::U32(*it);
     u16: it => Value::U16(*it);
+    u8: it => Value::U8(*it);
     bool: it => Value::Flag(*it);
     Visitor: it => Value::U64(it.0);
     TraceId: it => Value::Trace(*it);
@@ -60,6 +63,7 @@ as_value! {
     Host<'_>: it => Value::Text(it.as_str());
     Outcome: it => Value::Text(it.as_str());
     Cache: it => Value::Text(it.as_str());
+    Orphan: it => Value::Text(it.as_str());
 }
 impl<const MAX: usize> AsValue for Text<'_, MAX> {
     fn value(&self) -> Value<'_> {
@@ -168,16 +172,24 @@ registry! {
         error_type: Symbol<'a>, Symbol, "", Public, "error.type";
         /// The error with its causes, for people.
         error_message: Text<'a, 1024>, Text, "", Free, "exception.message";
+        /// Domain that the request was looked up under: one of the configured ones, empty for the default one.
+        domain: Text<'a, 260>, Symbol, "", Public, "hoplog.link.domain";
         /// Short code that was asked for, known or not; as long as a slug may be.
         code: Text<'a, 255>, Text, "", Public, "hoplog.link.code";
         /// Identifier of the link that the code names; 0 where there is none.
         link_id: u64, U64, "1", Public, "hoplog.link.id";
         /// Version of the link's destination that was served, from 1.
         link_version: u32, U32, "1", Public, "hoplog.link.version";
+        /// Place of the redirect rule that chose the destination, from 1; 0 where none did.
+        rule: u8, U8, "1", Public, "hoplog.link.rule";
         /// Host of the destination; the rest of the URL is not kept.
         target_host: Host<'a>, Symbol, "", Public, "hoplog.link.target.host";
         /// Whether the hop counts as a click: a GET that was redirected.
         click: bool, Flag, "", Public, "hoplog.click";
+        /// Visit that reached no link: base_url, invalid_short_url, regular_404; empty for every other hop.
+        orphan: Orphan, Symbol, "", Public, "hoplog.orphan";
+        /// Path that such a visit asked for, without query and whole addresses.
+        orphan_path: Text<'a, 255>, Text, "", Free, "hoplog.orphan.path";
         /// Tier that answered the look-up: l1, redis, store, stale, negative, none.
         cache: Cache, Symbol, "", Public, "hoplog.cache.tier";
         /// Whether the look-up waited for another hop's identical one.

@@ -63,6 +63,7 @@ impl Encoder {
                 Value::U64(value) => number(value, message),
                 Value::U32(value) => number(value.into(), message),
                 Value::U16(value) => number(value.into(), message),
+                Value::U8(value) => number(value.into(), message),
                 Value::Flag(flag) => message.extend_from_slice(if flag { b"true" } else { b"false" }),
                 Value::Text(value) => text(value, message),
                 Value::Trace(id) => quoted(trace(id).as_flattened(), message),
@@ -95,6 +96,7 @@ impl Key {
             Value::U64(value) => value == 0,
             Value::U32(value) => value == 0,
             Value::U16(value) => value == 0,
+            Value::U8(value) => value == 0,
             Value::Flag(flag) => !flag,
             // Nothing is compared with nothing: on processors with AVX-512, `memcmp` of no bytes at the address that an
             // empty string has takes some hundred cycles.
@@ -217,7 +219,7 @@ fn network(network: Network, message: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cache, Outcome};
+    use crate::{Cache, Orphan, Outcome};
     use proptest::prelude::*;
     use serde_json::{Map, Value as Json, json};
 
@@ -227,12 +229,14 @@ mod tests {
         match (name, kind) {
             ("outcome", _) => symbols(Outcome::ALL.iter().map(|it| it.as_str()).collect()),
             ("cache", _) => symbols(Cache::ALL.iter().map(|it| it.as_str()).collect()),
+            ("orphan", _) => symbols(Orphan::ALL.iter().map(|it| it.as_str()).collect()),
             ("client_net", _) => any::<std::net::IpAddr>().prop_map(|it| json!(Network::of(it))).boxed(),
             (name, _) if name.ends_with("host") => "[a-z0-9.:\"é-]{0,80}".prop_map(Json::from).boxed(),
             (_, Kind::Time) => (-1i64 << 50..1 << 53).prop_map(|us| json!(Timestamp(us))).boxed(),
             (_, Kind::U64) => any::<u64>().prop_map(Json::from).boxed(),
             (_, Kind::U32) => any::<u32>().prop_map(Json::from).boxed(),
             (_, Kind::U16) => any::<u16>().prop_map(Json::from).boxed(),
+            (_, Kind::U8) => any::<u8>().prop_map(Json::from).boxed(),
             (_, Kind::Flag) => any::<bool>().prop_map(Json::from).boxed(),
             (_, Kind::Symbol | Kind::Text) => {
                 prop_oneof!["[ -~]{0,150}", ".{0,80}"].prop_map(Json::from).boxed()

@@ -14,4 +14,4 @@ pub mod value;
 pub use event::{Event, FIELDS, Resource, Symbol, Value};
 pub use producer::BootEnd;
 pub use timestamp::Timestamp;
-pub use value::{Cache, Host, Network, Outcome, SpanId, Text, TraceId, Visitor};
+pub use value::{Cache, Host, Network, Orphan, Outcome, SpanId, Text, TraceId, Visitor};

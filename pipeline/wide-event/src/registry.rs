@@ -15,6 +15,8 @@ pub enum Kind {
     U32,
     /// An unsigned number of 16 bits.
     U16,
+    /// An unsigned number of 8 bits.
+    U8,
     /// True or false.
     Flag,
     /// A string with few distinct values: dictionary-encoded in ClickHouse.
@@ -38,6 +40,7 @@ impl Kind {
             Self::U64 | Self::Hash => "UInt64",
             Self::U32 => "UInt32",
             Self::U16 => "UInt16",
+            Self::U8 => "UInt8",
             Self::Flag => "Bool",
             Self::Symbol => "LowCardinality(String)",
             Self::Text | Self::Trace | Self::Span => "String",
@@ -51,7 +54,7 @@ impl Kind {
     pub const fn codec(self) -> &'static str {
         match self {
             Self::Time => "CODEC(Delta, ZSTD(1))",
-            Self::U64 | Self::U32 | Self::U16 => "CODEC(T64, ZSTD(1))",
+            Self::U64 | Self::U32 | Self::U16 | Self::U8 => "CODEC(T64, ZSTD(1))",
             Self::Text | Self::Trace | Self::Span | Self::Hash => "CODEC(ZSTD(1))",
             Self::Flag | Self::Symbol => "",
         }

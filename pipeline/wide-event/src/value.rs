@@ -354,6 +354,21 @@ symbols! {
     }
 }
 
+symbols! {
+    /// What a visit asked for that reached no link.
+    Orphan, "a kind of orphan visit" {
+        /// The hop is no such visit.
+        #[default]
+        None = "",
+        /// The domain itself.
+        BaseUrl = "base_url",
+        /// A code that is unknown, or whose link may not be followed now.
+        InvalidShortUrl = "invalid_short_url",
+        /// A path that can't be a code.
+        Regular404 = "regular_404",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -410,6 +425,9 @@ mod tests {
         }
         for cache in Cache::ALL {
             assert_eq!(Cache::parse(cache.as_str()), Some(*cache));
+        }
+        for orphan in Orphan::ALL {
+            assert_eq!(Orphan::parse(orphan.as_str()), Some(*orphan));
         }
     }
 }

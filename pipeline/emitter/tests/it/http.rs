@@ -8,13 +8,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use emitter::{Emitter, Hop};
 use http_body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use wide_event::Orphan;
 
 /// A body of given frames that then ends, waits for ever, fails or panics.
 pub(crate) struct Frames(pub(crate) usize, pub(crate) Then);
@@ -53,8 +54,10 @@ impl http_body::Body for Frames {
 struct StoreError(#[source] std::io::Error);
 
 async fn redirect(hop: Hop, Path(code): Path<String>) -> Response {
+    hop.domain("s.example");
     hop.code(&code);
     hop.link(42, 3);
+    hop.rule(2);
     hop.target_host("example.org");
     hop.click();
     hop.cache(wide_event::Cache::Store);
@@ -64,6 +67,11 @@ async fn redirect(hop: Hop, Path(code): Path<String>) -> Response {
     hop.redis(Duration::from_micros(70));
     hop.country("de");
     (StatusCode::FOUND, [(header::LOCATION, "https://example.org/secret-path?token=hunter2")]).into_response()
+}
+
+async fn orphan(hop: Hop, uri: Uri) -> StatusCode {
+    hop.orphan(Orphan::Regular404, &uri.to_string());
+    StatusCode::NOT_FOUND
 }
 
 async fn broken(hop: Hop) -> StatusCode {
@@ -84,6 +92,7 @@ fn body(frames: usize, then: Then) -> Response {
 pub(crate) fn router() -> Router {
     Router::new()
         .route("/{code}", get(redirect))
+        .route("/orphan/{*path}", get(orphan))
         .route("/end/missing", get(|| async { StatusCode::NOT_FOUND }))
         .route("/end/broken", get(broken))
         .route(

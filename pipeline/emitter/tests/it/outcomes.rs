@@ -69,6 +69,7 @@ async fn each_outcome_leaves_exactly_this_event() {
         ("synthetic", get("/end/probe"), "", "200"),
         ("body_error", get("/end/torn"), "", "200"),
         ("body_panic", get("/end/burst"), "", "200"),
+        ("orphan", get("/orphan/of/203.0.113.7/index.php?utm=secret"), "", "404"),
     ];
     for (seq, (name, head, body, status)) in cases.into_iter().enumerate() {
         let answer = exchange(address, &head, body).await;

@@ -14,6 +14,7 @@ async fn no_whole_address_no_query_no_agent_no_credentials() {
         cookie: session=cookie-needle\nauthorization: Bearer auth-needle\nx-api-key: key-needle";
     for path in [
         "/rust?query-needle=1",
+        "/orphan/at/203.0.113.99?query-needle=1",
         "/end/probe?a=query-needle",
         "/end/broken",
         "/end/panic",
@@ -30,7 +31,7 @@ async fn no_whole_address_no_query_no_agent_no_credentials() {
 
     let bytes: Vec<u8> = log.appended.lock().unwrap().iter().flat_map(|m| m.payload.to_vec()).collect();
     let text = String::from_utf8(bytes).unwrap();
-    assert_eq!(text.lines().count(), 7, "six hops and the end of the boot");
+    assert_eq!(text.lines().count(), 8, "seven hops and the end of the boot");
     let secrets = [
         "needle",
         "Needle",
