@@ -6,6 +6,7 @@ mod java;
 mod kafka;
 mod part;
 mod place;
+mod postgres;
 mod process;
 mod proxy;
 mod zookeeper;
@@ -14,6 +15,7 @@ pub use engine::{Engine, shared_engine_address};
 pub use kafka::{Kafka, KafkaOptions, shared_kafka};
 pub use part::Part;
 pub use place::free_port;
+pub use postgres::{Postgres, shared_postgres};
 pub use proxy::{Fault, Injected, Mode, Proxy};
 pub use zookeeper::ZooKeeper;
 

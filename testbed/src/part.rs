@@ -93,7 +93,8 @@ impl Part {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, signal: Signal) {
+    /// Ends it with this signal, also when it is halted, and waits for that.
+    pub(crate) fn end(&self, signal: Signal) {
         let process = self.process().take();
         if let Some(process) = process {
             process.end(signal);

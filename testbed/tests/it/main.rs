@@ -3,5 +3,6 @@
 
 mod engine;
 mod kafka;
+mod postgres;
 mod proxy;
 mod zookeeper;
