@@ -206,7 +206,7 @@ pub trait LinkStore: Send + Sync + 'static {
     /// come of a race or a crash.
     async fn create(&self, links: &[NewLink], claim: Option<&Claim>) -> Result<Creation, StoreError>;
 
-    /// Claims a request; a claim that is not done is anybody's again after `lease_s`.
+    /// Claims a request; a claim that is not done is anybody's again after `lease_s`, for any payload.
     async fn claim(&self, claim: &Claim, lease_s: u32) -> Result<Claimed, StoreError>;
 
     /// Gives a claim up that is still ours and not done, so that the request can be sent again.
@@ -249,10 +249,10 @@ pub trait LinkStore: Send + Sync + 'static {
     /// All tags of links (of an owner, or all), by name, with how many links have each.
     async fn tags(&self, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError>;
 
-    /// Renames a tag on all links.
+    /// Renames a tag on all links, which makes each of them another revision.
     async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError>;
 
-    /// Takes tags off all links; unknown ones are ignored.
+    /// Takes tags off all links, which makes each of them another revision; unknown ones are ignored.
     async fn delete_tags(&self, names: &[String]) -> Result<(), StoreError>;
 
     /// All domains that have links or redirects, the default one included, by name.

@@ -1,16 +1,18 @@
 //! Links of the SQLite store many at a time.
 //! A search term scans the table: an index for it comes with the store that large tables are kept in.
 
+use std::collections::BTreeSet;
+
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use super::{StoreError, rows, unavailable};
-use crate::link::{ListQuery, Order, Page};
+use crate::link::{ListQuery, Order, Page, UnixSeconds};
 
 pub(super) async fn list(pool: &SqlitePool, query: &ListQuery) -> Result<Page, StoreError> {
     // One transaction, so that the total is that of the page.
     let mut transaction = pool.begin().await.map_err(unavailable)?;
     let mut total = None;
-    if query.count {
+    if query.count && query.after.is_none() {
         let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*) AS total FROM links");
         push_filter(&mut count, query);
         let row = count.build().fetch_one(&mut *transaction).await.map_err(unavailable)?;
@@ -26,8 +28,21 @@ pub(super) async fn list(pool: &SqlitePool, query: &ListQuery) -> Result<Page, S
         Order::Created => "links.created_at",
         Order::Code => "links.code",
         Order::Target => "links.target",
-        Order::Title => "links.title",
+        // No title is as good as an empty one: nothing compares with NULL, so no page would come after it.
+        Order::Title => "coalesce(links.title, '')",
     };
+    if let Some(after) = &query.after {
+        let below = if query.descending { ", links.id) < (" } else { ", links.id) > (" };
+        select.push(" AND (").push(column).push(below);
+        match query.order {
+            Order::Created => {
+                let at = after.value.parse::<UnixSeconds>();
+                select.push_bind(at.map_err(|_| StoreError::Corrupt("cursor is no time".to_owned()))?)
+            }
+            Order::Code | Order::Target | Order::Title => select.push_bind(after.value.clone()),
+        };
+        select.push(", ").push_bind(after.id).push(")");
+    }
     // The id settles ties, so that no link is on two pages.
     select.push(" ORDER BY ").push(column).push(direction).push(", links.id").push(direction);
     select.push(" LIMIT ").push_bind(i64::from(query.limit));
@@ -67,16 +82,12 @@ fn push_filter(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
         sql.push_bind(term).push(")))");
     }
     if !query.tags.is_empty() {
-        sql.push(
-            " AND (SELECT count(*) FROM link_tags JOIN tags ON tags.id = link_tags.tag_id
-                    WHERE link_tags.link_id = links.id AND tags.name IN (",
-        );
-        let mut names = sql.separated(", ");
-        for tag in &query.tags {
-            names.push_bind(tag.clone());
-        }
-        let least = if query.tags_all { query.tags.len() } else { 1 };
-        sql.push(")) >= ").push_bind(i64::try_from(least).unwrap_or(i64::MAX));
+        push_tags_in_common(sql, &query.tags);
+        sql.push(" >= ").push_bind(least(&query.tags, query.tags_all));
+    }
+    if !query.exclude_tags.is_empty() {
+        push_tags_in_common(sql, &query.exclude_tags);
+        sql.push(" < ").push_bind(least(&query.exclude_tags, query.exclude_tags_all));
     }
     if let Some(from) = query.created_from {
         sql.push(" AND links.created_at >= ").push_bind(from);
@@ -90,4 +101,21 @@ fn push_filter(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
     if let Some(at) = query.exclude_expired_at {
         sql.push(" AND (links.valid_until IS NULL OR links.valid_until > ").push_bind(at).push(")");
     }
+}
+
+/// How many of these tags a link has.
+fn push_tags_in_common(sql: &mut QueryBuilder<Sqlite>, tags: &BTreeSet<String>) {
+    sql.push(
+        " AND (SELECT count(*) FROM link_tags JOIN tags ON tags.id = link_tags.tag_id
+                WHERE link_tags.link_id = links.id AND tags.name IN (",
+    );
+    let mut names = sql.separated(", ");
+    for tag in tags {
+        names.push_bind(tag.clone());
+    }
+    sql.push("))");
+}
+
+fn least(tags: &BTreeSet<String>, all: bool) -> i64 {
+    if all { i64::try_from(tags.len()).unwrap_or(i64::MAX) } else { 1 }
 }

@@ -3,9 +3,13 @@
 
 mod claims;
 mod counted;
+mod domains;
+mod keys;
 mod links;
 mod list;
+mod lookup;
 mod rows;
+mod tags;
 
 use std::ops::Range;
 use std::path::Path;
@@ -193,32 +197,32 @@ impl LinkStore for SqliteStore {
         self.write(links::delete(&self.writes, link, if_revision)).await
     }
 
-    async fn find_ids(&self, _: &[i64]) -> Result<Vec<Link>, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn find_ids(&self, ids: &[i64]) -> Result<Vec<Link>, StoreError> {
+        self.read(lookup::find_ids(&self.reads, ids)).await
     }
 
-    async fn find_many(&self, _: &[LinkRef<'_>]) -> Result<Vec<Link>, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn find_many(&self, links: &[LinkRef<'_>]) -> Result<Vec<Link>, StoreError> {
+        self.read(lookup::find_many(&self.reads, links)).await
     }
 
-    async fn taken(&self, _: &str, _: &[String]) -> Result<Vec<String>, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn taken(&self, domain: &str, codes: &[String]) -> Result<Vec<String>, StoreError> {
+        self.read(lookup::taken(&self.reads, domain, codes)).await
     }
 
-    async fn claim(&self, _: &Claim, _: u32) -> Result<Claimed, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn claim(&self, claim: &Claim, lease_s: u32) -> Result<Claimed, StoreError> {
+        self.write(claims::claim(&self.writes, claim, lease_s)).await
     }
 
-    async fn unclaim(&self, _: &Claim) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn unclaim(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.write(claims::unclaim(&self.writes, claim)).await
     }
 
-    async fn forget_claims(&self, _: UnixSeconds, _: u32) -> Result<u64, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn forget_claims(&self, before: UnixSeconds, limit: u32) -> Result<u64, StoreError> {
+        self.write(claims::forget(&self.writes, before, limit)).await
     }
 
-    async fn history(&self, _: i64) -> Result<Vec<PastTarget>, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
+        self.read(lookup::history(&self.reads, link_id)).await
     }
 
     async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError> {
@@ -233,36 +237,32 @@ impl LinkStore for SqliteStore {
         self.write(counted::set_orphan_visits_from(&self.writes, at)).await
     }
 
-    async fn count(&self, _: Option<&str>) -> Result<u64, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn count(&self, owner: Option<&str>) -> Result<u64, StoreError> {
+        self.read(lookup::count(&self.reads, owner)).await
     }
 
-    async fn tags(&self, _: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn tags(&self, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
+        self.read(tags::tags(&self.reads, owner)).await
     }
 
-    async fn rename_tag(&self, _: &str, _: &str) -> Result<Renamed, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError> {
+        self.write(tags::rename(&self.writes, old, new)).await
     }
 
-    async fn delete_tags(&self, _: &[String]) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+    async fn delete_tags(&self, names: &[String]) -> Result<(), StoreError> {
+        self.write(tags::delete(&self.writes, names)).await
     }
 
     async fn domains(&self) -> Result<Vec<Domain>, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+        self.read(domains::domains(&self.reads)).await
     }
 
     async fn set_domain_redirects(
         &self,
-        _: &str,
-        _: &DomainRedirectsEdit,
+        domain: &str,
+        edit: &DomainRedirectsEdit,
     ) -> Result<Option<Domain>, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
-    }
-
-    async fn expire_key(&self, _: &str, _: UnixSeconds) -> Result<bool, StoreError> {
-        Err(StoreError::Corrupt("not here yet".to_owned()))
+        self.write(domains::set_redirects(&self.writes, domain, edit)).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
@@ -283,60 +283,22 @@ impl LinkStore for SqliteStore {
     }
 
     async fn insert_key(&self, key: &ApiKey, hash: &[u8; 32]) -> Result<(), StoreError> {
-        let roles =
-            serde_json::to_string(&key.roles).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        self.write(async {
-            sqlx::query(
-                "INSERT INTO api_keys (id, name, owner, roles, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(&key.id)
-            .bind(&key.name)
-            .bind(&key.owner)
-            .bind(roles)
-            .bind(hash.as_slice())
-            .bind(key.created_at)
-            .bind(key.expires_at)
-            .execute(&self.writes)
-            .await
-            .map_err(unavailable)?;
-            Ok(())
-        })
-        .await
+        self.write(keys::insert(&self.writes, key, hash)).await
     }
 
     async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<(ApiKey, [u8; 32])>, StoreError> {
-        self.read(async {
-            let row = sqlx::query("SELECT * FROM api_keys WHERE hash = ?")
-                .bind(hash.as_slice())
-                .fetch_optional(&self.reads)
-                .await
-                .map_err(unavailable)?;
-            row.map(|row| Ok((rows::key(&row)?, rows::bytes_32(&row, "hash")?))).transpose()
-        })
-        .await
+        self.read(keys::find(&self.reads, hash)).await
     }
 
     async fn list_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        self.read(async {
-            let rows = sqlx::query("SELECT * FROM api_keys ORDER BY created_at, id")
-                .fetch_all(&self.reads)
-                .await
-                .map_err(unavailable)?;
-            rows.iter().map(rows::key).collect()
-        })
-        .await
+        self.read(keys::list(&self.reads)).await
     }
 
     async fn revoke_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError> {
-        self.write(async {
-            let done = sqlx::query("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
-                .bind(at)
-                .bind(id)
-                .execute(&self.writes)
-                .await
-                .map_err(unavailable)?;
-            Ok(done.rows_affected() == 1)
-        })
-        .await
+        self.write(keys::revoke(&self.writes, id, at)).await
+    }
+
+    async fn expire_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError> {
+        self.write(keys::expire(&self.writes, id, at)).await
     }
 }

@@ -1,0 +1,47 @@
+//! `GET /rest/v3/short-urls`: pages of links. What may be asked for is said by [`crate::api::query`].
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{StatusCode, Uri};
+use serde_json::json;
+
+use super::document::document;
+use super::{authority, is_default_domain};
+use crate::api::problem::Problem;
+use crate::api::{Caller, json, query};
+use crate::service::App;
+
+pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    let hop = &caller.hop;
+    let request = match query::parse(uri.query()) {
+        Ok(request) => request,
+        Err(wrong) => return Problem::invalid(&wrong).answer(hop),
+    };
+    if let Some(domain) = request.domain.as_deref().filter(|domain| !is_default_domain(&app, domain)) {
+        let why = format!("is unknown: only {} is served", authority(&app));
+        tracing::debug!(domain, "list of an unknown domain");
+        return Problem::invalid(&[("domain", why)]).answer(hop);
+    }
+    let page = match app.links.list(hop, &request.query).await {
+        Ok(page) => page,
+        Err(error) => return Problem::store(hop, &error),
+    };
+    let per_page = u64::from(request.query.limit);
+    json::answer(
+        StatusCode::OK,
+        &json!({
+            "shortUrls": {
+                "data": page.links.iter().map(|link| document(&app, link)).collect::<Vec<_>>(),
+                "pagination": {
+                    "currentPage": request.page,
+                    "pagesCount": page.total.unwrap_or_default().div_ceil(per_page),
+                    "itemsPerPage": per_page,
+                    "itemsInCurrentPage": page.links.len(),
+                    "totalItems": page.total,
+                }
+            }
+        }),
+    )
+}
