@@ -99,3 +99,6 @@ maxmemory-policy allkeys-lru
 save ""
 appendonly no
 EOF
+# The same passwords as hoplog takes them.
+keep postgres_url <<<"postgres://hoplog:$(<postgres_password)@postgres:5432/hoplog"
+keep redis_url <<<"redis://:$(sed -n 's/^requirepass //p' redis.conf)@redis:6379"

@@ -6,18 +6,26 @@ use anyhow::{Context, Result, bail};
 use shortener::config::StoreConfig;
 use shortener::store::{self, LinkStore};
 
-/// Opens a store that `hoplog migrate` has made.
+/// Says where there is no store: SQLite would make an empty one.
 ///
 /// # Errors
-/// When there is none, or it can't be reached.
-pub(crate) async fn open_migrated(config: &StoreConfig) -> Result<Arc<dyn LinkStore>> {
-    // SQLite would make an empty file.
+/// When there is none.
+pub(crate) fn check_made(config: &StoreConfig) -> Result<()> {
     if config.postgres.url.is_empty() && !config.path.exists() {
         bail!(
             "there is no link store at {}; `hoplog up` or `hoplog migrate` makes one",
             config.path.display()
         );
     }
+    Ok(())
+}
+
+/// Opens a store that `hoplog migrate` has made.
+///
+/// # Errors
+/// When there is none, or it can't be reached.
+pub(crate) async fn open_migrated(config: &StoreConfig) -> Result<Arc<dyn LinkStore>> {
+    check_made(config)?;
     store::open(config).await.context("can't open the link store")
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 
 /// What a role lets the outside know of itself.
 pub(crate) struct Ops {
-    /// All metrics of the process.
-    pub registry: Registry,
+    /// All metrics of the process; parts that come up later add theirs.
+    pub registry: Arc<Mutex<Registry>>,
     /// Whether the role should get traffic now.
     pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
 }
@@ -57,9 +57,15 @@ pub(crate) async fn serve(
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await.context("the ops listener broke")
 }
 
+/// Nothing under this lock leaves the registry half changed.
+pub(crate) fn lock(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
+    registry.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn metrics(State(ops): State<Arc<Ops>>) -> Response {
     let mut text = String::new();
-    match encode(&mut text, &ops.registry) {
+    let encoded = encode(&mut text, &lock(&ops.registry));
+    match encoded {
         Ok(()) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()

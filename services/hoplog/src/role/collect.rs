@@ -1,6 +1,7 @@
 //! `hoplog collect`: event log, collector and ClickHouse put together.
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -27,7 +28,7 @@ pub(crate) const GROUP: &str = "hoplog-collector";
 pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let stop = stop::listen(supervised).context("can't catch signals")?;
     let (metrics, log_metrics, opening) =
-        (CollectorMetrics::default(), EventLogMetrics::default(), Opening::new());
+        (CollectorMetrics::default(), EventLogMetrics::default(), Opening::event_log());
     let mut registry = Registry::default();
     let prefixed = registry.sub_registry_with_prefix("hoplog");
     metrics.register(prefixed);
@@ -37,7 +38,10 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     proof.register(prefixed);
     let ops = tokio::spawn(ops::serve(
         ops::bind(config.collect.ops_listen).await?,
-        Ops { registry, readiness: readiness(opening.clone(), metrics.clone()) },
+        Ops {
+            registry: Arc::new(Mutex::new(registry)),
+            readiness: readiness(opening.clone(), metrics.clone()),
+        },
         stop::stopped(stop.clone()),
     ));
     let log = log::event_log(&config, &log_metrics);

@@ -1,11 +1,13 @@
-//! Opens the event log with patience: a log that is away, or that somebody still has to mend, is tried for ever, and
-//! meanwhile readiness, a metric and the process's own log say so. Decides nothing about what happens without a log.
+//! Opens a part with patience, the event log or the link store: one that is away, or that somebody still has to mend, is
+//! tried for ever, and meanwhile readiness, a metric and the process's own log say so. Decides nothing about what happens
+//! without it.
 
 use std::time::Duration;
 
 use event_log::{ConsumeError, OpenError};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use shortener::store::StoreError;
 use tokio::sync::watch;
 
 /// The first pause: a broker that is just starting is there in seconds.
@@ -13,15 +15,17 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause: short enough that a repaired fault is noticed while somebody still looks.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// How opening the log goes. Clones share it.
+/// How opening a part goes. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Opening {
+    part: &'static str,
+    metric: &'static str,
     trouble: watch::Sender<Option<String>>,
     open: Gauge,
     pause_min: Duration,
 }
 
-/// Why the log could not be opened this time.
+/// Why a part could not be opened this time.
 #[derive(Debug)]
 pub(crate) struct Obstacle {
     /// Whether a person has to mend it.
@@ -41,20 +45,45 @@ impl From<ConsumeError> for Obstacle {
     }
 }
 
+impl From<StoreError> for Obstacle {
+    fn from(error: StoreError) -> Self {
+        let for_a_person = matches!(error, StoreError::Corrupt(_) | StoreError::Migrate(_));
+        Self { for_a_person, error: error.into() }
+    }
+}
+
+impl From<shortener::OpenError> for Obstacle {
+    fn from(error: shortener::OpenError) -> Self {
+        match error {
+            shortener::OpenError::Store(error) => error.into(),
+            error => Self { for_a_person: true, error: error.into() },
+        }
+    }
+}
+
 impl Opening {
-    /// Not opened yet.
-    pub(crate) fn new() -> Self {
-        let trouble = watch::Sender::new(Some("the event log is not open yet".to_owned()));
-        Self { trouble, open: Gauge::default(), pause_min: PAUSE_MIN }
+    /// The event log, not opened yet.
+    pub(crate) fn event_log() -> Self {
+        Self::of("the event log", "event_log_open")
+    }
+
+    /// The link store, not opened yet.
+    pub(crate) fn link_store() -> Self {
+        Self::of("the link store", "link_store_open")
+    }
+
+    fn of(part: &'static str, metric: &'static str) -> Self {
+        let trouble = watch::Sender::new(Some(format!("{part} is not open yet")));
+        Self { part, metric, trouble, open: Gauge::default(), pause_min: PAUSE_MIN }
     }
 
     /// Adds its metric to a registry, whose prefix is the caller's.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let help = "1 if the event log could be opened; 0: it is away, or refuses us";
-        registry.register("event_log_open", help, self.open.clone());
+        let help = format!("1 if {} could be opened; 0: it is away, or refuses us", self.part);
+        registry.register(self.metric, help, self.open.clone());
     }
 
-    /// Why the log is not open; `None`: it is.
+    /// Why the part is not open; `None`: it is.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
     }
@@ -71,7 +100,7 @@ impl Opening {
                     self.open.set(1);
                     self.trouble.send_replace(None);
                     if pause > self.pause_min {
-                        tracing::info!("the event log is open");
+                        tracing::info!("{} is open", self.part);
                     }
                     return opened;
                 }
@@ -96,7 +125,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_log_that_is_away_or_refuses_is_tried_until_it_is_there() {
-        let opening = Opening { pause_min: Duration::from_millis(1), ..Opening::new() };
+        let opening = Opening { pause_min: Duration::from_millis(1), ..Opening::event_log() };
         assert!(opening.trouble().is_some());
         let mut attempts = 0;
         let attempt = || {

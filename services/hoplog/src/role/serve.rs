@@ -1,21 +1,25 @@
 //! `hoplog serve`: listener, shortener, emitter and event log put together.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use emitter::Emitter;
 use event_log::{EventLog, EventLogMetrics};
 use prometheus_client::registry::Registry;
-use shortener::listener::{self, Malformed};
+use shortener::config::HttpConfig;
+use shortener::listener::{self, Drained, Malformed};
+use shortener::store::{self, LinkStore};
 use shortener::{Parts, Shortener};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tower::Layer as _;
 use warehouse::Warehouse;
 use wide_event::Resource;
 
 use super::opening::{Obstacle, Opening};
-use super::stop;
+use super::stop::{self, Stop};
 use crate::config::{Config, ServiceConfig};
 use crate::link_store;
 use crate::log;
@@ -27,58 +31,134 @@ const VISITOR_SECRET: &str = "visitors";
 /// The status in the event of a request that was cut off before there was an answer, as nginx has it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// Connections that wait to be accepted, as many as the system allows by default.
+const BACKLOG: u32 = 4_096;
+
 /// Runs until it is told to stop.
 ///
 /// # Errors
-/// When a part can't be opened, or an address can't be bound.
+/// When an address can't be bound, or something is wrong that no waiting mends.
 pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let stop = stop::listen(supervised).context("can't catch signals")?;
-    // Before anything is opened: a start that fails here leaves nothing behind.
-    let address = config.serve.listen;
-    let tcp = TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))?;
+    // Before anything is opened: a start that fails here leaves nothing behind. Nobody can connect before it listens.
+    let socket = bind(config.serve.listen)?;
     let ops_listener = ops::bind(config.serve.ops_listen).await?;
-    let store = link_store::open_migrated(&config.serve.shortener.store).await?;
+    link_store::check_made(&config.serve.shortener.store)?;
+    let registry = Arc::new(Mutex::new(Registry::default()));
+    let (store_opening, log_opening) = (Opening::link_store(), Opening::event_log());
     let log_metrics = EventLogMetrics::default();
+    register(&registry, |metrics| {
+        store_opening.register(metrics);
+        log_opening.register(metrics);
+        log_metrics.register(metrics);
+    });
+    let publishing = Arc::new(OnceLock::new());
+    let readiness =
+        readiness(stop.clone(), store_opening.clone(), log_opening.clone(), Arc::clone(&publishing));
+    // Metrics and health to the very end: who waits for this process to drain can watch it.
+    let (ended, wait_for_end) = tokio::sync::oneshot::channel::<()>();
+    let ops = Ops { registry: Arc::clone(&registry), readiness };
+    let ops = tokio::spawn(ops::serve(ops_listener, ops, async {
+        let _ = wait_for_end.await;
+    }));
+
+    let opened = tokio::select! {
+        opened = store_opening.until_open(|| open_store(&config)) => opened,
+        () = stop::stopped(stop.clone()) => return Ok(ExitCode::SUCCESS),
+    };
     let log = log::event_log(&config, &log_metrics);
     // Redirects need no log: nothing here waits for one.
-    let opening = Opening::new();
-    tokio::spawn(open(Arc::clone(&log), opening.clone()));
-    let producer = log.producer(log_metrics.clone()).context("can't write to the event log")?;
+    tokio::spawn(open_log(Arc::clone(&log), log_opening));
+    let producer = log.producer(log_metrics).context("can't write to the event log")?;
     let flush_within = config.serve.emitter.flush_deadline();
     let (emitter, publisher) = Emitter::start(
         config.serve.emitter,
         resource(config.service),
-        store.secret(VISITOR_SECRET, fresh_secret()).await.context("can't read the visitors' secret")?,
+        opened.visitors,
         Arc::clone(&producer),
     )?;
-    let http = config.serve.shortener.http.clone();
+    let _ = publishing.set(emitter.clone());
+    register(&registry, |metrics| {
+        emitter.register(metrics);
+        opened.shortener.metrics().register(metrics);
+    });
+
+    let tcp = socket.listen(BACKLOG).with_context(|| format!("can't listen on {}", config.serve.listen))?;
+    tracing::info!(address = %config.serve.listen, boot_id = emitter.boot_id(), "serving");
+    let http = config.serve.shortener.http;
+    let drained = serve(tcp, &http, &emitter, &opened.shortener, stop).await;
+    let flushed = publisher.shutdown(flush_within).await?;
+    producer.close().await;
+    opened.store.close().await;
+    tracing::info!(connections_cut = drained.cut, events_left = flushed.events_left, "ended");
+    let _ = ended.send(());
+    ops.await.context("the ops listener broke")??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What needs the link store to be there.
+struct Opened {
+    store: Arc<dyn LinkStore>,
+    /// The secret under which visitors are hashed.
+    visitors: [u8; 32],
+    shortener: Shortener,
+}
+
+async fn open_store(config: &Config) -> Result<Opened, Obstacle> {
+    let store = store::open(&config.serve.shortener.store).await?;
+    let visitors = store.secret(VISITOR_SECRET, fresh_secret()).await?;
     let parts = Parts {
         store: Arc::clone(&store),
         shared: shortener::shared::open(&config.serve.shortener.redis),
         warehouse: Some(Warehouse::new(&config.warehouse)),
     };
-    let shortener = Shortener::open(config.serve.shortener, parts).await?;
+    let shortener = Shortener::open(config.serve.shortener.clone(), parts).await?;
+    Ok(Opened { store, visitors, shortener })
+}
 
-    let mut registry = Registry::default();
-    let metrics = registry.sub_registry_with_prefix("hoplog");
-    emitter.register(metrics);
-    shortener.metrics().register(metrics);
-    log_metrics.register(metrics);
-    opening.register(metrics);
-    let publishing = emitter.clone();
-    let ops = tokio::spawn(ops::serve(
-        ops_listener,
-        // Redirects go on without events: a load balancer that took every instance away would turn loss into outage.
-        Ops {
-            registry,
-            readiness: Box::new(move || {
-                let trouble = publishing.not_publishing().or_else(|| opening.trouble());
-                trouble.map_or(Readiness::Ready, Readiness::Degraded)
-            }),
-        },
-        stop::stopped(stop.clone()),
-    ));
+/// Takes the address without listening on it.
+fn bind(address: SocketAddr) -> Result<TcpSocket> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Connections of a process before this one may still be closing.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    bind().with_context(|| format!("can't listen on {address}"))
+}
 
+fn register(registry: &Mutex<Registry>, parts: impl FnOnce(&mut Registry)) {
+    parts(ops::lock(registry).sub_registry_with_prefix("hoplog"));
+}
+
+/// Not before the link store is open and not after the order to end. Redirects go on without events: a load balancer that
+/// took every instance away would turn loss into outage.
+fn readiness(
+    stop: Stop,
+    store: Opening,
+    log: Opening,
+    publishing: Arc<OnceLock<Emitter>>,
+) -> Box<dyn Fn() -> Readiness + Send + Sync> {
+    Box::new(move || {
+        if *stop.borrow() {
+            return Readiness::NotReady("ending".to_owned());
+        }
+        let Some(emitter) = publishing.get() else {
+            return Readiness::NotReady(store.trouble().unwrap_or_else(|| "starting".to_owned()));
+        };
+        let trouble = emitter.not_publishing().or_else(|| log.trouble());
+        trouble.map_or(Readiness::Ready, Readiness::Degraded)
+    })
+}
+
+async fn serve(
+    tcp: TcpListener,
+    http: &HttpConfig,
+    emitter: &Emitter,
+    shortener: &Shortener,
+    stop: Stop,
+) -> Drained {
     let service = emitter.layer().layer(shortener.service());
     let malformed = {
         let emitter = emitter.clone();
@@ -87,20 +167,17 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
             emitter.malformed(Some(request.peer), status, request.kind.as_str());
         }
     };
-    tracing::info!(%address, boot_id = emitter.boot_id(), "serving");
-    let metrics = shortener.metrics().clone();
-    let drained =
-        listener::serve(tcp, service, &http, metrics, Arc::new(malformed), stop::stopped(stop)).await;
-    let flushed = publisher.shutdown(flush_within).await?;
-    producer.close().await;
-    store.close().await;
-    tracing::info!(connections_cut = drained.cut, events_left = flushed.events_left, "ended");
-    ops.await.context("the ops listener broke")??;
-    Ok(ExitCode::SUCCESS)
+    let delay = Duration::from_millis(http.drain_delay_ms);
+    let shutdown = async {
+        stop::stopped(stop).await;
+        // `/readyz` says so already; whoever has not asked yet still sends requests.
+        tokio::time::sleep(delay).await;
+    };
+    listener::serve(tcp, service, http, shortener.metrics().clone(), Arc::new(malformed), shutdown).await
 }
 
 /// Makes sure that the log can be used, however long that takes.
-async fn open(log: Arc<dyn EventLog>, opening: Opening) {
+async fn open_log(log: Arc<dyn EventLog>, opening: Opening) {
     opening.until_open(|| async { Ok::<_, Obstacle>(log.open().await?) }).await;
 }
 

@@ -25,6 +25,9 @@ pub struct HttpConfig {
     pub header_bytes_max: usize,
     /// How long a client may take no byte of an answer. Default 15,000.
     pub write_stall_ms_max: u64,
+    /// How long requests are still taken after the order to end, while `/readyz` says that no more should come. Default
+    /// 0; behind a load balancer, as long as it takes to notice: 5,000 for two checks of 2 s each.
+    pub drain_delay_ms: u64,
     /// How long requests under way are waited for at shutdown. Default 10,000.
     pub drain_ms_max: u64,
 }
@@ -39,6 +42,7 @@ impl Default for HttpConfig {
             headers_max: 100,
             header_bytes_max: 16_384,
             write_stall_ms_max: 15_000,
+            drain_delay_ms: 0,
             drain_ms_max: 10_000,
         }
     }
