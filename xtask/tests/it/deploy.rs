@@ -258,6 +258,11 @@ fn secrets_are_made_once_and_kept_out_of_git() {
         let hash: String = Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(users.contains(&hash));
     }
+    let postgres = format!("postgres://hoplog:{}@postgres:", secret("postgres_password").trim_end());
+    assert!(secret("postgres_url").starts_with(&postgres));
+    let redis = secret("redis_url");
+    let redis = redis.trim_end().trim_start_matches("redis://:").trim_end_matches("@redis:6379");
+    assert!(redis.len() == 48 && secret("redis.conf").contains(&format!("requirepass {redis}\n")));
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     let made = place.path().join("secrets");
     assert_eq!(mode(&made), 0o700);

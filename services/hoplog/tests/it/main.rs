@@ -9,6 +9,7 @@ mod deploy;
 mod dlq;
 mod first_hop;
 mod harness;
+mod instances;
 mod kill;
 mod on_kafka;
 mod proof;
