@@ -1,4 +1,5 @@
-//! Overload: requests are refused before any work is done for them, the management API long before redirects.
+//! Overload: requests are refused before any work is done for them, what is heavy first, then the management API, and
+//! redirects last of all.
 //! Limits by client are not here; this one protects the process.
 
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub enum Class {
     Visit,
     /// The management API.
     Api,
+    /// What of it takes long: bulk calls, imports, exports, statistics.
+    Bulk,
 }
 
 /// Counts requests under way and refuses those above the limits.
@@ -22,6 +25,7 @@ pub struct Admission {
     in_flight: AtomicUsize,
     visit_max: usize,
     api_max: usize,
+    bulk_max: usize,
     metrics: Metrics,
 }
 
@@ -46,6 +50,7 @@ impl Admission {
             in_flight: AtomicUsize::new(0),
             visit_max: limits.in_flight_max,
             api_max: limits.api_in_flight_max,
+            bulk_max: limits.bulk_in_flight_max.min(limits.api_in_flight_max),
             metrics,
         })
     }
@@ -55,6 +60,7 @@ impl Admission {
         let (places, limiter) = match class {
             Class::Visit => (self.visit_max, LIMITER_VISIT),
             Class::Api => (self.api_max, LIMITER_API),
+            Class::Bulk => (self.bulk_max, LIMITER_BULK),
         };
         // Counted first and taken back: two requests can't both see the last place as free.
         if self.in_flight.fetch_add(1, Ordering::AcqRel) >= places {
@@ -71,6 +77,8 @@ impl Admission {
 pub const LIMITER_VISIT: &str = "in_flight";
 /// Name of the limit of the management API.
 pub const LIMITER_API: &str = "api_in_flight";
+/// Name of the limit of what takes long.
+pub const LIMITER_BULK: &str = "bulk_in_flight";
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -84,17 +92,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_api_is_refused_first_and_places_come_back() {
-        let limits = LimitsConfig { in_flight_max: 3, api_in_flight_max: 1, ..LimitsConfig::default() };
+    fn what_is_heavy_is_refused_first_and_places_come_back() {
+        let limits = LimitsConfig {
+            in_flight_max: 4,
+            api_in_flight_max: 2,
+            bulk_in_flight_max: 1,
+            ..LimitsConfig::default()
+        };
         let admission = Admission::new(&limits, Metrics::default());
-        let first = admission.admit(Class::Api).unwrap();
+        let first = admission.admit(Class::Bulk).unwrap();
+        assert!(admission.admit(Class::Bulk).is_err());
+        let second = admission.admit(Class::Api).unwrap();
         assert!(admission.admit(Class::Api).is_err());
         let visits = [admission.admit(Class::Visit).unwrap(), admission.admit(Class::Visit).unwrap()];
         assert!(admission.admit(Class::Visit).is_err());
-        drop(first);
+        drop((first, second));
         assert!(admission.admit(Class::Api).is_err(), "visits count for the API's limit");
         assert!(admission.admit(Class::Visit).is_ok());
         drop(visits);
-        assert!(admission.admit(Class::Api).is_ok());
+        assert!(admission.admit(Class::Bulk).is_ok());
     }
 }

@@ -2,7 +2,7 @@
 //! It decides nothing by the answer and stores nothing; redaction is the event's.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use emitter::Hop;
@@ -27,6 +27,12 @@ pub struct Network {
 }
 
 impl Network {
+    /// This machine.
+    pub const LOOPBACK: [Self; 2] = [
+        Self { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix: 8 },
+        Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
+    ];
+
     /// Whether `address` is in the network. An IPv4 address mapped into IPv6 is looked at as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

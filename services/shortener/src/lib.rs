@@ -9,6 +9,7 @@ pub mod config;
 pub mod domain;
 mod entrance;
 pub mod keys;
+pub mod limits;
 pub mod link;
 pub mod links;
 pub mod listener;

@@ -30,6 +30,7 @@ pub struct Metrics {
     store_calls: Histograms,
     store_errors: Family<Labels, Counter>,
     sheds: Family<Labels, Counter>,
+    limited: Family<Labels, Counter>,
     /// Open connections.
     pub connections: Gauge,
     /// Connections accepted.
@@ -52,6 +53,7 @@ impl Default for Metrics {
             store_calls: Family::new_with_constructor(|| Histogram::new(STORE_SECONDS)),
             store_errors: Family::default(),
             sheds: Family::default(),
+            limited: Family::default(),
             connections: Gauge::default(),
             connections_accepted: Counter::default(),
             malformed: Family::default(),
@@ -82,6 +84,11 @@ impl Metrics {
             self.store_errors.clone(),
         );
         registry.register("requests_shed", "Requests refused before work, by limiter", self.sheds.clone());
+        registry.register(
+            "requests_limited",
+            "Requests refused because their client or key makes too many, by limiter",
+            self.limited.clone(),
+        );
         registry.register("connections_open", "Open connections", self.connections.clone());
         registry.register("connections_accepted", "Connections accepted", self.connections_accepted.clone());
         registry.register(
@@ -122,6 +129,11 @@ impl Metrics {
     /// Counts a request refused before work.
     pub fn shed(&self, limiter: &'static str) {
         self.sheds.get_or_create(&[("limiter", limiter)]).inc();
+    }
+
+    /// Counts a request refused because its client or key makes too many.
+    pub fn rate_limited(&self, limiter: &'static str) {
+        self.limited.get_or_create(&[("limiter", limiter)]).inc();
     }
 
     /// Counts a request that never reached a route.

@@ -14,6 +14,7 @@ use crate::cache::LinkCache;
 use crate::codes::Codes;
 use crate::config::ShortenerConfig;
 use crate::entrance::Entrance;
+use crate::limits::{Limited, Limits};
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::shared::SharedState;
@@ -83,8 +84,7 @@ pub(crate) struct App {
     pub(crate) own_hosts: OwnHosts,
     pub(crate) links: Links,
     pub(crate) cache: Arc<LinkCache>,
-    #[allow(dead_code)] // limits take their tokens here
-    pub(crate) shared: Arc<dyn SharedState>,
+    pub(crate) limits: Arc<Limits>,
     #[allow(dead_code)] // counts and visits are read here
     pub(crate) warehouse: Option<Warehouse>,
     pub(crate) robots: Cache<(), Bytes>,
@@ -113,8 +113,8 @@ impl Shortener {
             base_url,
             own_hosts,
             links: Links::new(store, Arc::clone(&cache), Arc::clone(&shared), codes, metrics.clone()),
+            limits: Limits::start(&config.limits, shared, &secret),
             cache,
-            shared,
             warehouse,
             robots: Cache::builder().max_capacity(1).time_to_live(ROBOTS_AGE).build(),
             admission: Admission::new(&config.limits, metrics.clone()),
@@ -152,6 +152,13 @@ impl App {
                 hop.fail("shed", full);
             })
             .ok()
+    }
+
+    /// Notes in the hop that its client or key is refused.
+    pub(crate) fn refuse(&self, hop: &Hop, limited: &Limited) {
+        hop.rate_limited(limited.limiter);
+        hop.error_type("rate_limited");
+        self.metrics.rate_limited(limited.limiter);
     }
 
     /// The public URL of an alias.

@@ -6,19 +6,20 @@ mod json;
 mod problem;
 mod query;
 mod short_urls;
+mod work;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 
-use crate::admission::Class;
 use crate::keys::ApiKey;
+use crate::limits::Quota;
 use crate::service::App;
 use emitter::Hop;
 pub(crate) use problem::Problem;
@@ -89,7 +90,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// Around every route and every refused method, where the hop learns its route and what follows gets a place.
 async fn admit(State(app): State<Arc<App>>, hop: Hop, request: Request, next: Next) -> Response {
-    match app.admit(&hop, Class::Api) {
+    match app.admit(&hop, work::class(route(&request))) {
         Some(_place) => next.run(request).await,
         None => Problem::busy().into_response(),
     }
@@ -108,12 +109,31 @@ async fn require_key(State(app): State<Arc<App>>, hop: Hop, mut request: Request
     match app.links.authenticate(&hop, text).await {
         Ok(Some(key)) => {
             hop.api_key_id(&key.id);
+            let calls = work::calls(request.method(), route(&request));
+            let quota = app.limits.call(&hop, &key.id, calls).await;
             request.extensions_mut().insert(key);
-            next.run(request).await
+            let mut response = match quota.and_then(|quota| quota.limited()) {
+                Some(limited) => {
+                    app.refuse(&hop, &limited);
+                    Problem::limited(&limited).into_response()
+                }
+                None => next.run(request).await,
+            };
+            for (name, value) in quota.iter().flat_map(Quota::headers) {
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    response.headers_mut().insert(name, value);
+                }
+            }
+            response
         }
         Ok(None) => Problem::invalid_api_key().answer(&hop),
         Err(error) => Problem::store(&hop, &error),
     }
+}
+
+/// The route of a request, as the router knows it.
+fn route(request: &Request) -> &str {
+    request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str)
 }
 
 async fn health(State(app): State<Arc<App>>, caller: Caller) -> Response {

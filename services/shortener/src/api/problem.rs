@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
+use crate::limits::Limited;
 use crate::store::StoreError;
 use emitter::Hop;
 
@@ -18,13 +19,15 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     status: StatusCode,
-    // Shlink's name of the type; without one, the type is `about:blank` and the status says it all.
+    // Shlink's name of the type, or a whole one; without, the type is `about:blank` and the status says it all.
     name: Option<&'static str>,
     // The class in the event.
     kind: &'static str,
     title: &'static str,
     detail: String,
     more: Map<String, Value>,
+    // `Retry-After`, where it is known.
+    retry_after_s: Option<u64>,
 }
 
 impl Problem {
@@ -35,12 +38,20 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self { status, name: Some(name), kind, title, detail: detail.into(), more: Map::new() }
+        Self {
+            status,
+            name: Some(name),
+            kind,
+            title,
+            detail: detail.into(),
+            more: Map::new(),
+            retry_after_s: None,
+        }
     }
 
     fn plain(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { status, name: None, kind, title, detail: detail.into(), more: Map::new() }
+        Self { status, name: None, kind, title, detail: detail.into(), more: Map::new(), retry_after_s: None }
     }
 
     fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -148,6 +159,23 @@ impl Problem {
         Self::plain(StatusCode::SERVICE_UNAVAILABLE, "shed", "Too many requests at the moment.")
     }
 
+    /// The key makes too many calls; the type is that of draft-ietf-httpapi-ratelimit-headers-10.
+    pub(crate) fn limited(limited: &Limited) -> Self {
+        let title = "Request cannot be satisfied as assigned quota has been exceeded";
+        let after_s = limited.retry_after_s();
+        let detail = format!("This key makes too many calls: the next one may come in {after_s} s.");
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            name: Some("https://iana.org/assignments/http-problem-types#quota-exceeded"),
+            kind: "rate_limited",
+            title,
+            detail,
+            more: Map::new(),
+            retry_after_s: Some(after_s),
+        }
+        .with("violated-policies", json!([limited.limiter]))
+    }
+
     /// The document, and in the hop what it was.
     pub(crate) fn answer(self, hop: &Hop) -> Response {
         hop.error_type(self.kind);
@@ -173,7 +201,11 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let kind = self.name.map_or_else(|| "about:blank".to_owned(), |name| format!("{TYPES}{name}"));
+        let kind = match self.name {
+            None => "about:blank".to_owned(),
+            Some(name) if name.contains(':') => name.to_owned(),
+            Some(name) => format!("{TYPES}{name}"),
+        };
         let mut document = Map::new();
         document.insert("type".to_owned(), kind.into());
         document.insert("title".to_owned(), self.title.into());
@@ -183,7 +215,9 @@ impl IntoResponse for Problem {
         let mut response = super::json::answer(self.status, &Value::Object(document));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Some(after_s) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, after_s.into());
+        } else if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         response

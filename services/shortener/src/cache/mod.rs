@@ -170,6 +170,11 @@ impl LinkCache {
         self.count_entries();
     }
 
+    /// Whether a link is in memory, however old.
+    pub fn holds(&self, name: LinkRef<'_>) -> bool {
+        self.links.contains_key(&*key(name))
+    }
+
     /// Links held, approximately.
     pub fn entries(&self) -> u64 {
         self.links.entry_count()

@@ -18,6 +18,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::admission::{Class, Place};
+use crate::limits::Limited;
 use crate::service::App;
 
 /// Links named in `/robots.txt`; robots read the first 500 KiB of it.
@@ -46,8 +47,15 @@ impl FromRequestParts<Arc<App>> for Arrival {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         let Ok(hop) = Hop::from_request_parts(parts, app).await;
         let place = app.admit(&hop, Class::Visit).ok_or_else(pages::busy)?;
+        app.limits.visit(&hop).map_err(|limited| limit(app, &hop, &limited))?;
         Ok(Self { hop, _place: place })
     }
+}
+
+/// The client asks too often.
+fn limit(app: &App, hop: &Hop, limited: &Limited) -> Response {
+    app.refuse(hop, limited);
+    pages::limited(limited.retry_after_s())
 }
 
 async fn options(_: Arrival) -> Response {

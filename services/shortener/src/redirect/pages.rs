@@ -41,6 +41,14 @@ pub(super) fn busy() -> Response {
     retry(page("Busy", "<p>Too many requests at the moment.</p>"))
 }
 
+/// `after_s`: seconds after which the visitor may come again.
+pub(super) fn limited(after_s: u64) -> Response {
+    let mut response =
+        html(StatusCode::TOO_MANY_REQUESTS, page("Slow down", "<p>Too many requests from your network.</p>"));
+    response.headers_mut().insert(header::RETRY_AFTER, after_s.into());
+    response
+}
+
 /// Where a link leads, to be read before it is followed.
 pub(super) fn preview(short_url: &str, target: &str, title: Option<&str>) -> Response {
     let (short_url, target) = (escape(short_url), escape(target));

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use wide_event::Cache;
 
-use super::{Arrival, pages, query};
+use super::{Arrival, limit, pages, query};
 use crate::cache::CachedLink;
 use crate::codes::is_possible;
 use crate::keys::now;
@@ -105,7 +105,14 @@ fn decode(path: &str) -> Option<Cow<'_, str>> {
 }
 
 async fn look_up(app: &App, hop: &Hop, code: &str) -> Result<Arc<CachedLink>, Response> {
-    let lookup = app.links.look_up(LinkRef::on_default(code)).await.map_err(|error| {
+    let name = LinkRef::on_default(code);
+    // Who has asked for many unknown codes gets what is in memory, popular links, and learns nothing of the rest.
+    if let Err(limited) = app.limits.look_up(hop)
+        && !app.cache.holds(name)
+    {
+        return Err(limit(app, hop, &limited));
+    }
+    let lookup = app.links.look_up(name).await.map_err(|error| {
         hop.fail(error.kind(), &error);
         pages::unavailable()
     })?;
@@ -117,6 +124,9 @@ async fn look_up(app: &App, hop: &Hop, code: &str) -> Result<Arc<CachedLink>, Re
         hop.store(took);
     }
     let link = lookup.link.ok_or_else(|| {
+        if let Err(limited) = app.limits.unknown_code(hop) {
+            return limit(app, hop, &limited);
+        }
         hop.error_type("unknown_code");
         pages::not_found()
     })?;

@@ -34,6 +34,9 @@ impl Default for LocalState {
 }
 
 impl LocalState {
+    /// [`SharedState::kind`]: nobody else is there.
+    pub const KIND: &'static str = "local";
+
     /// Takes tokens without waiting.
     pub fn take_now(&self, name: &str, bucket: Bucket, tokens: u32) -> Taken {
         let now = Instant::now();
@@ -54,11 +57,10 @@ impl LocalState {
 }
 
 /// The generic cell rate algorithm (ITU-T I.371): a bucket is the time at which it will be full.
-fn pour(full_at: Instant, now: Instant, bucket: Bucket, tokens: u32) -> (Instant, Taken) {
-    let cost = |tokens: f64| Duration::from_secs_f64(tokens / bucket.per_s.max(f64::MIN_POSITIVE).max(1e-6));
-    let room = cost(f64::from(bucket.burst));
+pub(crate) fn pour(full_at: Instant, now: Instant, bucket: Bucket, tokens: u32) -> (Instant, Taken) {
+    let room = cost(bucket, bucket.burst);
     let full_at = full_at.max(now);
-    let after = full_at + cost(f64::from(tokens));
+    let after = full_at + cost(bucket, tokens);
     let granted = after <= now + room;
     let kept = if granted { after } else { full_at };
     let left = room.saturating_sub(kept - now).as_secs_f64() * bucket.per_s;
@@ -68,10 +70,15 @@ fn pour(full_at: Instant, now: Instant, bucket: Bucket, tokens: u32) -> (Instant
     (kept, Taken { granted, remaining, retry_after, full_after: kept - now })
 }
 
+/// How long a bucket takes to fill by so many tokens. A rate of nearly nothing is taken for one a fortnight.
+pub(crate) fn cost(bucket: Bucket, tokens: u32) -> Duration {
+    Duration::from_secs_f64(f64::from(tokens) / bucket.per_s.max(1e-6))
+}
+
 #[async_trait]
 impl SharedState for LocalState {
     fn kind(&self) -> &'static str {
-        "local"
+        Self::KIND
     }
 
     async fn ping(&self) -> Result<(), SharedError> {

@@ -8,6 +8,7 @@ mod cache;
 mod codes;
 mod events;
 mod faulty;
+mod limits;
 mod lists;
 mod log;
 mod malformed;

@@ -1,0 +1,29 @@
+//! What a call of the API is, by its method and route: what it counts for, and whether it is shed early.
+//! It is known here and nowhere else; a route that is not named is an ordinary one.
+
+use http::Method;
+
+use crate::admission::Class;
+use crate::limits::Calls;
+
+/// Routes of calls that make, bring in or give out many links.
+const BULK: &[&str] =
+    &["/rest/v3/short-urls/bulk", "/rest/v3/short-urls/import", "/rest/v3/short-urls/export"];
+
+/// Which places a call may take.
+pub(super) fn class(route: &str) -> Class {
+    // Statistics are asked of ClickHouse, in whole scans.
+    let statistics = route.ends_with("/visits") || route.contains("/visits/");
+    if statistics || BULK.contains(&route) { Class::Bulk } else { Class::Api }
+}
+
+/// Which limit of its key a call counts for.
+pub(super) fn calls(method: &Method, route: &str) -> Calls {
+    if BULK.contains(&route) {
+        Calls::Bulk
+    } else if method.is_safe() {
+        Calls::Read
+    } else {
+        Calls::Write
+    }
+}
