@@ -1,9 +1,11 @@
 //! The management API: Shlink's REST v3 as far as it is here, with keys, limits and problem documents.
 //! Handlers translate between HTTP and [`crate::links`]; they decide nothing about links.
 
+mod cors;
 mod fields;
 mod json;
 mod problem;
+mod qr;
 mod query;
 mod short_urls;
 mod work;
@@ -67,10 +69,17 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
                 .options(|| async { allow(ALLOW_READ) })
                 .fallback(async |hop: Hop| refused_method(&hop, ALLOW_READ)),
         )
+        .route(
+            "/{code}/qr-code",
+            get(qr::show)
+                .options(|| async { allow(ALLOW_READ) })
+                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_READ)),
+        )
         .route("/rest", axum::routing::any(no_route))
         .route("/rest/{*path}", axum::routing::any(no_route))
         .merge(with_key)
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), admit))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), cors::answer))
 }
 
 /// The hop of a request and who makes it.

@@ -176,6 +176,11 @@ impl Problem {
         .with("violated-policies", json!([limited.limiter]))
     }
 
+    /// The short URL can't be drawn.
+    pub(crate) fn no_qr_code(detail: &str) -> Self {
+        Self::plain(StatusCode::UNPROCESSABLE_ENTITY, "qr_too_long", detail)
+    }
+
     /// The document, and in the hop what it was.
     pub(crate) fn answer(self, hop: &Hop) -> Response {
         hop.error_type(self.kind);

@@ -1,6 +1,7 @@
 //! Configuration of the shortener, a file a concern, with a check that names every mistake at once.
 //! It does not read files or the environment: the binary does.
 
+mod api;
 mod cache;
 mod http;
 mod limits;
@@ -10,6 +11,7 @@ mod secret;
 mod statistics;
 mod store;
 
+pub use api::ApiConfig;
 pub use cache::CacheConfig;
 pub use http::HttpConfig;
 pub use limits::LimitsConfig;
@@ -30,6 +32,8 @@ type Wrong = Vec<(&'static str, String)>;
 pub struct ShortenerConfig {
     /// What links may look like.
     pub links: LinksConfig,
+    /// The management API.
+    pub api: ApiConfig,
     /// The caches before the link store.
     pub cache: CacheConfig,
     /// The link store.
@@ -49,6 +53,7 @@ impl ShortenerConfig {
     pub fn check(&self) -> Vec<(&'static str, String)> {
         let mut wrong = Vec::new();
         self.links.check(&mut wrong);
+        self.api.check(&mut wrong);
         self.cache.check(&mut wrong);
         self.store.check(&mut wrong);
         self.limits.check(&mut wrong);

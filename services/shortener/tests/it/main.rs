@@ -6,6 +6,7 @@
 mod api;
 mod cache;
 mod codes;
+mod cors;
 mod events;
 mod faulty;
 mod limits;
@@ -14,6 +15,7 @@ mod log;
 mod malformed;
 mod openapi;
 mod overload;
+mod qr;
 mod redirects;
 mod server;
 mod shutdown;
