@@ -20,6 +20,18 @@ use crate::emitter::Shared;
 const PUBLISH_BOUNDS_S: [f64; 12] =
     [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// Why events are dropped, but for `log_in_doubt`: such events may be in the log after all.
+const FOR_GOOD: [&str; 8] = [
+    "queue_full",
+    "queue_full_failure",
+    "shutdown",
+    "encode_panic",
+    "log_too_large",
+    "log_closed",
+    "log_broken",
+    "log_refused",
+];
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
@@ -96,6 +108,13 @@ impl EmitterMetrics {
     #[must_use]
     pub fn published(&self) -> u64 {
         self.published_events.get()
+    }
+
+    /// Events that have a number and will never be published, for whatever reason. Those of an append whose outcome is
+    /// not known are not among them.
+    #[must_use]
+    pub fn dropped_for_good(&self) -> u64 {
+        FOR_GOOD.iter().map(|reason| self.dropped_for(reason)).sum()
     }
 
     /// Events dropped for a reason.

@@ -111,6 +111,16 @@ impl Warehouse {
         self.bounded(async { Ok(query.fetch_all::<T>().await?) }).await
     }
 
+    /// A query whose `?` the caller binds: the values are escaped into the body, so they may be longer than a URL. With
+    /// settings of its own, and without a deadline: that is the caller's.
+    pub fn query(&self, sql: &str, settings: &[(&str, &str)]) -> clickhouse::query::Query {
+        let mut client = self.reader();
+        for (name, value) in settings {
+            client = client.with_setting(*name, *value);
+        }
+        client.query(sql)
+    }
+
     /// Whether ClickHouse answers.
     ///
     /// # Errors

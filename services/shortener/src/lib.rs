@@ -18,6 +18,7 @@ mod redirect;
 pub mod rule;
 mod service;
 pub mod shared;
+pub mod statistics;
 pub mod store;
 pub mod target;
 

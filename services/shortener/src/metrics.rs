@@ -17,6 +17,9 @@ type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 /// Store calls take from 20 microseconds (a cached page) to 5 seconds (the write deadline).
 const STORE_SECONDS: [f64; 12] = [2e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5, 1.0, 5.0];
 
+/// Questions to ClickHouse take from milliseconds to the deadline of 3 seconds.
+const STATISTICS_SECONDS: [f64; 9] = [2e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 3.0];
+
 /// Handles of all metrics; clones share their values.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -39,6 +42,8 @@ pub struct Metrics {
     /// Generated codes that a custom slug already had.
     pub codes_skipped: Counter,
     requests_in_flight: Gauge,
+    statistics_seconds: Histogram,
+    statistics_errors: Family<Labels, Counter>,
 }
 
 impl Default for Metrics {
@@ -59,6 +64,8 @@ impl Default for Metrics {
             malformed: Family::default(),
             codes_skipped: Counter::default(),
             requests_in_flight: Gauge::default(),
+            statistics_seconds: Histogram::new(STATISTICS_SECONDS),
+            statistics_errors: Family::default(),
         }
     }
 }
@@ -106,6 +113,16 @@ impl Metrics {
             "Requests that hold a place under the limits",
             self.requests_in_flight.clone(),
         );
+        registry.register(
+            "statistics_query_seconds",
+            "Questions to ClickHouse and their time, waiting included",
+            self.statistics_seconds.clone(),
+        );
+        registry.register(
+            "statistics_errors",
+            "Questions to ClickHouse without a fresh answer, by kind",
+            self.statistics_errors.clone(),
+        );
     }
 
     /// Counts a lookup.
@@ -139,6 +156,16 @@ impl Metrics {
     /// Counts a request that never reached a route.
     pub fn malformed(&self, kind: &'static str) {
         self.malformed.get_or_create(&[("kind", kind)]).inc();
+    }
+
+    /// Counts a question to ClickHouse.
+    pub(crate) fn statistics_asked(&self, took: Duration) {
+        self.statistics_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts one without a fresh answer.
+    pub(crate) fn statistics_failed(&self, kind: &'static str) {
+        self.statistics_errors.get_or_create(&[("kind", kind)]).inc();
     }
 
     /// Counts a request in (1) or out (-1).

@@ -19,10 +19,11 @@ use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::shared::SharedState;
 use crate::shared::local::LocalState;
+use crate::statistics::Statistics;
 use crate::store::{LinkStore, StoreError};
 use crate::target::OwnHosts;
 use crate::{api, redirect};
-use emitter::Hop;
+use emitter::{Emitter, Hop};
 use warehouse::Warehouse;
 
 /// Name of the secret that codes are permuted with.
@@ -85,8 +86,7 @@ pub(crate) struct App {
     pub(crate) links: Links,
     pub(crate) cache: Arc<LinkCache>,
     pub(crate) limits: Arc<Limits>,
-    #[allow(dead_code)] // counts and visits are read here
-    pub(crate) warehouse: Option<Warehouse>,
+    pub(crate) statistics: Statistics,
     pub(crate) robots: Cache<(), Bytes>,
     admission: Arc<Admission>,
     metrics: Metrics,
@@ -115,7 +115,7 @@ impl Shortener {
             links: Links::new(store, Arc::clone(&cache), Arc::clone(&shared), codes, metrics.clone()),
             limits: Limits::start(&config.limits, shared, &secret),
             cache,
-            warehouse,
+            statistics: Statistics::new(&config.statistics, warehouse, &metrics),
             robots: Cache::builder().max_capacity(1).time_to_live(ROBOTS_AGE).build(),
             admission: Admission::new(&config.limits, metrics.clone()),
             metrics,
@@ -128,6 +128,12 @@ impl Shortener {
     pub fn service(&self) -> Entrance<Router> {
         let routes = redirect::routes().merge(api::routes(&self.app)).with_state(Arc::clone(&self.app));
         Entrance::new(routes, Arc::clone(&self.app))
+    }
+
+    /// The emitter that is around [`Shortener::service`]: by what it has numbered, and ClickHouse has, the API can say up
+    /// to when counts are final.
+    pub fn follow(&self, emitter: Emitter) {
+        self.app.statistics.follow(emitter);
     }
 
     /// The metrics, to be registered once.

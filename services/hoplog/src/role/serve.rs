@@ -159,6 +159,7 @@ async fn serve(
     shortener: &Shortener,
     stop: Stop,
 ) -> Drained {
+    shortener.follow(emitter.clone());
     let service = emitter.layer().layer(shortener.service());
     let malformed = {
         let emitter = emitter.clone();

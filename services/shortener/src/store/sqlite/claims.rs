@@ -9,12 +9,13 @@ use crate::link::UnixSeconds;
 
 pub(super) async fn claim(pool: &SqlitePool, claim: &Claim, lease_s: u32) -> Result<Claimed, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
-    let stored = sqlx::query("SELECT payload, nonce, lease_until, done FROM claims WHERE owner = ? AND key = ?")
-        .bind(&claim.owner)
-        .bind(&claim.key)
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(unavailable)?;
+    let stored =
+        sqlx::query("SELECT payload, nonce, lease_until, done FROM claims WHERE owner = ? AND key = ?")
+            .bind(&claim.owner)
+            .bind(&claim.key)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(unavailable)?;
     let now = now();
     if let Some(row) = stored {
         let same = rows::bytes_32(&row, "payload")? == claim.payload;

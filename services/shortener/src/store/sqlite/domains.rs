@@ -33,12 +33,13 @@ pub(super) async fn set_redirects(
     edit: &DomainRedirectsEdit,
 ) -> Result<Option<Domain>, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
-    let stored =
-        sqlx::query("SELECT authority, base_url, regular_404, invalid_short_url FROM domains WHERE authority = ?")
-            .bind(authority)
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(unavailable)?;
+    let stored = sqlx::query(
+        "SELECT authority, base_url, regular_404, invalid_short_url FROM domains WHERE authority = ?",
+    )
+    .bind(authority)
+    .fetch_optional(&mut *transaction)
+    .await
+    .map_err(unavailable)?;
     let mut domain = match stored {
         Some(row) => domain(&row)?,
         None if authority == DEFAULT_DOMAIN || has_links(&mut transaction, authority).await? => {

@@ -1,0 +1,97 @@
+//! Visits by hour, day or month, in a time zone that is whole hours from UTC, and how many visitors there were.
+
+use super::scope::By;
+use super::sql::Sql;
+use super::{Answer, Counts, Statistics, StatisticsError, Visits};
+use crate::link::UnixSeconds;
+
+/// Points of a series at most: a month of hours, two years of days.
+pub const SERIES_POINTS_MAX: usize = 750;
+
+/// Days over which visitors are told apart at most: of each hour a list of hashes has to be read, hundreds of kilobytes in
+/// a busy one.
+pub const VISITORS_DAYS_MAX: i64 = 31;
+
+/// How long a point of a series is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interval {
+    /// An hour.
+    Hour,
+    /// A day of the time zone.
+    Day,
+    /// A month of the time zone.
+    Month,
+}
+
+/// A point of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Point {
+    /// Its first second.
+    pub from: UnixSeconds,
+    /// What was counted.
+    pub counts: Counts,
+}
+
+/// A series; points without visits are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    /// The oldest first.
+    pub points: Vec<Point>,
+    /// Whether older points were left out, being too many.
+    pub cut: bool,
+}
+
+impl Statistics {
+    /// Visits by time. `offset_h`: how far the time zone is ahead of UTC.
+    ///
+    /// # Errors
+    /// See [`StatisticsError`].
+    pub async fn series(
+        &self,
+        visits: &Visits,
+        interval: Interval,
+        offset_h: i8,
+    ) -> Result<Answer<Series>, StatisticsError> {
+        let mut sql = Sql::default();
+        sql.push("SELECT toInt64(toUnixTimestamp(toDateTime(");
+        sql.push(match interval {
+            Interval::Hour => "toStartOfHour",
+            Interval::Day => "toStartOfDay",
+            Interval::Month => "toStartOfMonth",
+        });
+        let offset_s = i64::from(offset_h) * 3_600;
+        sql.push("(hour + ").number(offset_s).push("), 'UTC'))) - ").number(offset_s).push(" AS point, ");
+        sql.push("sumIf(n, NOT bot) AS people, sumIf(n, bot) AS robots FROM (");
+        visits.counts(&mut sql, By::Hour);
+        sql.push(") GROUP BY point HAVING people + robots > 0 ORDER BY point DESC LIMIT ");
+        sql.number(SERIES_POINTS_MAX as i64 + 1);
+        let rows = self.reader()?.ask::<(i64, i64, i64)>(&sql).await?;
+        Ok(rows.map(|rows| {
+            let point = |&(from, people, robots): &(i64, i64, i64)| Point {
+                from,
+                counts: Counts::sum([(false, people), (true, robots)].into_iter()),
+            };
+            let cut = rows.len() > SERIES_POINTS_MAX;
+            let points = rows.iter().take(SERIES_POINTS_MAX).rev().map(point).collect();
+            Series { points, cut }
+        }))
+    }
+
+    /// How many visitors there were, estimated to about a percent; one who comes on two days counts twice, since
+    /// their hash is another. Of whole hours. None where the span is open or longer than [`VISITORS_DAYS_MAX`] days.
+    ///
+    /// # Errors
+    /// See [`StatisticsError`].
+    pub async fn visitors(&self, visits: &Visits) -> Result<Answer<Option<u64>>, StatisticsError> {
+        let days = visits.span.from.zip(visits.span.to).map(|(from, to)| (to - from) / 86_400);
+        if days.is_none_or(|days| days > VISITORS_DAYS_MAX) {
+            return Ok(Answer { value: None, stale_since: None });
+        }
+        let mut sql = Sql::default();
+        sql.push("SELECT uniqMerge(visitors) FROM (");
+        visits.visitors(&mut sql);
+        sql.push(")");
+        let rows = self.reader()?.ask::<u64>(&sql).await?;
+        Ok(rows.map(|rows| rows.first().copied()))
+    }
+}
