@@ -9,6 +9,7 @@ mod place;
 mod postgres;
 mod process;
 mod proxy;
+mod redis;
 mod zookeeper;
 
 pub use engine::{Engine, shared_engine_address};
@@ -17,6 +18,7 @@ pub use part::Part;
 pub use place::free_port;
 pub use postgres::{Postgres, shared_postgres};
 pub use proxy::{Fault, Injected, Mode, Proxy};
+pub use redis::{Redis, RedisOptions, shared_redis};
 pub use zookeeper::ZooKeeper;
 
 /// Says that a part can't be had, in the words that `cargo xtask test` looks for.

@@ -2,6 +2,7 @@
 
 pub mod admission;
 mod api;
+pub mod breaker;
 pub mod cache;
 pub mod client_addr;
 pub mod codes;

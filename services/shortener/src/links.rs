@@ -12,7 +12,7 @@ use crate::keys::{self, ApiKey, now};
 use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, Settings};
 use crate::metrics::Metrics;
 use crate::rule::Rule;
-use crate::shared::{Change, SharedState};
+use crate::shared::{Change, Listener, SharedState, listen};
 use crate::store::{Changed, Created, Creation, LinkStore, Read, StoreError};
 use crate::target::Target;
 use emitter::Hop;
@@ -80,10 +80,11 @@ pub struct Links {
     codes: Codes,
     accepted: Cache<[u8; 32], ApiKey>,
     metrics: Metrics,
+    _keys: Listener,
 }
 
 impl Links {
-    /// Puts the parts together.
+    /// Puts the parts together, within a tokio runtime.
     pub fn new(
         store: Arc<dyn LinkStore>,
         cache: Arc<LinkCache>,
@@ -95,7 +96,13 @@ impl Links {
             .max_capacity(KEY_CACHE_ENTRIES)
             .time_to_live(Duration::from_secs(KEY_CACHE_S))
             .build();
-        Self { store, cache, shared, codes, accepted, metrics }
+        let cached = accepted.clone();
+        let keys = listen(shared.as_ref(), move |change| {
+            if matches!(change, Change::Keys | Change::Unknown) {
+                cached.invalidate_all();
+            }
+        });
+        Self { store, cache, shared, codes, accepted, metrics, _keys: keys }
     }
 
     /// The link for a visit, from memory where possible.

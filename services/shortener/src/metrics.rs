@@ -1,6 +1,10 @@
 //! Metrics of the shortener. Requests by route, outcome and latency are the emitter's.
 //! Names come without the `hoplog_` prefix; label values are from sets fixed in the code.
 
+mod dependencies;
+
+pub use dependencies::Dependencies;
+
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -42,6 +46,8 @@ pub struct Metrics {
     /// Generated codes that a custom slug already had.
     pub codes_skipped: Counter,
     requests_in_flight: Gauge,
+    /// Of what the shortener depends on.
+    pub dependencies: Dependencies,
     statistics_seconds: Histogram,
     statistics_errors: Family<Labels, Counter>,
 }
@@ -64,6 +70,7 @@ impl Default for Metrics {
             malformed: Family::default(),
             codes_skipped: Counter::default(),
             requests_in_flight: Gauge::default(),
+            dependencies: Dependencies::default(),
             statistics_seconds: Histogram::new(STATISTICS_SECONDS),
             statistics_errors: Family::default(),
         }
@@ -73,6 +80,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Puts all of them into a registry.
     pub fn register(&self, registry: &mut Registry) {
+        self.dependencies.register(registry);
         registry.register("link_lookups", "Lookups of links by the tier that answered", self.lookups.clone());
         registry.register(
             "link_lookups_coalesced",

@@ -17,8 +17,8 @@ use crate::entrance::Entrance;
 use crate::limits::{Limited, Limits};
 use crate::links::Links;
 use crate::metrics::Metrics;
-use crate::shared::SharedState;
 use crate::shared::local::LocalState;
+use crate::shared::{Guarded, SharedState};
 use crate::statistics::Statistics;
 use crate::store::{LinkStore, StoreError};
 use crate::target::OwnHosts;
@@ -107,6 +107,7 @@ impl Shortener {
             }
         };
         let metrics = Metrics::default();
+        let shared = Guarded::wrap(shared, &config.breaker, &metrics.dependencies);
         let cache = LinkCache::new(&config.cache, Arc::clone(&store), metrics.clone());
         let codes = Codes::new(Arc::clone(&store), secret, config.links.lease_ids);
         let app = App {

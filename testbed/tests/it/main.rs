@@ -5,4 +5,5 @@ mod engine;
 mod kafka;
 mod postgres;
 mod proxy;
+mod redis;
 mod zookeeper;

@@ -2,6 +2,7 @@
 //! It does not read files or the environment: the binary does.
 
 mod api;
+mod breaker;
 mod cache;
 mod http;
 mod limits;
@@ -12,6 +13,7 @@ mod statistics;
 mod store;
 
 pub use api::ApiConfig;
+pub use breaker::BreakerConfig;
 pub use cache::CacheConfig;
 pub use http::HttpConfig;
 pub use limits::LimitsConfig;
@@ -44,6 +46,8 @@ pub struct ShortenerConfig {
     pub http: HttpConfig,
     /// What instances share.
     pub redis: RedisConfig,
+    /// When a dependency that fails is left alone.
+    pub breaker: BreakerConfig,
     /// Counts and visits.
     pub statistics: StatisticsConfig,
 }
@@ -59,6 +63,7 @@ impl ShortenerConfig {
         self.limits.check(&mut wrong);
         self.http.check(&mut wrong);
         self.redis.check(&mut wrong);
+        self.breaker.check(&mut wrong);
         self.statistics.check(&mut wrong);
         wrong
     }

@@ -2,17 +2,58 @@
 
 use serde::Deserialize;
 
-use super::{SecretText, Wrong};
+use super::{SecretText, Wrong, positive};
 
 /// Redis for what instances share: cached links, invalidation, limits, leases.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://user:password@host:port`, or several, separated by commas, of one Redis Cluster. Default empty: this
-    /// instance shares nothing.
+    /// instance shares nothing. TLS (`rediss://`) is not spoken: put a tunnel or a private network in between.
     pub url: SecretText,
+    /// Whether a single URL is that of a Redis Cluster, such as one name for all its nodes. Default false.
+    pub cluster: bool,
+    /// What all keys and channels begin with. Default `hoplog:`; set it where installations share a Redis.
+    pub prefix: String,
+    /// Deadline of a call. Default 50: ten times what a busy Redis nearby takes, and little for who waits for a
+    /// redirect when it hangs.
+    pub call_ms_max: u64,
+    /// Deadline of connecting. Default 2,000; nothing waits for it.
+    pub connect_ms_max: u64,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            url: SecretText::default(),
+            cluster: false,
+            prefix: "hoplog:".to_owned(),
+            call_ms_max: 50,
+            connect_ms_max: 2_000,
+        }
+    }
 }
 
 impl RedisConfig {
-    pub(super) fn check(&self, _: &mut Wrong) {}
+    /// The URLs, one a node.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.url.expose().split(',').map(str::trim).filter(|url| !url.is_empty())
+    }
+
+    pub(super) fn check(&self, wrong: &mut Wrong) {
+        for node in self.nodes() {
+            // Neither the URL nor the error is shown: there may be a password in it.
+            if node.starts_with("rediss:") {
+                wrong.push(("redis.url", "must be redis://, TLS is not spoken".to_owned()));
+            } else if redis::parse_redis_url(node).is_none() || redis::Client::open(node).is_err() {
+                wrong.push(("redis.url", "must be redis://user:password@host:port".to_owned()));
+            }
+        }
+        if self.prefix.is_empty() || self.prefix.bytes().any(|byte| matches!(byte, b'{' | b'}' | 0..=b' ')) {
+            // Braces say what a cluster places a key by: all keys would be on one node.
+            wrong.push(("redis.prefix", "must not be empty and hold no space and no brace".to_owned()));
+        }
+        positive(wrong, "redis.call_ms_max", self.call_ms_max);
+        positive(wrong, "redis.connect_ms_max", self.connect_ms_max);
+    }
 }

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use moka::sync::Cache;
 use tokio::sync::broadcast;
 
-use super::{Bucket, Change, SharedError, SharedState, Taken};
+use super::{Bucket, Change, Entry, SharedError, SharedState, Taken};
 
 /// Buckets remembered: beyond it the least used are forgotten, which fills them.
 const BUCKETS_MAX: u64 = 100_000;
@@ -85,15 +84,11 @@ impl SharedState for LocalState {
         Ok(())
     }
 
-    async fn get(&self, _: &str) -> Result<Option<Bytes>, SharedError> {
+    async fn get(&self, _: &str) -> Result<Option<Entry>, SharedError> {
         Ok(None)
     }
 
-    async fn put(&self, _: &str, _: Bytes, _: Duration) -> Result<(), SharedError> {
-        Ok(())
-    }
-
-    async fn remove(&self, _: &str) -> Result<(), SharedError> {
+    async fn put(&self, _: &str, _: Entry, _: Option<&Change>) -> Result<(), SharedError> {
         Ok(())
     }
 

@@ -2,7 +2,13 @@
 //! Locally there is nobody to share with; Redis, or a Redis Cluster, is behind it otherwise. Losing it loses no data:
 //! callers go on without.
 
+mod guarded;
+mod listener;
 pub mod local;
+pub mod redis;
+
+pub use guarded::Guarded;
+pub use listener::{Listener, listen};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +18,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use self::local::LocalState;
+use self::redis::RedisState;
 use crate::config::RedisConfig;
 
 /// Why the shared state did not answer.
@@ -42,9 +49,41 @@ impl SharedError {
     }
 }
 
-/// Opens the state that is configured. What can't be reached now is reached later: nothing waits for it.
-pub fn open(_: &RedisConfig) -> Arc<dyn SharedState> {
-    Arc::new(LocalState::default())
+/// Opens the state that is configured, within a tokio runtime. What can't be reached now is reached later: nothing
+/// waits for it.
+pub fn open(config: &RedisConfig) -> Arc<dyn SharedState> {
+    if config.url.is_empty() { Arc::new(LocalState::default()) } else { Arc::new(RedisState::open(config)) }
+}
+
+/// What orders the entries that a key has one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// Ids grow and are never given twice, so a later one is a later link. 0 before any.
+    pub id: i64,
+    /// See [`crate::link::Link::revision`].
+    pub revision: i64,
+}
+
+impl Version {
+    /// That nothing was ever there.
+    pub const NOTHING: Self = Self { id: 0, revision: 0 };
+
+    /// That what had this id is gone: later than every revision of it. The largest number that Lua, which compares
+    /// them, can tell from its neighbours.
+    pub const fn gone(id: i64) -> Self {
+        Self { id, revision: (1 << 53) - 1 }
+    }
+}
+
+/// A value of which older ones never replace later ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Which it is.
+    pub version: Version,
+    /// What it says.
+    pub value: Bytes,
+    /// How long it is kept from now on.
+    pub keep: Duration,
 }
 
 /// What another instance has changed.
@@ -96,16 +135,14 @@ pub trait SharedState: Send + Sync + 'static {
     /// Whether it answers.
     async fn ping(&self) -> Result<(), SharedError>;
 
-    /// The value under a key. Always nothing locally.
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, SharedError>;
+    /// The entry under a key. Always nothing locally.
+    async fn get(&self, key: &str) -> Result<Option<Entry>, SharedError>;
 
-    /// Keeps a value for a time.
-    async fn put(&self, key: &str, value: Bytes, keep: Duration) -> Result<(), SharedError>;
+    /// Keeps an entry, unless one of a later version is kept, and tells other instances of the change that it is the
+    /// outcome of. Both in one step: who hears of the change finds this entry or a later one.
+    async fn put(&self, key: &str, entry: Entry, change: Option<&Change>) -> Result<(), SharedError>;
 
-    /// Removes a value.
-    async fn remove(&self, key: &str) -> Result<(), SharedError>;
-
-    /// Tells all other instances.
+    /// Tells all other instances of a change that no entry is kept of.
     async fn announce(&self, change: &Change) -> Result<(), SharedError>;
 
     /// What other instances announce from now on. A receiver that lags has lost changes, as with [`Change::Unknown`].

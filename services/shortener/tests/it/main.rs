@@ -17,6 +17,7 @@ mod openapi;
 mod overload;
 mod qr;
 mod redirects;
+mod redis;
 mod server;
 mod shutdown;
 mod store;

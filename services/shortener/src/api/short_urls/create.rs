@@ -20,7 +20,11 @@ use crate::links::{Alias, CreateError, CreateLink};
 use crate::service::App;
 use crate::store::Created;
 
-pub(in crate::api) async fn create(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
+pub(in crate::api) async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    request: Request,
+) -> Response {
     let hop = &caller.hop;
     let object = match json::object(request, &app.config.limits).await {
         Ok(object) => object,

@@ -1,0 +1,151 @@
+//! The connection that commands go over: one, shared by all calls, made in the background and made again when it is lost.
+//! Calls never wait for it: without a connection they fail at once.
+
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, cmd};
+use tokio::sync::Notify;
+
+use super::backoff::Backoff;
+use crate::config::RedisConfig;
+
+/// How often an idle connection is tried. A connection whose other end has vanished says nothing by itself.
+pub(super) const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// How long it may take to answer: a Redis that is merely busy is not reconnected to.
+pub(super) const PING_MAX: Duration = Duration::from_secs(3);
+
+/// Tries of a command that a cluster has moved elsewhere. The call's deadline is the bound; each takes a round trip.
+const CLUSTER_RETRIES: u32 = 3;
+
+/// A connection; clones share it.
+#[derive(Clone)]
+pub(super) enum Connection {
+    One(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::One(connection) => connection.req_packed_command(cmd),
+            Self::Cluster(connection) => connection.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::One(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::One(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
+
+/// Keeps the connection.
+pub(super) struct Connector {
+    nodes: Vec<String>,
+    cluster: bool,
+    call_max: Duration,
+    connect_max: Duration,
+    current: RwLock<Option<Connection>>,
+    broken: Notify,
+}
+
+impl Connector {
+    pub(super) fn new(config: &RedisConfig) -> Self {
+        let nodes: Vec<_> = config.nodes().map(str::to_owned).collect();
+        Self {
+            cluster: config.cluster || nodes.len() > 1,
+            nodes,
+            call_max: Duration::from_millis(config.call_ms_max),
+            connect_max: Duration::from_millis(config.connect_ms_max),
+            current: RwLock::default(),
+            broken: Notify::new(),
+        }
+    }
+
+    /// The connection, if there is one.
+    pub(super) fn current(&self) -> Option<Connection> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes notice of an error: some say that the connection is no more. A cluster's looks after itself.
+    pub(super) fn failed(&self, error: &RedisError) {
+        if !self.cluster && error.is_unrecoverable_error() {
+            self.broken.notify_one();
+        }
+    }
+
+    /// Connects, and again whenever the connection is lost. Never ends.
+    pub(super) async fn keep(&self) {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.connect().await {
+                Ok(connection) => {
+                    backoff.reset();
+                    tracing::info!("connected to Redis");
+                    self.set(Some(connection.clone()));
+                    self.until_broken(connection).await;
+                    self.set(None);
+                    tracing::warn!("the connection to Redis is lost");
+                }
+                Err(error) => tracing::debug!(%error, "Redis can't be reached"),
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    fn set(&self, connection: Option<Connection>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+
+    async fn connect(&self) -> RedisResult<Connection> {
+        if self.cluster {
+            let client = ClusterClient::builder(self.nodes.iter().map(String::as_str))
+                .retries(CLUSTER_RETRIES)
+                .connection_timeout(self.connect_max)
+                .response_timeout(self.call_max)
+                .build()?;
+            return client.get_async_connection().await.map(Connection::Cluster);
+        }
+        let client = Client::open(self.nodes.first().map_or("", String::as_str))?;
+        // The deadline of a call is kept by who calls; this one is for what the library asks by itself.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_max))
+            .set_response_timeout(Some(PING_MAX));
+        client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::One)
+    }
+
+    async fn until_broken(&self, mut connection: Connection) {
+        loop {
+            tokio::select! {
+                () = self.broken.notified() => return,
+                () = tokio::time::sleep(PING_EVERY) => {}
+            }
+            // A cluster's connection finds lost nodes by itself, and a ping would ask all of them.
+            if let Connection::One(connection) = &mut connection {
+                let ping = cmd("PING");
+                let pong = tokio::time::timeout(PING_MAX, ping.query_async::<Value>(connection)).await;
+                if !matches!(pong, Ok(Ok(_))) {
+                    return;
+                }
+            }
+        }
+    }
+}

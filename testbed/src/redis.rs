@@ -1,0 +1,186 @@
+//! Redis, one server or a cluster of three, from the system's `redis-server`. It keeps nothing on disk: who is killed
+//! comes back empty, as a cache does. What is kept in it is not known here.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::java::needs;
+use crate::part::Part;
+use crate::place::free_port;
+use crate::process::Tie;
+
+/// An answer takes less than a millisecond; one that takes longer than this is asked for again.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// The fewest nodes that a Redis Cluster can be made of.
+const NODES: usize = 3;
+
+/// How Redis is started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RedisOptions {
+    /// Three nodes that share the slots of a Redis Cluster, without replicas.
+    pub cluster: bool,
+}
+
+/// A running Redis.
+#[derive(Debug)]
+pub struct Redis {
+    options: RedisOptions,
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    port: u16,
+    bus_port: u16,
+    part: Part,
+}
+
+impl Redis {
+    /// A new, empty Redis, which answers. None, said by a line `NOT COVERED: …`, where the machine lacks what it needs.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(options: RedisOptions) -> Option<Self> {
+        Self::create(options).map_err(|why| crate::not_covered("a real Redis", &why)).ok()
+    }
+
+    fn create(options: RedisOptions) -> Result<Self, String> {
+        for program in ["redis-server", "redis-cli", "setpriv"] {
+            needs(program)?;
+        }
+        let node = |_| Node { port: free_port(), bus_port: free_port(), part: Part::new("redis") };
+        let nodes = (0..if options.cluster { NODES } else { 1 }).map(node).collect();
+        let redis = Self { options, nodes };
+        redis.nodes.iter().for_each(|node| node.start(options));
+        if options.cluster {
+            redis.form_cluster();
+        }
+        Ok(redis)
+    }
+
+    /// Where clients connect: `redis://127.0.0.1:PORT`, of a cluster all nodes, separated by commas.
+    pub fn url(&self) -> String {
+        let urls: Vec<_> = self.nodes.iter().map(|node| format!("redis://127.0.0.1:{}", node.port)).collect();
+        urls.join(",")
+    }
+
+    /// Ends all of it as `kill -9` does.
+    pub fn kill(&self) {
+        self.nodes.iter().for_each(|node| node.part.kill());
+    }
+
+    /// Ends one node of a cluster as `kill -9` does.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn kill_node(&self, node: usize) {
+        self.nodes[node].part.kill();
+    }
+
+    /// Halts all of it (SIGSTOP): connections stay open and nothing answers.
+    pub fn pause(&self) {
+        self.nodes.iter().for_each(|node| node.part.pause());
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.nodes.iter().for_each(|node| node.part.resume());
+    }
+
+    /// Starts what does not run, empty, on the same ports, and waits until all of it serves.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart(&self) {
+        self.nodes.iter().filter(|node| !node.answers()).for_each(|node| node.start(self.options));
+        if self.options.cluster {
+            self.wait_for_cluster();
+        }
+    }
+
+    /// What `redis-cli` prints for a command, such as `["SET", "a", "b"]`, in a cluster at the node that it concerns.
+    ///
+    /// # Panics
+    /// When Redis is not there or refuses.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-e", "-p", &self.nodes[0].port.to_string()]);
+        if self.options.cluster {
+            command.arg("-c");
+        }
+        run(command.args(arguments))
+    }
+
+    fn form_cluster(&self) {
+        let mut command = Command::new("redis-cli");
+        command.args(["--cluster", "create"]);
+        command.args(self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
+        run(command.arg("--cluster-yes"));
+        self.wait_for_cluster();
+    }
+
+    fn wait_for_cluster(&self) {
+        // Each node finds out by itself that all slots are served.
+        while !self.nodes.iter().all(|node| node.ask("CLUSTER INFO", "cluster_state:ok")) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Node {
+    fn start(&self, options: RedisOptions) {
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
+        command.args(["--port", &self.port.to_string()]);
+        // The directory of its log: what a node knows of its cluster is kept there.
+        let directory = self.part.file("data");
+        std::fs::create_dir_all(&directory).expect("the directory of a part can be written to");
+        command.arg("--dir").arg(directory);
+        if options.cluster {
+            command.args(["--cluster-enabled", "yes", "--cluster-port", &self.bus_port.to_string()]);
+            // A dead node is known after a second, and the others go on serving what they have.
+            command.args(["--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"]);
+        }
+        self.part.restart(&command, Tie::Kernel, || self.answers());
+    }
+
+    fn answers(&self) -> bool {
+        self.ask("PING", "+PONG")
+    }
+
+    /// Whether the answer to a command holds a text.
+    fn ask(&self, command: &str, expected: &str) -> bool {
+        self.call(command).is_ok_and(|answer| answer.contains(expected))
+    }
+
+    fn call(&self, command: &str) -> std::io::Result<String> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let mut server = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
+        server.set_read_timeout(Some(ANSWER_MAX))?;
+        server.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
+        let mut answer = String::new();
+        server.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+/// Runs a tool to its end; what it printed.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed: {said}{errors}");
+    said
+}
+
+/// The Redis that all tests of this process share, started by the first; none as in [`Redis::start`]. Tests use prefixes
+/// of their own, and don't stop it.
+pub fn shared_redis() -> Option<&'static Redis> {
+    static REDIS: OnceLock<Result<Redis, String>> = OnceLock::new();
+    let redis = REDIS.get_or_init(|| Redis::create(RedisOptions::default()));
+    redis.as_ref().map_err(|why| crate::not_covered("a real Redis", why)).ok()
+}
