@@ -8,12 +8,13 @@ use moka::sync::Cache;
 
 use crate::cache::{LinkCache, Lookup, LookupError};
 use crate::codes::{CodeError, Codes};
+use crate::domain::{Domain, DomainRedirectsEdit};
 use crate::keys::{self, ApiKey, now};
-use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, Settings};
+use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, Settings};
 use crate::metrics::Metrics;
 use crate::rule::Rule;
 use crate::shared::{Change, Listener, SharedState, listen};
-use crate::store::{Changed, Created, Creation, LinkStore, Read, StoreError};
+use crate::store::{Changed, Created, Creation, LinkStore, Read, Renamed, StoreError, TagCount};
 use crate::target::Target;
 use emitter::Hop;
 
@@ -51,8 +52,13 @@ pub struct CreateLink {
 pub enum Alias {
     /// Chosen.
     Custom(String),
-    /// Generated, of this length.
-    Generated(u32),
+    /// Generated.
+    Generated {
+        /// Stands before the code.
+        prefix: String,
+        /// Of the code.
+        length: u32,
+    },
 }
 
 /// Why a link was not made.
@@ -129,7 +135,10 @@ impl Links {
         for _ in 0..SKIPS_MAX {
             let code = match &request.alias {
                 Alias::Custom(slug) => slug.clone(),
-                Alias::Generated(length) => self.codes.next(*length).await.map_err(CreateError::Code)?,
+                Alias::Generated { prefix, length } => {
+                    let code = self.codes.next(*length).await.map_err(CreateError::Code)?;
+                    format!("{prefix}{code}")
+                }
             };
             let link = NewLink {
                 domain: request.domain.clone(),
@@ -185,7 +194,7 @@ impl Links {
         let changed = self.timed(hop, "delete", self.store.delete(link, if_revision)).await?;
         if let Changed::Done(link) = &changed {
             self.cache.forget(link.name(), link.id);
-            self.announce(link).await;
+            self.announce_link(link).await;
         }
         Ok(changed)
     }
@@ -193,12 +202,15 @@ impl Links {
     /// A link was just stored: it is in the cache from now on, and other instances are told.
     async fn took_in(&self, link: &Link) {
         self.cache.put(link);
-        self.announce(link).await;
+        self.announce_link(link).await;
     }
 
-    async fn announce(&self, link: &Link) {
-        let change = Change::Link { domain: link.domain.clone(), code: link.code.clone() };
-        if let Err(error) = self.shared.announce(&change).await {
+    async fn announce_link(&self, link: &Link) {
+        self.announce(&Change::Link { domain: link.domain.clone(), code: link.code.clone() }).await;
+    }
+
+    async fn announce(&self, change: &Change) {
+        if let Err(error) = self.shared.announce(change).await {
             tracing::warn!(
                 kind = error.kind(),
                 "a change was not announced; others see it when their copy ages"
@@ -209,6 +221,46 @@ impl Links {
     /// Lists links.
     pub async fn list(&self, hop: &Hop, query: &ListQuery) -> Result<Page, StoreError> {
         self.timed(hop, "list", self.store.list(query)).await
+    }
+
+    /// The destinations that a link has had, the newest first.
+    pub async fn history(&self, hop: &Hop, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
+        self.timed(hop, "history", self.store.history(link_id)).await
+    }
+
+    /// All tags of links, of an owner or all.
+    pub async fn tags(&self, hop: &Hop, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
+        self.timed(hop, "tags", self.store.tags(owner)).await
+    }
+
+    /// Renames a tag on all links. Tags are in no cache.
+    pub async fn rename_tag(&self, hop: &Hop, old: &str, new: &str) -> Result<Renamed, StoreError> {
+        self.timed(hop, "rename_tag", self.store.rename_tag(old, new)).await
+    }
+
+    /// Takes tags off all links.
+    pub async fn delete_tags(&self, hop: &Hop, names: &[String]) -> Result<(), StoreError> {
+        self.timed(hop, "delete_tags", self.store.delete_tags(names)).await
+    }
+
+    /// All domains as stored.
+    pub async fn domains(&self, hop: &Hop) -> Result<Vec<Domain>, StoreError> {
+        self.timed(hop, "domains", self.store.domains()).await
+    }
+
+    /// Sets where visits of a domain go that name no link; nothing when the domain is unknown.
+    pub async fn set_domain_redirects(
+        &self,
+        hop: &Hop,
+        domain: &str,
+        edit: &DomainRedirectsEdit,
+    ) -> Result<Option<Domain>, StoreError> {
+        let set = self.store.set_domain_redirects(domain, edit);
+        let set = self.timed(hop, "set_domain_redirects", set).await?;
+        if set.is_some() {
+            self.announce(&Change::Domains).await;
+        }
+        Ok(set)
     }
 
     /// Codes that robots may follow.

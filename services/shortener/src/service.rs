@@ -13,8 +13,10 @@ use crate::admission::{Admission, Class, Place};
 use crate::cache::LinkCache;
 use crate::codes::Codes;
 use crate::config::ShortenerConfig;
+use crate::domain::DEFAULT_DOMAIN;
 use crate::entrance::Entrance;
 use crate::limits::{Limited, Limits};
+use crate::link::LinkRef;
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::shared::local::LocalState;
@@ -168,10 +170,14 @@ impl App {
         self.metrics.rate_limited(limited.limiter);
     }
 
-    /// The public URL of an alias.
-    pub(crate) fn short_url(&self, code: &str) -> String {
-        let mut url = self.base_url.clone();
-        url.set_path(code);
+    /// The public URL of a link. All domains have the scheme of the default one.
+    pub(crate) fn short_url(&self, link: LinkRef<'_>) -> String {
+        let mut url = match link.domain {
+            DEFAULT_DOMAIN => self.base_url.clone(),
+            domain => Url::parse(&format!("{}://{domain}/", self.base_url.scheme()))
+                .unwrap_or_else(|_| self.base_url.clone()),
+        };
+        url.set_path(link.code);
         url.into()
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime, macros::format_description};
 
-use crate::link::UnixSeconds;
+use crate::link::{RedirectStatus, UnixSeconds};
 use crate::target::is_unprintable;
 
 /// Longest title, in characters; Shlink keeps 512.
@@ -15,6 +15,9 @@ const TITLE_CHARS_MAX: usize = 512;
 
 /// Longest tag, in characters.
 const TAG_CHARS_MAX: usize = 64;
+
+/// Longest time that clients may keep a redirect: a year, beyond which caches do not look.
+const CACHE_LIFETIME_S_MAX: u32 = 31_536_000;
 
 /// Takes fields off an object and remembers which were wrong.
 pub(super) struct Fields {
@@ -25,6 +28,10 @@ pub(super) struct Fields {
 impl Fields {
     pub(super) fn new(object: Map<String, Value>) -> Self {
         Self { object, wrong: Vec::new() }
+    }
+
+    pub(super) fn is_wrong(&self, name: &str) -> bool {
+        self.wrong.iter().any(|(wrong, _)| *wrong == name)
     }
 
     pub(super) fn refuse(&mut self, name: &'static str, why: impl ToString) {
@@ -74,6 +81,17 @@ pub(super) fn positive(value: Value) -> Result<i64, &'static str> {
     value.as_i64().filter(|number| *number >= 1).ok_or("is not a whole number of at least 1")
 }
 
+pub(super) fn redirect_status(value: Value) -> Result<RedirectStatus, &'static str> {
+    let status = value.as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or_default();
+    RedirectStatus::try_from(status)
+}
+
+pub(super) fn cache_lifetime(value: Value) -> Result<u32, &'static str> {
+    let seconds = value.as_u64().and_then(|seconds| u32::try_from(seconds).ok());
+    let seconds = seconds.filter(|seconds| *seconds <= CACHE_LIFETIME_S_MAX);
+    seconds.ok_or("is not a whole number of seconds from 0 to 31536000")
+}
+
 pub(super) fn title(value: Value) -> Result<String, &'static str> {
     let title = text(value)?.trim().to_owned();
     if title.chars().count() > TITLE_CHARS_MAX {
@@ -107,18 +125,29 @@ pub(super) fn tags(value: Value, count_max: usize) -> Result<BTreeSet<String>, &
     for value in values {
         let Value::String(name) = value else { return Err("is not an array of strings") };
         let name = tag(&name);
-        if name.is_empty() {
-            continue;
+        if !name.is_empty() {
+            tags.insert(checked_tag(name)?);
         }
-        if name.chars().count() > TAG_CHARS_MAX {
-            return Err("holds a tag of more than 64 characters");
-        }
-        if name.chars().any(|character| character == ',' || is_unprintable(character)) {
-            return Err("holds a tag with a comma or control characters");
-        }
-        tags.insert(name);
     }
     if tags.len() > count_max { Err("holds too many tags") } else { Ok(tags) }
+}
+
+/// One tag, as [`tags`] has them.
+pub(super) fn tag_name(value: Value) -> Result<String, &'static str> {
+    match tag(&text(value)?) {
+        name if name.is_empty() => Err("is empty"),
+        name => checked_tag(name),
+    }
+}
+
+fn checked_tag(name: String) -> Result<String, &'static str> {
+    if name.chars().count() > TAG_CHARS_MAX {
+        return Err("holds a tag of more than 64 characters");
+    }
+    if name.chars().any(|character| character == ',' || is_unprintable(character)) {
+        return Err("holds a tag with a comma or control characters");
+    }
+    Ok(name)
 }
 
 /// A tag's name as it is stored.

@@ -2,12 +2,16 @@
 //! Handlers translate between HTTP and [`crate::links`]; they decide nothing about links.
 
 mod cors;
+mod domains;
 mod fields;
 mod json;
+mod names;
 mod problem;
 mod qr;
 mod query;
 mod short_urls;
+mod tags;
+mod targets;
 mod work;
 
 use std::sync::Arc;
@@ -16,7 +20,7 @@ use axum::Router;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get, patch};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 
@@ -30,11 +34,14 @@ pub(crate) use problem::Problem;
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// What Shlink's clients decide by which features to offer.
-const SHLINK_VERSION: &str = "4.0.0";
+const SHLINK_VERSION: &str = "5.0.0";
 
 /// Methods of each path, for `Allow`.
 const ALLOW_COLLECTION: &str = "GET, HEAD, POST, OPTIONS";
 const ALLOW_ITEM: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
+const ALLOW_RULES: &str = "GET, HEAD, POST, PATCH, OPTIONS";
+const ALLOW_TAGS: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
+const ALLOW_EDIT: &str = "PATCH, OPTIONS";
 const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
 
 pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
@@ -54,27 +61,38 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
                 .options(|| async { allow(ALLOW_ITEM) })
                 .fallback(async |hop: Hop| refused_method(&hop, ALLOW_ITEM)),
         )
+        .route(
+            "/rest/v3/short-urls/{short_code}/redirect-rules",
+            get(short_urls::show_rules)
+                .post(short_urls::set_rules)
+                .patch(short_urls::set_rules)
+                .options(|| async { allow(ALLOW_RULES) })
+                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_RULES)),
+        )
+        .route("/rest/v3/short-urls/{short_code}/history", read_only(get(short_urls::history)))
+        .route(
+            "/rest/v3/tags",
+            get(tags::list)
+                .put(tags::rename)
+                .delete(tags::delete)
+                .options(|| async { allow(ALLOW_TAGS) })
+                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_TAGS)),
+        )
+        .route("/rest/v3/tags/stats", read_only(get(tags::stats)))
+        .route("/rest/v3/domains", read_only(get(domains::list)))
+        .route(
+            "/rest/v3/domains/redirects",
+            patch(domains::set_redirects)
+                .options(|| async { allow(ALLOW_EDIT) })
+                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_EDIT)),
+        )
+        .route("/rest/v3/mercure-info", read_only(get(mercure)))
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), require_key));
-    let open = || {
-        get(health)
-            .options(|| async { allow(ALLOW_READ) })
-            .fallback(async |hop: Hop| refused_method(&hop, ALLOW_READ))
-    };
     Router::new()
-        .route("/rest/health", open())
-        .route("/rest/v3/health", open())
-        .route(
-            "/rest/v3/openapi.json",
-            get(openapi)
-                .options(|| async { allow(ALLOW_READ) })
-                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_READ)),
-        )
-        .route(
-            "/{code}/qr-code",
-            get(qr::show)
-                .options(|| async { allow(ALLOW_READ) })
-                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_READ)),
-        )
+        .route("/rest/health", read_only(get(health)))
+        .route("/rest/v3/health", read_only(get(health)))
+        .route("/rest/v3/openapi.json", read_only(get(openapi)))
+        .route("/{code}/qr-code", read_only(get(qr::show)))
         .route("/rest", axum::routing::any(no_route))
         .route("/rest/{*path}", axum::routing::any(no_route))
         .merge(with_key)
@@ -171,6 +189,15 @@ async fn openapi() -> Response {
 
 async fn no_route(caller: Caller) -> Response {
     Problem::no_route().answer(&caller.hop)
+}
+
+/// Shlink's clients ask for it before they subscribe to anything.
+async fn mercure(caller: Caller) -> Response {
+    Problem::no_mercure().answer(&caller.hop)
+}
+
+fn read_only(route: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
+    route.options(|| async { allow(ALLOW_READ) }).fallback(async |hop: Hop| refused_method(&hop, ALLOW_READ))
 }
 
 fn allow(methods: &'static str) -> Response {

@@ -86,27 +86,65 @@ impl Problem {
         )
     }
 
-    pub(crate) fn slug_taken(slug: &str) -> Self {
-        let detail = format!("Provided slug \"{slug}\" is already in use.");
+    /// `domain`: where it is not the default one.
+    pub(crate) fn slug_taken(slug: &str, domain: Option<&str>) -> Self {
+        let on = domain.map(|domain| format!(" for domain \"{domain}\"")).unwrap_or_default();
+        let detail = format!("Provided slug \"{slug}\" is already in use{on}.");
         // Shlink answers 400; its clients look at the type, everybody else is better served by the right status.
         Self::shlink(StatusCode::CONFLICT, "non-unique-slug", "slug_taken", "Invalid custom slug", detail)
             .with("customSlug", slug)
+            .on_domain(domain)
     }
 
     pub(crate) fn short_url_not_found(code: &str, domain: Option<&str>) -> Self {
-        let detail = format!("No URL found with short code \"{code}\"");
-        let problem = Self::shlink(
+        let on = domain.map(|domain| format!(" for domain \"{domain}\"")).unwrap_or_default();
+        let detail = format!("No URL found with short code \"{code}\"{on}");
+        Self::shlink(
             StatusCode::NOT_FOUND,
             "short-url-not-found",
             "unknown_code",
             "Short URL not found",
             detail,
         )
-        .with("shortCode", code);
+        .with("shortCode", code)
+        .on_domain(domain)
+    }
+
+    fn on_domain(self, domain: Option<&str>) -> Self {
         match domain {
-            Some(domain) => problem.with("domain", domain),
-            None => problem,
+            Some(domain) => self.with("domain", domain),
+            None => self,
         }
+    }
+
+    pub(crate) fn tag_not_found(tag: &str) -> Self {
+        let detail = format!("Tag with name \"{tag}\" could not be found");
+        Self::shlink(StatusCode::NOT_FOUND, "tag-not-found", "unknown_tag", "Tag not found", detail)
+            .with("tag", tag)
+    }
+
+    pub(crate) fn tag_conflict(old: &str, new: &str) -> Self {
+        let detail = format!("You cannot rename tag {old} to {new}, because it already exists");
+        Self::shlink(StatusCode::CONFLICT, "tag-conflict", "tag_conflict", "Tag conflict", detail)
+            .with("oldName", old)
+            .with("newName", new)
+    }
+
+    pub(crate) fn domain_not_found(authority: &str) -> Self {
+        let detail = format!("Domain with authority \"{authority}\" could not be found");
+        Self::shlink(StatusCode::NOT_FOUND, "domain-not-found", "unknown_domain", "Domain not found", detail)
+            .with("authority", authority)
+    }
+
+    /// Live updates over Mercure are Shlink's; its clients ask whether there are any.
+    pub(crate) fn no_mercure() -> Self {
+        Self::shlink(
+            StatusCode::NOT_IMPLEMENTED,
+            "mercure-not-configured",
+            "no_mercure",
+            "Mercure integration not configured",
+            "There is no Mercure hub here.",
+        )
     }
 
     pub(crate) fn missing_authentication() -> Self {

@@ -49,7 +49,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, uri: Uri) 
     if link.is_none() {
         return Problem::short_url_not_found(&code, None).answer(hop);
     }
-    match image(&app.short_url(&code), &wanted(uri.query().unwrap_or_default())) {
+    match image(&app.short_url(LinkRef::on_default(&code)), &wanted(uri.query().unwrap_or_default())) {
         Ok(image) => image,
         Err(error @ QrError::TooLong(_)) => Problem::no_qr_code(&error.to_string()).answer(hop),
         Err(error @ QrError::Png(_)) => Problem::unavailable(hop, "qr_failed", &error),

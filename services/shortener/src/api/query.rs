@@ -59,14 +59,19 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
                 _ => refuse("itemsPerPage", "is neither a whole number of at least 1 nor -1"),
             },
             "searchTerm" if !value.is_empty() => list.search = Some(value.into_owned()),
-            // PHP's arrays come as `tags[]`, `tags[0]` and so on.
-            name if name == "tags" || (name.starts_with("tags[") && name.ends_with(']')) => {
+            name if is_array(name, "tags") => {
                 list.tags.insert(tag(&value));
             }
-            "tagsMode" => match &*value {
-                "any" => list.tags_all = false,
-                "all" => list.tags_all = true,
-                _ => refuse("tagsMode", "is neither any nor all"),
+            "tagsMode" => match all(&value) {
+                Ok(all) => list.tags_all = all,
+                Err(why) => refuse("tagsMode", why),
+            },
+            name if is_array(name, "excludeTags") => {
+                list.exclude_tags.insert(tag(&value));
+            }
+            "excludeTagsMode" => match all(&value) {
+                Ok(all) => list.exclude_tags_all = all,
+                Err(why) => refuse("excludeTagsMode", why),
             },
             "orderBy" => match order(&value) {
                 Ok((order, descending)) => (list.order, list.descending) = (order, descending),
@@ -88,6 +93,20 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
     }
     list.offset = (page - 1).saturating_mul(u64::from(list.limit));
     if wrong.is_empty() { Ok(ListRequest { query: list, page, domain }) } else { Err(wrong) }
+}
+
+/// PHP's arrays come as `tags[]`, `tags[0]` and so on.
+pub(super) fn is_array(name: &str, array: &str) -> bool {
+    name.strip_prefix(array)
+        .is_some_and(|rest| rest.is_empty() || (rest.starts_with('[') && rest.ends_with(']')))
+}
+
+fn all(mode: &str) -> Result<bool, &'static str> {
+    match mode {
+        "any" => Ok(false),
+        "all" => Ok(true),
+        _ => Err("is neither any nor all"),
+    }
 }
 
 fn order(text: &str) -> Result<(Order, bool), &'static str> {
@@ -115,13 +134,16 @@ mod tests {
     fn queries_are_read() {
         let read = parse(Some(
             "page=3&itemsPerPage=20&searchTerm=x%20y&tags[]=A&tags%5B1%5D=b&tagsMode=all&orderBy=title-DESC\
-             &startDate=1970-01-02&endDate=1970-01-02&unknown=1&excludeMaxVisitsReached=true",
+             &startDate=1970-01-02&endDate=1970-01-02&unknown=1&excludeMaxVisitsReached=true\
+             &excludeTags[]=C&excludeTagsMode=all",
         ))
         .unwrap();
         assert_eq!(read.page, 3);
         assert_eq!(read.query.offset, 40);
         assert_eq!(read.query.search.as_deref(), Some("x y"));
         assert_eq!(read.query.tags.iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(read.query.exclude_tags.iter().collect::<Vec<_>>(), ["c"]);
+        assert!(read.query.exclude_tags_all);
         assert!(read.query.tags_all && read.query.descending && read.query.exclude_exhausted);
         assert_eq!((read.query.created_from, read.query.created_to), (Some(86_400), Some(172_799)));
         assert_eq!(parse(Some("itemsPerPage=-1")).unwrap().query.limit, ITEMS_MAX);

@@ -10,7 +10,7 @@ mod slug;
 
 pub use lease::{CodeError, Codes};
 pub use permutation::Permutation;
-pub use slug::{SlugError, is_possible, normalise};
+pub use slug::{SlugError, is_possible, normalise, normalise_prefix};
 
 /// Shortest generated code. Shlink's minimum; 14.7 million codes.
 pub const CODE_LENGTH_MIN: u32 = 4;

@@ -3,11 +3,11 @@
 
 use crate::target::is_unprintable;
 
-/// Aliases that routes of this service have.
+/// Aliases, and first segments of them, that routes of this service have.
 const RESERVED: &[&str] = &["rest", "robots.txt", "favicon.ico", ".", "..", ".well-known"];
 
 /// Characters with a meaning in URLs or markup. `+` among them, so that `/{code}+` is always the preview.
-const REFUSED: &str = ":/?#[]@!$&'()*+,;=%\"<>\\^`{|}";
+const REFUSED: &str = ":?#[]@!$&'()*+,;=%\"<>\\^`{|}";
 
 /// Why a slug is refused. The messages go to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -18,8 +18,8 @@ pub enum SlugError {
     /// Longer than configured.
     #[error("is longer than {0} bytes")]
     TooLong(usize),
-    /// A character that can't be in one.
-    #[error("holds characters that are reserved in URLs or can't be seen")]
+    /// A character that can't be in one, or a segment.
+    #[error("holds characters that are reserved in URLs or can't be seen, or an empty segment")]
     Characters,
     /// A path of this service.
     #[error("is reserved")]
@@ -35,13 +35,29 @@ pub fn normalise(text: &str, bytes_max: usize) -> Result<String, SlugError> {
     if slug.len() > bytes_max {
         return Err(SlugError::TooLong(bytes_max));
     }
-    if RESERVED.iter().any(|reserved| slug.eq_ignore_ascii_case(reserved)) {
+    let first = slug.split('/').next().unwrap_or_default();
+    if RESERVED.iter().any(|reserved| first.eq_ignore_ascii_case(reserved)) {
         return Err(SlugError::Reserved);
     }
     if is_possible(&slug, bytes_max) { Ok(slug) } else { Err(SlugError::Characters) }
 }
 
-/// Whether an alias can exist at all: what can't is unknown without asking anybody.
+/// The prefix of generated aliases that a chosen one becomes; it may be empty, and end a segment.
+pub fn normalise_prefix(text: &str, bytes_max: usize) -> Result<String, SlugError> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let prefix = text.trim_start_matches(' ').replace(' ', "-");
+    if prefix.len() > bytes_max {
+        return Err(SlugError::TooLong(bytes_max));
+    }
+    // What any code makes of it.
+    let alias = normalise(&format!("{prefix}0"), usize::MAX)?;
+    Ok(alias[..alias.len() - 1].to_owned())
+}
+
+/// Whether an alias can exist at all: what can't is unknown without asking anybody. One may have several segments, but
+/// none that is empty or that clients resolve.
 pub fn is_possible(code: &str, bytes_max: usize) -> bool {
     if code.is_empty() || code.len() > bytes_max {
         return false;
@@ -50,11 +66,32 @@ pub fn is_possible(code: &str, bytes_max: usize) -> bool {
         return true;
     }
     !code.chars().any(|character| REFUSED.contains(character) || is_unprintable(character))
+        && !code.split('/').any(|segment| matches!(segment, "" | "." | ".."))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prefixes_are_normalised_or_refused() {
+        let cases: &[(&str, Result<&str, SlugError>)] = &[
+            ("", Ok("")),
+            ("foo", Ok("foo")),
+            ("foo/", Ok("foo/")),
+            ("foo/b  ar-baz", Ok("foo/b--ar-baz")),
+            ("rest", Ok("rest")),
+            ("rest/", Err(SlugError::Reserved)),
+            ("/foo", Err(SlugError::Characters)),
+            ("foo//", Err(SlugError::Characters)),
+            ("../", Err(SlugError::Reserved)),
+            ("a?", Err(SlugError::Characters)),
+            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", Err(SlugError::TooLong(32))),
+        ];
+        for (text, answer) in cases {
+            assert_eq!(normalise_prefix(text, 32).as_deref(), answer.as_ref().map(|slug| *slug), "{text:?}");
+        }
+    }
 
     #[test]
     fn slugs_are_normalised_or_refused() {
@@ -67,7 +104,15 @@ mod tests {
             ("restaurant", Ok("restaurant")),
             ("", Err(SlugError::Empty)),
             ("   ", Err(SlugError::Empty)),
-            ("a/b", Err(SlugError::Characters)),
+            ("a/b", Ok("a/b")),
+            ("a/b.c/d", Ok("a/b.c/d")),
+            ("a/rest", Ok("a/rest")),
+            ("/a", Err(SlugError::Characters)),
+            ("a/", Err(SlugError::Characters)),
+            ("a//b", Err(SlugError::Characters)),
+            ("a/../b", Err(SlugError::Characters)),
+            ("rest/v3", Err(SlugError::Reserved)),
+            ("Rest/v3", Err(SlugError::Reserved)),
             ("a+", Err(SlugError::Characters)),
             ("a%2f", Err(SlugError::Characters)),
             ("<script>", Err(SlugError::Characters)),

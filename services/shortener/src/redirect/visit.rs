@@ -83,7 +83,7 @@ async fn answer(app: &App, arrival: &Arrival, parts: &Parts) -> Response {
     }
     if preview {
         return pages::preview(
-            &app.short_url(&code),
+            &app.short_url(LinkRef::on_default(&code)),
             link.location.to_str().unwrap_or_default(),
             link.title.as_deref(),
         );

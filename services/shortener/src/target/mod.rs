@@ -130,7 +130,8 @@ fn authority(text: &str) -> Result<&str, TargetError> {
     }
 }
 
-fn check_host(url: &Url) -> Result<(), TargetError> {
+/// Whether the host of a URL can be one.
+pub(crate) fn check_host(url: &Url) -> Result<(), TargetError> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(TargetError::Credentials);
     }

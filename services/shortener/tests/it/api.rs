@@ -34,6 +34,7 @@ async fn a_link_is_made_edited_and_deleted() {
             "meta": { "validSince": "2019-12-31T23:00:00+00:00", "validUntil": "2999-01-01T00:00:00+00:00",
                       "maxVisits": null },
             "domain": null, "crawlable": true, "forwardQuery": true, "hasRedirectRules": false,
+            "redirectStatus": null, "cacheLifetime": null,
         })
     );
     let path = format!("{LINKS}/{code}");
@@ -84,7 +85,16 @@ async fn each_mistake_is_named() {
         (json!({ "longUrl": format!("https://example.com/{long}") }), &["longUrl"]),
         (json!({ "longUrl": format!("http://{}/loop", server.addr) }), &["longUrl"]),
         (json!({ "longUrl": "https://example.com/\r\nSet-Cookie: a=b" }), &["longUrl"]),
-        (json!({ "longUrl": target, "customSlug": "a/b" }), &["customSlug"]),
+        (json!({ "longUrl": target, "customSlug": "a//b" }), &["customSlug"]),
+        (json!({ "longUrl": target, "customSlug": "a/../b" }), &["customSlug"]),
+        (json!({ "longUrl": target, "customSlug": "rest/v3" }), &["customSlug"]),
+        (json!({ "longUrl": target, "pathPrefix": "rest/" }), &["pathPrefix"]),
+        (json!({ "longUrl": target, "pathPrefix": 7 }), &["pathPrefix"]),
+        (json!({ "longUrl": target, "pathPrefix": "a".repeat(250) }), &["pathPrefix"]),
+        (json!({ "longUrl": target, "redirectStatus": 303 }), &["redirectStatus"]),
+        (json!({ "longUrl": target, "redirectStatus": "301" }), &["redirectStatus"]),
+        (json!({ "longUrl": target, "cacheLifetime": -1 }), &["cacheLifetime"]),
+        (json!({ "longUrl": target, "cacheLifetime": 31_536_001 }), &["cacheLifetime"]),
         (json!({ "longUrl": target, "customSlug": "rest" }), &["customSlug"]),
         (json!({ "longUrl": target, "customSlug": 7 }), &["customSlug"]),
         (json!({ "longUrl": target, "customSlug": long }), &["customSlug"]),
@@ -110,7 +120,10 @@ async fn each_mistake_is_named() {
         (json!({ "longUrl": target, "crawlable": "yes" }), &["crawlable"]),
         (json!({ "longUrl": target, "forwardQuery": 1 }), &["forwardQuery"]),
         (json!({ "longUrl": target, "findIfExists": 1 }), &["findIfExists"]),
-        (json!({ "longUrl": target, "domain": "other.example" }), &["domain"]),
+        (json!({ "longUrl": target, "domain": "other.example/" }), &["domain"]),
+        (json!({ "longUrl": target, "domain": "127.0.0.1" }), &["domain"]),
+        (json!({ "longUrl": target, "domain": 7 }), &["domain"]),
+        (json!({ "longUrl": target, "domain": "example.com" }), &["longUrl"]),
         (json!({ "longUrl": 1, "tags": 1, "maxVisits": "x" }), &["longUrl", "tags", "maxVisits"]),
     ];
     for (body, names) in cases {
@@ -235,7 +248,7 @@ async fn find_if_exists_finds_what_is_as_good_and_makes_one_in_a_race() {
 #[tokio::test]
 async fn other_paths_and_methods_are_refused_as_problems() {
     let server = Server::start().await;
-    for path in ["/rest", "/rest/v3/nothing", "/rest/v3/short-urls/a/b", "/rest/v1/short-urls"] {
+    for path in ["/rest", "/rest/v3/nothing", "/rest/v3/short-urls/a/b/c", "/rest/v1/short-urls"] {
         let answer = server.api(Method::GET, path, &Value::Null).await;
         assert_eq!(
             (answer.status.as_u16(), answer.header("content-type")),

@@ -43,6 +43,10 @@ async fn lists_are_filtered_ordered_and_paged() {
         ("?endDate=1999-01-01", ""),
         ("?startDate=1999-01-01&endDate=2999-01-01", "d c b a"),
         ("?domain=DEFAULT", "d c b a"),
+        ("?domain=other.example", ""),
+        ("?excludeTags[]=red", "d c"),
+        ("?excludeTags[]=red&excludeTags[]=blue&excludeTagsMode=all", "d c b"),
+        ("?tags[]=red&excludeTags[]=blue", "b"),
     ];
     for (query, codes) in cases {
         let answer = server.api(Method::GET, &format!("/rest/v3/short-urls{query}"), &Value::Null).await;
@@ -57,7 +61,7 @@ async fn lists_are_filtered_ordered_and_paged() {
         answer.json()["shortUrls"]["pagination"],
         json!({ "currentPage": 2, "pagesCount": 2, "itemsPerPage": 3, "itemsInCurrentPage": 1, "totalItems": 4 })
     );
-    for query in ["?page=0", "?page=x", "?orderBy=visits", "?domain=other.example", "?tagsMode=x"] {
+    for query in ["?page=0", "?page=x", "?orderBy=visits", "?domain=a..b", "?tagsMode=x"] {
         let answer = server.api(Method::GET, &format!("/rest/v3/short-urls{query}"), &Value::Null).await;
         assert_eq!(answer.status, 400, "{query}");
         assert_eq!(answer.json()["type"], "https://shlink.io/api/error/invalid-data");

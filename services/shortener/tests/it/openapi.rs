@@ -15,18 +15,19 @@ async fn every_documented_operation_is_served_and_no_other() {
     let document = answer.json();
     for (path, item) in document["paths"].as_object().unwrap() {
         for name in METHODS {
-            let alias = json!({ "longUrl": "https://example.com/", "customSlug": "documented", "findIfExists": true });
+            let alias = json!({ "longUrl": "https://example.com/", "customSlug": "documented", "findIfExists": true,
+                                "tags": ["documented"] });
             server.create(&alias).await;
             let method: Method = name.to_uppercase().parse().unwrap();
             let path = path.replace("{shortCode}", "documented");
-            let sent = if name == "post" { json!({ "longUrl": "https://example.com/" }) } else { json!({}) };
-            let answer = server.api(method, &path, &sent).await;
+            let answer = server.api(method, &path, &body(name, &path)).await;
             let status = answer.status.as_u16();
             match item.get(name) {
                 None => assert_eq!(status, 405, "{name} {path} is served and not documented"),
                 Some(operation) => {
                     let content = &operation["responses"][status.to_string()];
-                    assert!((200..300).contains(&status), "{name} {path}: {status}");
+                    let expected = if path.ends_with("/mercure-info") { 501..502 } else { 200..300 };
+                    assert!(expected.contains(&status), "{name} {path}: {status} {}", answer.text());
                     assert!(content.is_object(), "{name} {path}: {status} is not documented");
                     if let Some(types) = content["content"].as_object() {
                         assert!(types.contains_key(answer.header("content-type")), "{name} {path}");
@@ -34,6 +35,17 @@ async fn every_documented_operation_is_served_and_no_other() {
                 }
             }
         }
+    }
+}
+
+/// What the operation takes.
+fn body(method: &str, path: &str) -> Value {
+    match (method, path) {
+        ("post" | "patch", path) if path.ends_with("/redirect-rules") => json!({ "redirectRules": [] }),
+        ("put", "/rest/v3/tags") => json!({ "oldName": "documented", "newName": "documented" }),
+        ("patch", "/rest/v3/domains/redirects") => json!({ "domain": "DEFAULT" }),
+        ("post", _) => json!({ "longUrl": "https://example.com/" }),
+        _ => json!({}),
     }
 }
 

@@ -8,11 +8,14 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::check_period;
 use super::document::document;
-use super::{authority, check_period, is_default_domain, read_target, tell};
-use crate::api::fields::{Fields, boolean, date, positive, tags, text, title};
+use crate::api::fields::{
+    Fields, boolean, cache_lifetime, date, positive, redirect_status, tags, text, title,
+};
+use crate::api::names::{self, other_domain, tell};
 use crate::api::problem::Problem;
-use crate::api::{Caller, json};
+use crate::api::{Caller, json, targets};
 use crate::codes::{self, CODE_LENGTH_MAX, CODE_LENGTH_MIN, CodeError};
 use crate::domain::DEFAULT_DOMAIN;
 use crate::link::{Match, Settings};
@@ -34,7 +37,7 @@ pub(in crate::api) async fn create(
         Ok(request) => request,
         Err(problem) => return problem.answer(hop),
     };
-    let alias = request.alias.clone();
+    let (domain, alias) = (request.domain.clone(), request.alias.clone());
     match app.links.create(hop, request).await {
         Ok(Created::New(link)) => {
             tell(hop, &link);
@@ -46,7 +49,7 @@ pub(in crate::api) async fn create(
         }
         Ok(Created::Taken) | Err(CreateError::Taken) => {
             let slug = if let Alias::Custom(slug) = &alias { slug } else { "" };
-            Problem::slug_taken(slug).answer(hop)
+            Problem::slug_taken(slug, other_domain(&domain)).answer(hop)
         }
         Err(CreateError::Code(CodeError::Exhausted(_) | CodeError::Length(_))) => {
             let why = "has no unused codes left: choose a longer one".to_owned();
@@ -66,14 +69,10 @@ fn read_creation(
 ) -> Result<CreateLink, Problem> {
     let limits = &app.config.links;
     let mut fields = Fields::new(object);
-    let target = read_target(app, &mut fields);
-    if target.is_none() && fields.wrong.is_empty() {
+    let domain = read_domain(app, &mut fields);
+    let target = targets::long_url(app, &domain, &mut fields);
+    if target.is_none() && !fields.is_wrong("longUrl") {
         fields.refuse("longUrl", "is missing");
-    }
-    if let Some(domain) = fields.optional("domain", text)
-        && !is_default_domain(app, &domain)
-    {
-        fields.refuse("domain", format!("is unknown: only {} is served", authority(app)));
     }
     let alias = read_alias(app, &mut fields);
     let named_title = fields.optional("title", title);
@@ -84,13 +83,15 @@ fn read_creation(
     let max_visits = fields.optional("maxVisits", positive);
     let crawlable = fields.optional("crawlable", boolean).unwrap_or(false);
     let forward_query = fields.optional("forwardQuery", boolean).unwrap_or(true);
+    let status = fields.optional("redirectStatus", redirect_status);
+    let lifetime = fields.optional("cacheLifetime", cache_lifetime);
     let find_if_exists = fields.optional("findIfExists", boolean).unwrap_or(false);
     let (true, Some(target), Some(alias)) = (fields.wrong.is_empty(), target, alias) else {
         return Err(Problem::invalid(&fields.wrong));
     };
     let unless = find_if_exists.then(|| Match {
         code: if let Alias::Custom(slug) = &alias { Some(slug.clone()) } else { None },
-        domain: DEFAULT_DOMAIN.to_owned(),
+        domain: domain.clone(),
         owner: None,
         title: named_title.clone(),
         tags: named_tags.clone(),
@@ -106,17 +107,17 @@ fn read_creation(
         max_visits,
         crawlable,
         forward_query,
-        redirect_status: None,
-        cache_lifetime_s: None,
+        redirect_status: status,
+        cache_lifetime_s: lifetime,
     };
-    Ok(CreateLink {
-        domain: DEFAULT_DOMAIN.to_owned(),
-        alias,
-        target,
-        settings,
-        rules: Vec::new(),
-        unless,
-        owner,
+    Ok(CreateLink { domain, alias, target, settings, rules: Vec::new(), unless, owner })
+}
+
+fn read_domain(app: &App, fields: &mut Fields) -> String {
+    let named = fields.optional("domain", text).unwrap_or_default();
+    names::domain(app, &named).unwrap_or_else(|error| {
+        fields.refuse("domain", error);
+        DEFAULT_DOMAIN.to_owned()
     })
 }
 
@@ -124,23 +125,31 @@ fn read_alias(app: &App, fields: &mut Fields) -> Option<Alias> {
     let limits = &app.config.links;
     let length = fields.optional("shortCodeLength", positive);
     let length = match length.map(u32::try_from) {
-        None => Some(limits.code_length),
-        Some(Ok(length)) if (CODE_LENGTH_MIN..=CODE_LENGTH_MAX).contains(&length) => Some(length),
+        None => limits.code_length,
+        Some(Ok(length)) if (CODE_LENGTH_MIN..=CODE_LENGTH_MAX).contains(&length) => length,
         Some(_) => {
             fields.refuse("shortCodeLength", format!("is not {CODE_LENGTH_MIN} to {CODE_LENGTH_MAX}"));
-            None
+            return None;
         }
     };
-    match fields.optional("customSlug", text) {
-        None => length.map(Alias::Generated),
-        // Shlink's clients send an empty slug where none was entered.
-        Some(slug) if slug.is_empty() => length.map(Alias::Generated),
-        Some(slug) => match codes::normalise(&slug, limits.slug_bytes_max) {
+    let prefix = fields.optional("pathPrefix", text).unwrap_or_default();
+    // Shlink's clients send an empty slug where none was entered.
+    let slug = fields.optional("customSlug", text).filter(|slug| !slug.is_empty());
+    if let Some(slug) = slug {
+        return match codes::normalise(&format!("{prefix}{slug}"), limits.slug_bytes_max) {
             Ok(slug) => Some(Alias::Custom(slug)),
             Err(error) => {
                 fields.refuse("customSlug", error);
                 None
             }
-        },
+        };
+    }
+    let bytes_max = limits.slug_bytes_max.saturating_sub(length as usize);
+    match codes::normalise_prefix(&prefix, bytes_max) {
+        Ok(prefix) => Some(Alias::Generated { prefix, length }),
+        Err(error) => {
+            fields.refuse("pathPrefix", error);
+            None
+        }
     }
 }

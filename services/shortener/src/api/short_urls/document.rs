@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::api::names::other_domain;
 use crate::link::{Link, UnixSeconds};
 use crate::service::App;
 
@@ -12,7 +13,7 @@ pub(super) fn document(app: &App, link: &Link) -> Value {
     let settings = &link.settings;
     json!({
         "shortCode": link.code,
-        "shortUrl": app.short_url(&link.code),
+        "shortUrl": app.short_url(link.name()),
         "longUrl": link.target,
         "dateCreated": date_text(link.created_at),
         "tags": settings.tags,
@@ -21,16 +22,18 @@ pub(super) fn document(app: &App, link: &Link) -> Value {
             "validUntil": settings.valid_until.map(date_text),
             "maxVisits": settings.max_visits,
         },
-        "domain": null,
+        "domain": other_domain(&link.domain),
         "title": settings.title,
         "crawlable": settings.crawlable,
         "forwardQuery": settings.forward_query,
         "hasRedirectRules": !link.rules.is_empty(),
+        "redirectStatus": settings.redirect_status,
+        "cacheLifetime": settings.cache_lifetime_s,
     })
 }
 
 /// As PHP's ATOM format has it. Empty for what is no date, which no field lets in.
-fn date_text(seconds: UnixSeconds) -> String {
+pub(super) fn date_text(seconds: UnixSeconds) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+00:00");
     OffsetDateTime::from_unix_timestamp(seconds)
         .ok()

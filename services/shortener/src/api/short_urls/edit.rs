@@ -7,43 +7,50 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::check_period;
 use super::document::document;
-use super::{check_period, read_target, short_code, tell};
-use crate::api::fields::{Fields, boolean, date, positive, tags, title};
+use crate::api::fields::{Fields, boolean, cache_lifetime, date, positive, redirect_status, tags, title};
+use crate::api::names::{LinkName, tell};
 use crate::api::problem::Problem;
-use crate::api::{Caller, json};
-use crate::link::{LinkEdit, LinkRef};
+use crate::api::{Caller, json, targets};
+use crate::link::LinkEdit;
 use crate::service::App;
 use crate::store::Changed;
 
 pub(in crate::api) async fn edit(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
     let hop = &caller.hop;
-    let code = match short_code(&app, hop, request.uri()) {
-        Ok(code) => code,
+    let name = match LinkName::read(&app, hop, request.uri()) {
+        Ok(name) => name,
         Err(problem) => return problem.answer(hop),
     };
     let object = match json::object(request, &app.config.limits).await {
         Ok(object) => object,
         Err(problem) => return problem.answer(hop),
     };
-    let edit = match read_edit(&app, object) {
+    let by = caller.key.map(|key| key.owner);
+    let edit = match read_edit(&app, name.link().domain, object, by) {
         Ok(edit) => edit,
         Err(problem) => return problem.answer(hop),
     };
-    match app.links.edit(hop, LinkRef::on_default(&code), &edit).await {
+    match app.links.edit(hop, name.link(), &edit).await {
         Ok(Changed::Done(link)) => {
             tell(hop, &link);
             json::answer(StatusCode::OK, &document(&app, &link))
         }
-        Ok(_) => Problem::short_url_not_found(&code, None).answer(hop),
+        Ok(_) => name.not_found().answer(hop),
         Err(error) => Problem::store(hop, &error),
     }
 }
 
-fn read_edit(app: &App, object: Map<String, Value>) -> Result<LinkEdit, Problem> {
+fn read_edit(
+    app: &App,
+    domain: &str,
+    object: Map<String, Value>,
+    by: Option<String>,
+) -> Result<LinkEdit, Problem> {
     let mut fields = Fields::new(object);
     let edit = LinkEdit {
-        target: read_target(app, &mut fields),
+        target: targets::long_url(app, domain, &mut fields),
         title: fields.nullable("title", title).map(|title| title.filter(|title| !title.is_empty())),
         tags: fields
             .nullable("tags", |value| tags(value, app.config.links.tags_max))
@@ -53,6 +60,9 @@ fn read_edit(app: &App, object: Map<String, Value>) -> Result<LinkEdit, Problem>
         max_visits: fields.nullable("maxVisits", positive),
         crawlable: fields.optional("crawlable", boolean),
         forward_query: fields.optional("forwardQuery", boolean),
+        redirect_status: fields.nullable("redirectStatus", redirect_status),
+        cache_lifetime_s: fields.nullable("cacheLifetime", cache_lifetime),
+        by,
         ..LinkEdit::default()
     };
     check_period(&mut fields, edit.valid_since.flatten(), edit.valid_until.flatten());

@@ -8,21 +8,21 @@ use http::{StatusCode, Uri};
 use serde_json::json;
 
 use super::document::document;
-use super::{authority, is_default_domain};
 use crate::api::problem::Problem;
-use crate::api::{Caller, json, query};
+use crate::api::{Caller, json, names, query};
 use crate::service::App;
 
 pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
     let hop = &caller.hop;
-    let request = match query::parse(uri.query()) {
+    let mut request = match query::parse(uri.query()) {
         Ok(request) => request,
         Err(wrong) => return Problem::invalid(&wrong).answer(hop),
     };
-    if let Some(domain) = request.domain.as_deref().filter(|domain| !is_default_domain(&app, domain)) {
-        let why = format!("is unknown: only {} is served", authority(&app));
-        tracing::debug!(domain, "list of an unknown domain");
-        return Problem::invalid(&[("domain", why)]).answer(hop);
+    if let Some(domain) = &request.domain {
+        match names::domain(&app, domain) {
+            Ok(domain) => request.query.domain = Some(domain),
+            Err(error) => return Problem::invalid(&[("domain", error.to_string())]).answer(hop),
+        }
     }
     let page = match app.links.list(hop, &request.query).await {
         Ok(page) => page,

@@ -1,0 +1,87 @@
+//! `/rest/v3/domains` and `/rest/v3/domains/redirects`: the domains that links live on, and where each sends visits
+//! that name no link. Domains are not made here: a link makes its own.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::fields::{Fields, text};
+use super::problem::Problem;
+use super::{Caller, json, names, targets};
+use crate::domain::{DEFAULT_DOMAIN, Domain, DomainRedirects, DomainRedirectsEdit};
+use crate::service::App;
+use crate::target::Target;
+
+pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Response {
+    let domains = match app.links.domains(&caller.hop).await {
+        Ok(domains) => domains,
+        Err(error) => return Problem::store(&caller.hop, &error),
+    };
+    // By name, and the empty one, which is the default, before all others.
+    let data = domains.iter().map(|domain| {
+        let is_default = domain.authority == DEFAULT_DOMAIN;
+        json!({
+            "domain": if is_default { app.base_url.authority() } else { &domain.authority },
+            "isDefault": is_default,
+            "redirects": redirects(&domain.redirects),
+        })
+    });
+    // Shlink's redirects by configuration, of which there are none here.
+    let none = redirects(&DomainRedirects::default());
+    let document = json!({ "domains": { "data": data.collect::<Vec<_>>(), "defaultRedirects": none } });
+    json::answer(StatusCode::OK, &document)
+}
+
+pub(super) async fn set_redirects(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
+    let hop = &caller.hop;
+    let object = match json::object(request, &app.config.limits).await {
+        Ok(object) => object,
+        Err(problem) => return problem.answer(hop),
+    };
+    let (named, domain, edit) = match read(&app, object) {
+        Ok(read) => read,
+        Err(problem) => return problem.answer(hop),
+    };
+    match app.links.set_domain_redirects(hop, &domain, &edit).await {
+        Ok(Some(Domain { redirects: set, .. })) => json::answer(StatusCode::OK, &redirects(&set)),
+        Ok(None) => Problem::domain_not_found(&named).answer(hop),
+        Err(error) => Problem::store(hop, &error),
+    }
+}
+
+/// The domain as it was named and as it is stored, and what is to be set.
+fn read(app: &App, object: Map<String, Value>) -> Result<(String, String, DomainRedirectsEdit), Problem> {
+    let mut fields = Fields::new(object);
+    let named = fields.optional("domain", text).unwrap_or_default();
+    let domain = names::domain(app, &named).unwrap_or_else(|error| {
+        fields.refuse("domain", error);
+        DEFAULT_DOMAIN.to_owned()
+    });
+    if named.is_empty() && !fields.is_wrong("domain") {
+        fields.refuse("domain", "is missing");
+    }
+    let mut redirect = |field: &'static str| -> Option<Option<Target>> {
+        let Some(url) = fields.nullable(field, text)?.filter(|url| !url.is_empty()) else {
+            return Some(None);
+        };
+        let target = targets::parse(app, &domain, &url).map_err(|error| fields.refuse(field, error));
+        Some(target.ok())
+    };
+    let edit = DomainRedirectsEdit {
+        base_url: redirect("baseUrlRedirect"),
+        regular_404: redirect("regular404Redirect"),
+        invalid_short_url: redirect("invalidShortUrlRedirect"),
+    };
+    if fields.wrong.is_empty() { Ok((named, domain, edit)) } else { Err(Problem::invalid(&fields.wrong)) }
+}
+
+fn redirects(redirects: &DomainRedirects) -> Value {
+    json!({
+        "baseUrlRedirect": redirects.base_url,
+        "regular404Redirect": redirects.regular_404,
+        "invalidShortUrlRedirect": redirects.invalid_short_url,
+    })
+}

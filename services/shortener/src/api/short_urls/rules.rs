@@ -1,0 +1,103 @@
+//! `/rest/v3/short-urls/{shortCode}/redirect-rules`: all rules of a link, read and replaced as one.
+//! Their order is their priority; whether one holds for a visit is decided by `redirect`.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{StatusCode, Uri};
+use serde_json::{Map, Value, json};
+
+use super::conditions;
+use crate::api::names::{LinkName, tell};
+use crate::api::problem::Problem;
+use crate::api::{Caller, json, targets};
+use crate::link::{Link, LinkEdit};
+use crate::rule::{CONDITIONS_MAX, RULES_MAX, Rule};
+use crate::service::App;
+use crate::store::Changed;
+
+pub(in crate::api) async fn show_rules(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    let hop = &caller.hop;
+    let name = match LinkName::read(&app, hop, &uri) {
+        Ok(name) => name,
+        Err(problem) => return problem.answer(hop),
+    };
+    match app.links.find(hop, name.link()).await {
+        Ok(Some(link)) => {
+            tell(hop, &link);
+            json::answer(StatusCode::OK, &document(&link))
+        }
+        Ok(None) => name.not_found().answer(hop),
+        Err(error) => Problem::store(hop, &error),
+    }
+}
+
+pub(in crate::api) async fn set_rules(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    request: Request,
+) -> Response {
+    let hop = &caller.hop;
+    let name = match LinkName::read(&app, hop, request.uri()) {
+        Ok(name) => name,
+        Err(problem) => return problem.answer(hop),
+    };
+    let object = match json::object(request, &app.config.limits).await {
+        Ok(object) => object,
+        Err(problem) => return problem.answer(hop),
+    };
+    let rules = match read(&app, name.link().domain, &object) {
+        Ok(rules) => rules,
+        Err(why) => return Problem::invalid(&[("redirectRules", why)]).answer(hop),
+    };
+    let by = caller.key.map(|key| key.owner);
+    let edit = LinkEdit { rules: Some(rules), by, ..LinkEdit::default() };
+    match app.links.edit(hop, name.link(), &edit).await {
+        Ok(Changed::Done(link)) => {
+            tell(hop, &link);
+            json::answer(StatusCode::OK, &document(&link))
+        }
+        Ok(_) => name.not_found().answer(hop),
+        Err(error) => Problem::store(hop, &error),
+    }
+}
+
+fn read(app: &App, domain: &str, object: &Map<String, Value>) -> Result<Vec<Rule>, String> {
+    let rules = match object.get("redirectRules") {
+        Some(Value::Array(rules)) => rules,
+        Some(_) => return Err("is not an array".to_owned()),
+        None => return Err("is missing".to_owned()),
+    };
+    if rules.len() > RULES_MAX {
+        return Err(format!("holds more than {RULES_MAX} rules"));
+    }
+    let numbered = rules.iter().enumerate();
+    let read = |(at, rule)| read_one(app, domain, rule).map_err(|why| format!("rule {}: {why}", at + 1));
+    numbered.map(read).collect()
+}
+
+fn read_one(app: &App, domain: &str, rule: &Value) -> Result<Rule, String> {
+    let long_url = rule["longUrl"].as_str().ok_or("longUrl is no string")?;
+    let target = targets::parse(app, domain, long_url).map_err(|error| format!("longUrl {error}"))?;
+    let conditions = rule["conditions"].as_array().ok_or("conditions is no array")?;
+    if conditions.is_empty() || conditions.len() > CONDITIONS_MAX {
+        return Err(format!("has not 1 to {CONDITIONS_MAX} conditions"));
+    }
+    let numbered = conditions.iter().enumerate();
+    let read =
+        |(at, condition)| conditions::read(condition).map_err(|why| format!("condition {}: {why}", at + 1));
+    let conditions = numbered.map(read).collect::<Result<_, String>>()?;
+    Ok(Rule { target: target.as_str().to_owned(), conditions })
+}
+
+fn document(link: &Link) -> Value {
+    let rules = link.rules.iter().enumerate().map(|(at, rule)| {
+        json!({
+            "longUrl": rule.target,
+            "priority": at + 1,
+            "conditions": rule.conditions.iter().map(conditions::write).collect::<Vec<_>>(),
+        })
+    });
+    json!({ "defaultLongUrl": link.target, "redirectRules": rules.collect::<Vec<_>>() })
+}

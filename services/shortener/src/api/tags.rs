@@ -1,0 +1,176 @@
+//! `/rest/v3/tags` and `/rest/v3/tags/stats`: the tags that links have.
+//! All of them are read at once and paged here: people make tags, and not by the million.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, Uri};
+use serde_json::{Value, json};
+
+use super::fields::{Fields, tag, tag_name};
+use super::problem::Problem;
+use super::query::is_array;
+use super::{Caller, json};
+use crate::service::App;
+use crate::store::{Renamed, TagCount};
+
+/// Tags deleted by one request at most, so that its transaction stays short.
+const DELETE_MAX: usize = 100;
+
+pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    answer(&app, &caller, &uri, |asked, tags| {
+        let names = || tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>();
+        if asked.with_stats {
+            json!({ "data": names(), "stats": tags.iter().map(stats_of).collect::<Vec<_>>() })
+        } else {
+            json!({ "data": names() })
+        }
+    })
+    .await
+}
+
+pub(super) async fn stats(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    answer(&app, &caller, &uri, |_, tags| json!({ "data": tags.iter().map(stats_of).collect::<Vec<_>>() }))
+        .await
+}
+
+pub(super) async fn rename(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
+    let hop = &caller.hop;
+    let object = match json::object(request, &app.config.limits).await {
+        Ok(object) => object,
+        Err(problem) => return problem.answer(hop),
+    };
+    let mut fields = Fields::new(object);
+    let mut name = |field: &'static str| {
+        let name = fields.optional(field, tag_name);
+        if name.is_none() && !fields.is_wrong(field) {
+            fields.refuse(field, "is missing");
+        }
+        name
+    };
+    let (old, new) = (name("oldName"), name("newName"));
+    let (Some(old), Some(new)) = (old, new) else { return Problem::invalid(&fields.wrong).answer(hop) };
+    match app.links.rename_tag(hop, &old, &new).await {
+        Ok(Renamed::Done) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Renamed::NotFound) => Problem::tag_not_found(&old).answer(hop),
+        Ok(Renamed::Conflict) => Problem::tag_conflict(&old, &new).answer(hop),
+        Err(error) => Problem::store(hop, &error),
+    }
+}
+
+pub(super) async fn delete(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    let hop = &caller.hop;
+    let names: Vec<_> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .filter_map(|(name, value)| is_array(&name, "tags").then(|| tag(&value)))
+        .collect();
+    if names.len() > DELETE_MAX {
+        return Problem::invalid(&[("tags", format!("holds more than {DELETE_MAX} tags"))]).answer(hop);
+    }
+    match app.links.delete_tags(hop, &names).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => Problem::store(hop, &error),
+    }
+}
+
+/// What is known of a tag. Counts of visits are left out: zeros would be a lie.
+fn stats_of(tag: &TagCount) -> Value {
+    json!({ "tag": tag.name, "shortUrlsCount": tag.links })
+}
+
+async fn answer(
+    app: &App,
+    caller: &Caller,
+    uri: &Uri,
+    document: impl Fn(&Asked, &[TagCount]) -> Value,
+) -> Response {
+    let hop = &caller.hop;
+    let asked = match Asked::parse(uri.query().unwrap_or_default()) {
+        Ok(asked) => asked,
+        Err(wrong) => return Problem::invalid(&wrong).answer(hop),
+    };
+    let mut tags = match app.links.tags(hop, None).await {
+        Ok(tags) => tags,
+        Err(error) => return Problem::store(hop, &error),
+    };
+    asked.select(&mut tags);
+    let total = tags.len();
+    let per_page = asked.per_page.unwrap_or_else(|| total.max(1));
+    let skipped = (asked.page - 1).saturating_mul(per_page).min(total);
+    let page = &tags[skipped..skipped.saturating_add(per_page).min(total)];
+    let mut list = document(&asked, page);
+    list["pagination"] = json!({
+        "currentPage": asked.page,
+        "pagesCount": total.div_ceil(per_page),
+        "itemsPerPage": per_page,
+        "itemsInCurrentPage": page.len(),
+        "totalItems": total,
+    });
+    json::answer(StatusCode::OK, &json!({ "tags": list }))
+}
+
+/// Which tags are wanted.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    page: usize,
+    /// Without it, all on one page, as in Shlink.
+    per_page: Option<usize>,
+    search: Option<String>,
+    by_links: bool,
+    descending: bool,
+    with_stats: bool,
+}
+
+impl Asked {
+    fn parse(query: &str) -> Result<Self, Vec<(&'static str, String)>> {
+        let mut asked = Self {
+            page: 1,
+            per_page: None,
+            search: None,
+            by_links: false,
+            descending: false,
+            with_stats: false,
+        };
+        let mut wrong = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let mut refuse = |name: &'static str, why: &str| wrong.push((name, why.to_owned()));
+            match &*name {
+                "page" => match value.parse() {
+                    Ok(page) if page >= 1 => asked.page = page,
+                    _ => refuse("page", "is not a whole number of at least 1"),
+                },
+                "itemsPerPage" if value == "-1" => asked.per_page = None,
+                "itemsPerPage" => match value.parse() {
+                    Ok(items) if items >= 1 => asked.per_page = Some(items),
+                    _ => refuse("itemsPerPage", "is neither a whole number of at least 1 nor -1"),
+                },
+                "searchTerm" => asked.search = Some(value.to_lowercase()).filter(|term| !term.is_empty()),
+                "withStats" => asked.with_stats = value == "true",
+                "orderBy" => {
+                    let (field, direction) = value.split_once('-').unwrap_or((&value, "ASC"));
+                    asked.by_links = field == "shortUrlsCount";
+                    asked.descending = direction == "DESC";
+                    if !matches!(field, "tag" | "shortUrlsCount") || !matches!(direction, "ASC" | "DESC") {
+                        refuse("orderBy", "is not tag or shortUrlsCount with -ASC or -DESC");
+                    }
+                }
+                _ => {}
+            }
+        }
+        if wrong.is_empty() { Ok(asked) } else { Err(wrong) }
+    }
+
+    fn select(&self, tags: &mut Vec<TagCount>) {
+        if let Some(term) = &self.search {
+            tags.retain(|tag| tag.name.contains(term));
+        }
+        // They come by name, which settles ties.
+        match (self.by_links, self.descending) {
+            (false, false) => {}
+            (false, true) => tags.reverse(),
+            (true, false) => tags.sort_by_key(|tag| tag.links),
+            (true, true) => tags.sort_by_key(|tag| Reverse(tag.links)),
+        }
+    }
+}
