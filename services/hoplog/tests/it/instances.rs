@@ -17,7 +17,8 @@ struct Instance {
 /// What instances need: a place, and ClickHouse for the schema.
 struct Place {
     dir: TempDir,
-    engine: Engine,
+    /// Kept running.
+    _engine: Engine,
     environment: Vec<(String, String)>,
 }
 
@@ -27,7 +28,7 @@ impl Place {
         let mut environment: Vec<_> =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         environment.push(("HOPLOG_WAREHOUSE__URL".to_owned(), format!("http://{}", engine.address())));
-        Self { dir, engine, environment }
+        Self { dir, _engine: engine, environment }
     }
 
     fn command(&self, name: &str) -> Command {
