@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use emitter::Hop;
+use http::header::HOST;
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 
@@ -13,6 +14,7 @@ use crate::config::HttpConfig;
 
 /// The only header read for the address: `Forwarded` and vendors' own would each be one more way to lie.
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Hops looked at in `X-Forwarded-For`. Chains of real proxies are a few long; a longer one is an attack.
@@ -117,12 +119,31 @@ pub(crate) fn tell(hop: &Hop, peer: IpAddr, headers: &HeaderMap, config: &HttpCo
     {
         hop.https();
     }
-    if let Some(FieldName(name)) = &config.country_header
-        && let Some(country) = headers.get(name).and_then(|value| value.to_str().ok())
-        && !NO_COUNTRIES.contains(&country)
-    {
+    if let Some(country) = believed_country(headers, config) {
         hop.country(country);
     }
+}
+
+/// The client's country, where a trusted proxy says it.
+pub(crate) fn country<'a>(peer: IpAddr, headers: &'a HeaderMap, config: &HttpConfig) -> Option<&'a str> {
+    is_trusted(peer, &config.trusted_proxies).then(|| believed_country(headers, config)).flatten()
+}
+
+/// The host that was asked for: of `Host`, or where so configured, of a trusted proxy. A list would be of several
+/// proxies, and is not believed.
+pub(crate) fn host<'a>(peer: Option<IpAddr>, headers: &'a HeaderMap, config: &HttpConfig) -> Option<&'a str> {
+    if config.forwarded_host
+        && peer.is_some_and(|peer| is_trusted(peer, &config.trusted_proxies))
+        && let Some(forwarded) = headers.get(&X_FORWARDED_HOST)
+    {
+        return forwarded.to_str().ok().filter(|host| !host.contains(',')).map(str::trim);
+    }
+    headers.get(HOST)?.to_str().ok()
+}
+
+fn believed_country<'a>(headers: &'a HeaderMap, config: &HttpConfig) -> Option<&'a str> {
+    let FieldName(name) = config.country_header.as_ref()?;
+    headers.get(name)?.to_str().ok().filter(|country| !NO_COUNTRIES.contains(country))
 }
 
 /// What content delivery networks write where they know no country.

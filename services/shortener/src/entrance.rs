@@ -1,5 +1,5 @@
 //! What every request passes before it is routed, whatever becomes of it: a request that HTTP/1.1 forbids is refused,
-//! and the hop learns from trusted proxies who the client is.
+//! the hop learns from trusted proxies who the client is, and a link that is in memory is served without the router.
 //! It neither admits nor limits: that needs the route, so that what is refused counts for the right one.
 
 use std::convert::Infallible;
@@ -18,6 +18,7 @@ use tower::Service;
 
 use crate::api::Problem;
 use crate::client_addr;
+use crate::redirect;
 use crate::service::App;
 
 /// A service with the shortener's entrance before it. Costs a request no allocation.
@@ -56,6 +57,9 @@ where
                 hop.error_type(kind);
             }
             return Either::Right(ready(Ok(Problem::host(kind, detail))));
+        }
+        if let Some(answer) = hop.and_then(|hop| redirect::at_once(&self.app, hop, &request)) {
+            return Either::Right(ready(Ok(answer)));
         }
         Either::Left(self.inner.call(request))
     }

@@ -8,6 +8,7 @@ pub mod client_addr;
 pub mod codes;
 pub mod config;
 pub mod domain;
+mod domains;
 mod entrance;
 pub mod keys;
 pub mod limits;

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 
-use crate::cache::{LinkCache, Lookup, LookupError};
+use crate::cache::{CachedLink, LinkCache, Lookup, LookupError};
 use crate::codes::{CodeError, Codes};
-use crate::domain::{Domain, DomainRedirectsEdit};
+use crate::domain::{DEFAULT_DOMAIN, Domain, DomainRedirectsEdit};
+use crate::domains::Domains;
 use crate::keys::{self, ApiKey, now};
 use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, Settings};
 use crate::metrics::Metrics;
@@ -17,6 +18,7 @@ use crate::shared::{Change, Listener, SharedState, listen};
 use crate::store::{Changed, Created, Creation, LinkStore, Read, Renamed, StoreError, TagCount};
 use crate::target::Target;
 use emitter::Hop;
+use wide_event::Cache as Tier;
 
 /// Seconds for which an accepted key is not asked for again, and so the longest a revoked one still works.
 pub const KEY_CACHE_S: u64 = 10;
@@ -27,6 +29,9 @@ const KEY_CACHE_ENTRIES: u64 = 10_000;
 /// Generated codes that custom slugs may already have, in a row. Slugs can't aim at codes without the key, so with
 /// a hundred million of them a code is hit once in 35,000; eight in a row mean that something else is wrong.
 const SKIPS_MAX: u32 = 8;
+
+/// Pairs of a domain and a code of the default one's that are remembered for when the store is away; about 20 MB.
+const DEFAULTED_MAX: u64 = 100_000;
 
 /// A link to be made.
 #[derive(Debug, Clone)]
@@ -82,6 +87,9 @@ pub enum CreateError {
 pub struct Links {
     store: Arc<dyn LinkStore>,
     cache: Arc<LinkCache>,
+    domains: Arc<Domains>,
+    /// Codes that a domain was seen not to have. Only asked while the store fails: it may be as old as a stale link.
+    defaulted: Cache<(Box<str>, Box<str>), ()>,
     shared: Arc<dyn SharedState>,
     codes: Codes,
     accepted: Cache<[u8; 32], ApiKey>,
@@ -94,10 +102,12 @@ impl Links {
     pub fn new(
         store: Arc<dyn LinkStore>,
         cache: Arc<LinkCache>,
+        domains: Arc<Domains>,
         shared: Arc<dyn SharedState>,
         codes: Codes,
         metrics: Metrics,
     ) -> Self {
+        let defaulted = Cache::builder().max_capacity(DEFAULTED_MAX).time_to_live(cache.stale()).build();
         let accepted = Cache::builder()
             .max_capacity(KEY_CACHE_ENTRIES)
             .time_to_live(Duration::from_secs(KEY_CACHE_S))
@@ -108,12 +118,39 @@ impl Links {
                 cached.invalidate_all();
             }
         });
-        Self { store, cache, shared, codes, accepted, metrics, _keys: keys }
+        Self { store, cache, domains, defaulted, shared, codes, accepted, metrics, _keys: keys }
     }
 
-    /// The link for a visit, from memory where possible.
+    /// The link for a visit, from memory where possible. As in Shlink, a code that the domain does not have is looked
+    /// for on the default one.
     pub async fn look_up(&self, link: LinkRef<'_>) -> Result<Lookup, LookupError> {
-        self.cache.get(link).await
+        if link.domain == DEFAULT_DOMAIN {
+            return self.cache.get(link).await;
+        }
+        let pair = || (link.domain.into(), link.code.into());
+        let store = match self.cache.get(link).await {
+            Ok(Lookup { link: None, tier, store, .. }) => {
+                if tier == Tier::Store {
+                    self.defaulted.insert(pair(), ());
+                }
+                store
+            }
+            // What was known of the domain holds on, as a stale link does.
+            Err(_) if self.defaulted.contains_key(&pair()) => None,
+            answer => return answer,
+        };
+        let mut lookup = self.cache.get(LinkRef::on_default(link.code)).await?;
+        lookup.store = store.into_iter().chain(lookup.store).reduce(|first, second| first + second);
+        Ok(lookup)
+    }
+
+    /// The link for a visit when it can be served without waiting; see [`LinkCache::at_hand`].
+    pub fn at_hand(&self, link: LinkRef<'_>) -> Option<Arc<CachedLink>> {
+        let found = self.cache.at_hand(link);
+        if found.is_none() && link.domain != DEFAULT_DOMAIN && self.cache.is_unknown(link) {
+            return self.cache.at_hand(LinkRef::on_default(link.code));
+        }
+        found
     }
 
     /// Takes a visit of a link with `max_visits`.
@@ -202,6 +239,7 @@ impl Links {
     /// A link was just stored: it is in the cache from now on, and other instances are told.
     async fn took_in(&self, link: &Link) {
         self.cache.put(link);
+        self.domains.has_link(&link.domain);
         self.announce_link(link).await;
     }
 
@@ -257,7 +295,8 @@ impl Links {
     ) -> Result<Option<Domain>, StoreError> {
         let set = self.store.set_domain_redirects(domain, edit);
         let set = self.timed(hop, "set_domain_redirects", set).await?;
-        if set.is_some() {
+        if let Some(domain) = &set {
+            self.domains.put(domain.clone());
             self.announce(&Change::Domains).await;
         }
         Ok(set)

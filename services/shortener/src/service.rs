@@ -1,7 +1,7 @@
 //! The shortener put together: opened on a store, served as one service.
 //! It binds no port and installs no layer: who runs it does, so that the event's layer is outermost.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,6 +14,7 @@ use crate::cache::LinkCache;
 use crate::codes::Codes;
 use crate::config::ShortenerConfig;
 use crate::domain::DEFAULT_DOMAIN;
+use crate::domains::Domains;
 use crate::entrance::Entrance;
 use crate::limits::{Limited, Limits};
 use crate::link::LinkRef;
@@ -27,6 +28,7 @@ use crate::target::OwnHosts;
 use crate::{api, redirect};
 use emitter::{Emitter, Hop};
 use warehouse::Warehouse;
+use wide_event::agent::Agents;
 
 /// Name of the secret that codes are permuted with.
 const CODES_SECRET: &str = "codes";
@@ -87,6 +89,9 @@ pub(crate) struct App {
     pub(crate) own_hosts: OwnHosts,
     pub(crate) links: Links,
     pub(crate) cache: Arc<LinkCache>,
+    pub(crate) domains: Arc<Domains>,
+    /// User agents that redirect rules have asked about.
+    pub(crate) agents: Mutex<Agents>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) statistics: Statistics,
     pub(crate) robots: Cache<(), Bytes>,
@@ -111,14 +116,28 @@ impl Shortener {
         let metrics = Metrics::default();
         let shared = Guarded::wrap(shared, &config.breaker, &metrics.dependencies);
         let cache = LinkCache::new(&config.cache, Arc::clone(&store), metrics.clone());
+        let domains = Domains::new(&base_url, Arc::clone(&store), metrics.clone());
+        domains.follow(shared.changes());
+        if let Err(error) = domains.read().await {
+            tracing::warn!(kind = error.kind(), "domains were not read yet; they are when the store answers");
+        }
         let codes = Codes::new(Arc::clone(&store), secret, config.links.lease_ids);
         let app = App {
             base_url,
             own_hosts,
-            links: Links::new(store, Arc::clone(&cache), Arc::clone(&shared), codes, metrics.clone()),
-            limits: Limits::start(&config.limits, shared, &secret),
+            links: Links::new(
+                store,
+                Arc::clone(&cache),
+                Arc::clone(&domains),
+                Arc::clone(&shared),
+                codes,
+                metrics.clone(),
+            ),
             cache,
             statistics: Statistics::new(&config.statistics, warehouse, &metrics),
+            domains,
+            agents: Mutex::default(),
+            limits: Limits::start(&config.limits, shared, &secret),
             robots: Cache::builder().max_capacity(1).time_to_live(ROBOTS_AGE).build(),
             admission: Admission::new(&config.limits, metrics.clone()),
             metrics,

@@ -6,16 +6,19 @@ use std::time::Instant;
 use http::HeaderValue;
 use url::Url;
 
-use crate::link::{Link, UnixSeconds};
+use crate::link::{Link, RedirectStatus, UnixSeconds};
+use crate::redirect::Rules;
 
 /// Bytes of an entry besides its texts: the struct, its counts and the cache's own bookkeeping, measured roughly.
-const ENTRY_BYTES: usize = 320;
+const ENTRY_BYTES: usize = 352;
 
 /// What a redirect needs of a link.
 #[derive(Debug)]
 pub struct CachedLink {
     /// See [`Link::id`].
     pub id: i64,
+    /// See [`Link::domain`].
+    pub domain: Box<str>,
     /// See [`Link::version`].
     pub version: u32,
     /// See [`Link::revision`].
@@ -34,18 +37,25 @@ pub struct CachedLink {
     pub max_visits: Option<i64>,
     /// See [`crate::link::Settings::forward_query`].
     pub forward_query: bool,
+    /// See [`crate::link::Settings::redirect_status`].
+    pub redirect_status: Option<RedirectStatus>,
+    /// See [`crate::link::Settings::cache_lifetime_s`].
+    pub cache_lifetime_s: Option<u32>,
+    /// See [`Link::rules`].
+    pub(crate) rules: Rules,
     /// When the store said so.
     pub read_at: Instant,
     exhausted: AtomicBool,
 }
 
 impl CachedLink {
-    /// Nothing when the target is no URL, which no store of ours holds.
+    /// Nothing when a target is no URL, which no store of ours holds.
     pub fn of(link: &Link) -> Option<Self> {
         let url = Url::parse(&link.target).ok()?;
         let settings = &link.settings;
         Some(Self {
             id: link.id,
+            domain: link.domain.as_str().into(),
             version: link.version,
             revision: link.revision,
             location: HeaderValue::from_str(&link.target).ok()?,
@@ -55,6 +65,9 @@ impl CachedLink {
             valid_until: settings.valid_until,
             max_visits: settings.max_visits,
             forward_query: settings.forward_query,
+            redirect_status: settings.redirect_status,
+            cache_lifetime_s: settings.cache_lifetime_s,
+            rules: Rules::of(&link.rules)?,
             read_at: Instant::now(),
             exhausted: AtomicBool::new(settings.max_visits.is_some_and(|max| link.visits >= max)),
         })
@@ -72,7 +85,7 @@ impl CachedLink {
 }
 
 pub(super) fn weight(code: &str, link: &CachedLink) -> u32 {
-    let texts = code.len() + link.location.len() + link.target_host.len();
+    let texts = code.len() + link.location.len() + link.target_host.len() + link.rules.bytes();
     let bytes = ENTRY_BYTES + texts + link.title.as_ref().map_or(0, |title| title.len());
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -72,6 +72,7 @@ pub struct LinkCache {
     store: Arc<dyn LinkStore>,
     metrics: Metrics,
     fresh: Duration,
+    stale: Duration,
     retry_ms: u64,
     started: Instant,
     /// Milliseconds since `started` until when the store is taken to be failing.
@@ -95,22 +96,34 @@ impl LinkCache {
             store,
             metrics,
             fresh: Duration::from_millis(config.fresh_ms),
+            stale: Duration::from_secs(config.stale_s),
             retry_ms: config.retry_ms,
             started: Instant::now(),
             failing_until_ms: AtomicU64::new(0),
         })
     }
 
+    /// The link behind a code when it can be served from here without waiting: it is fresh, and no visit of it is
+    /// taken from the store. Nothing else counts as a lookup.
+    pub fn at_hand(&self, name: LinkRef<'_>) -> Option<Arc<CachedLink>> {
+        let link = self.fresh(&key(name)).filter(|link| link.max_visits.is_none())?;
+        self.metrics.looked_up(Tier::L1);
+        Some(link)
+    }
+
+    /// Whether a code is known to be unknown.
+    pub fn is_unknown(&self, name: LinkRef<'_>) -> bool {
+        self.unknown.contains_key(&*key(name))
+    }
+
     /// The link behind a code. A fresh or known-unknown one is found without waiting.
     pub async fn get(self: &Arc<Self>, name: LinkRef<'_>) -> Result<Lookup, LookupError> {
         let key = key(name);
         let code: &str = &key;
-        let cached = self.links.get(code);
-        if let Some(link) = &cached
-            && link.read_at.elapsed() < self.fresh
-        {
-            return Ok(self.found(cached, Tier::L1));
+        if let Some(link) = self.fresh(code) {
+            return Ok(self.found(Some(link), Tier::L1));
         }
+        let cached = self.links.get(code);
         if cached.is_none() && self.unknown.contains_key(code) {
             return Ok(self.found(None, Tier::Negative));
         }
@@ -175,9 +188,18 @@ impl LinkCache {
         self.links.contains_key(&*key(name))
     }
 
+    /// Age up to which a link is served when the store fails.
+    pub fn stale(&self) -> Duration {
+        self.stale
+    }
+
     /// Links held, approximately.
     pub fn entries(&self) -> u64 {
         self.links.entry_count()
+    }
+
+    fn fresh(&self, code: &str) -> Option<Arc<CachedLink>> {
+        self.links.get(code).filter(|link| link.read_at.elapsed() < self.fresh)
     }
 
     fn found(&self, link: Option<Arc<CachedLink>>, tier: Tier) -> Lookup {

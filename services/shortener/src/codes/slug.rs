@@ -6,6 +6,9 @@ use crate::target::is_unprintable;
 /// Aliases, and first segments of them, that routes of this service have.
 const RESERVED: &[&str] = &["rest", "robots.txt", "favicon.ico", ".", "..", ".well-known"];
 
+/// Last segment of the path of a QR code.
+const QR_CODE: &str = "qr-code";
+
 /// Characters with a meaning in URLs or markup. `+` among them, so that `/{code}+` is always the preview.
 const REFUSED: &str = ":?#[]@!$&'()*+,;=%\"<>\\^`{|}";
 
@@ -36,7 +39,8 @@ pub fn normalise(text: &str, bytes_max: usize) -> Result<String, SlugError> {
         return Err(SlugError::TooLong(bytes_max));
     }
     let first = slug.split('/').next().unwrap_or_default();
-    if RESERVED.iter().any(|reserved| first.eq_ignore_ascii_case(reserved)) {
+    let hides_image = slug.rsplit_once('/').is_some_and(|(_, last)| last.eq_ignore_ascii_case(QR_CODE));
+    if hides_image || RESERVED.iter().any(|reserved| first.eq_ignore_ascii_case(reserved)) {
         return Err(SlugError::Reserved);
     }
     if is_possible(&slug, bytes_max) { Ok(slug) } else { Err(SlugError::Characters) }
@@ -113,6 +117,8 @@ mod tests {
             ("a/../b", Err(SlugError::Characters)),
             ("rest/v3", Err(SlugError::Reserved)),
             ("Rest/v3", Err(SlugError::Reserved)),
+            ("a/qr-code", Err(SlugError::Reserved)),
+            ("qr-code", Ok("qr-code")),
             ("a+", Err(SlugError::Characters)),
             ("a%2f", Err(SlugError::Characters)),
             ("<script>", Err(SlugError::Characters)),

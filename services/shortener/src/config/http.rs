@@ -15,6 +15,9 @@ pub struct HttpConfig {
     /// Header field in which trusted proxies name the client's country (ISO 3166-1 alpha-2), such as
     /// `CF-IPCountry`. Default none: events have no country. Name one only if the proxy sets or removes it always.
     pub country_header: Option<FieldName>,
+    /// Whether trusted proxies name the host that was asked for in `X-Forwarded-Host`. Default false: they pass `Host`
+    /// on. Set it only if they set or remove the field always: what a client writes there chooses the domain.
+    pub forwarded_host: bool,
     /// Connections open at once; further ones wait in the backlog of the system. Default 10,000.
     pub connections_max: usize,
     /// How long the head of a request may take, and how long an idle connection is kept. Default 15,000.
@@ -37,6 +40,7 @@ impl Default for HttpConfig {
         Self {
             trusted_proxies: Vec::new(),
             country_header: None,
+            forwarded_host: false,
             connections_max: 10_000,
             header_read_ms_max: 15_000,
             headers_max: 100,

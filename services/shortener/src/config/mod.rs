@@ -7,6 +7,7 @@ mod cache;
 mod http;
 mod limits;
 mod links;
+mod redirect;
 mod redis;
 mod secret;
 mod statistics;
@@ -18,6 +19,7 @@ pub use cache::CacheConfig;
 pub use http::HttpConfig;
 pub use limits::LimitsConfig;
 pub use links::LinksConfig;
+pub use redirect::{CACHE_LIFETIME_S_MAX, RedirectConfig};
 pub use redis::RedisConfig;
 pub use secret::{SecretKey, SecretText};
 pub use statistics::StatisticsConfig;
@@ -36,6 +38,8 @@ pub struct ShortenerConfig {
     pub links: LinksConfig,
     /// The management API.
     pub api: ApiConfig,
+    /// How links redirect that do not say so themselves.
+    pub redirect: RedirectConfig,
     /// The caches before the link store.
     pub cache: CacheConfig,
     /// The link store.
@@ -58,6 +62,7 @@ impl ShortenerConfig {
         let mut wrong = Vec::new();
         self.links.check(&mut wrong);
         self.api.check(&mut wrong);
+        self.redirect.check(&mut wrong);
         self.cache.check(&mut wrong);
         self.store.check(&mut wrong);
         self.limits.check(&mut wrong);

@@ -1,25 +1,33 @@
 //! What visitors see: redirects, previews, and the few other paths at the root.
 //! A redirect of a cached link waits for nothing but, with `maxVisits`, the store.
 
+mod answer;
+mod orphan;
 mod pages;
 mod query;
+mod rules;
 mod visit;
+
+pub(crate) use rules::Rules;
+pub(crate) use visit::at_once;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use emitter::Hop;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
+use wide_event::Orphan;
 
 use crate::admission::{Class, Place};
 use crate::limits::Limited;
 use crate::service::App;
+use visit::Visit;
 
 /// Links named in `/robots.txt`; robots read the first 500 KiB of it.
 const ROBOTS_LINKS_MAX: u32 = 1_000;
@@ -31,7 +39,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/favicon.ico", get(favicon).options(options))
         .route("/{code}", get(visit::visit).options(options))
         .method_not_allowed_fallback(refused_method)
-        .fallback(not_found)
+        .fallback(several)
 }
 
 /// What every handler here takes first, so that none serves without it: the hop, which learns its route, and a
@@ -46,9 +54,15 @@ impl FromRequestParts<Arc<App>> for Arrival {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         let Ok(hop) = Hop::from_request_parts(parts, app).await;
-        let place = app.admit(&hop, Class::Visit).ok_or_else(pages::busy)?;
-        app.limits.visit(&hop).map_err(|limited| limit(app, &hop, &limited))?;
-        Ok(Self { hop, _place: place })
+        Self::of(app, &hop)
+    }
+}
+
+impl Arrival {
+    fn of(app: &App, hop: &Hop) -> Result<Self, Response> {
+        let place = app.admit(hop, Class::Visit).ok_or_else(pages::busy)?;
+        app.limits.visit(hop).map_err(|limited| limit(app, hop, &limited))?;
+        Ok(Self { hop: hop.clone(), _place: place })
     }
 }
 
@@ -71,13 +85,29 @@ async fn refused_method(arrival: Arrival) -> Response {
     pages::method_not_allowed()
 }
 
-async fn base(_: Arrival) -> Response {
-    pages::base()
+/// `/` is no error: who finds no redirect there gets a page.
+fn base(State(app): State<Arc<App>>, arrival: Arrival, request: Request) -> impl Future<Output = Response> {
+    let (parts, _) = request.into_parts();
+    async move {
+        let visit = Visit::of(&app, &arrival, &parts);
+        orphan::answer(visit, Orphan::BaseUrl, "", pages::base)
+    }
 }
 
-async fn not_found(arrival: Arrival) -> Response {
-    arrival.hop.error_type("no_route");
-    pages::not_found()
+/// Paths of several segments. No route of the router's: it takes none beside `/{code}`.
+fn several(
+    State(app): State<Arc<App>>,
+    arrival: Arrival,
+    request: Request,
+) -> impl Future<Output = Response> {
+    let (parts, _) = request.into_parts();
+    async move {
+        if matches!(parts.method, Method::GET | Method::HEAD) {
+            return Visit::of(&app, &arrival, &parts).answer().await;
+        }
+        arrival.hop.error_type("no_route");
+        pages::not_found()
+    }
 }
 
 async fn favicon(_: Arrival) -> Response {

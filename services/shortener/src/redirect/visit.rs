@@ -1,34 +1,54 @@
-//! `GET|HEAD /{code}` and `GET|HEAD /{code}+`.
+//! `GET|HEAD /{code}` and `GET|HEAD /{code}+`, where a code may have several segments.
 //! Clicks are not counted here: the event of the hop is the click.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderName, Method, Uri};
 use percent_encoding::percent_decode_str;
-use wide_event::Cache;
+use wide_event::{Cache, Orphan};
 
-use super::{Arrival, limit, pages, query};
+use super::rules::Visitor;
+use super::{Arrival, answer, limit, orphan, pages, query};
 use crate::cache::CachedLink;
-use crate::codes::is_possible;
+use crate::client_addr;
+use crate::codes::{CODE_LENGTH_MAX, is_possible};
+use crate::domain::DEFAULT_DOMAIN;
 use crate::keys::now;
 use crate::link::LinkRef;
 use crate::service::App;
 use emitter::Hop;
 
-/// Route of the preview, which the router can't tell from a redirect.
+/// Routes as the event names them; the last can't be told from a redirect by the router.
+const ROUTE: &str = "/{code}";
+const ROUTE_OF_SEVERAL: &str = "/{*code}";
 const PREVIEW_ROUTE: &str = "/{code}+";
-
-/// A redirect must be asked for again: an edit, an end of validity and the click depend on it.
-static NOT_CACHED: HeaderValue = HeaderValue::from_static("private, no-store");
 
 /// What browsers say when they fetch ahead: the standard field, and the one from before it.
 static PURPOSES: [HeaderName; 2] =
     [HeaderName::from_static("sec-purpose"), HeaderName::from_static("purpose")];
+
+/// A request for something that visitors see.
+#[derive(Clone, Copy)]
+pub(super) struct Visit<'a> {
+    pub(super) app: &'a App,
+    pub(super) hop: &'a Hop,
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+    peer: Option<IpAddr>,
+}
+
+/// What a path asks for.
+struct Asked<'a> {
+    domain: Cow<'a, str>,
+    code: Cow<'a, str>,
+    preview: bool,
+}
 
 /// Whether a link may be followed now.
 enum Standing {
@@ -44,95 +64,247 @@ pub(super) fn visit(
 ) -> impl Future<Output = Response> {
     // The body goes before the future is made: nobody reads it, and what the future holds is copied and shared.
     let (parts, _) = request.into_parts();
-    // All of `arrival` goes along: its place is given back when the answer is made.
-    async move { answer(&app, &arrival, &parts).await }
+    async move { Visit::of(&app, &arrival, &parts).answer().await }
 }
 
-async fn answer(app: &App, arrival: &Arrival, parts: &Parts) -> Response {
-    let hop = &arrival.hop;
-    let path = parts.uri.path().trim_start_matches('/');
-    let (path, preview) = match path.strip_suffix('+') {
-        Some(path) => (path, true),
-        None => (path, false),
-    };
-    if preview {
-        hop.route(PREVIEW_ROUTE);
+/// The answer to a request for a link that is in memory and can be served without waiting: nearly all of them, which
+/// so are spared the router. Whatever else is asked for, or of another method, is the router's.
+pub(crate) fn at_once<B>(app: &App, hop: &Hop, request: &http::Request<B>) -> Option<Response> {
+    let method = request.method();
+    if *method != Method::GET && *method != Method::HEAD {
+        return None;
     }
-    let code = decode(path);
-    let bytes_max = app.config.links.slug_bytes_max.max(crate::codes::CODE_LENGTH_MAX as usize);
-    let Some(code) = code.filter(|code| is_possible(code, bytes_max)) else {
-        hop.cache(Cache::None);
-        hop.error_type("unknown_code");
-        return pages::not_found();
+    let peer = peer(request.extensions());
+    let visit = Visit { app, hop, method, uri: request.uri(), headers: request.headers(), peer };
+    let asked = visit.asked()?;
+    let link = app.links.at_hand(asked.link())?;
+    hop.route(asked.route());
+    hop.code(&asked.code);
+    hop.cache(Cache::L1);
+    let _arrival = match Arrival::of(app, hop) {
+        Ok(arrival) => arrival,
+        Err(refused) => return Some(refused),
     };
-    hop.code(&code);
-    let link = match look_up(app, hop, &code).await {
-        Ok(link) => link,
-        Err(response) => return response,
-    };
-    match standing(&link) {
-        Standing::Open => {}
-        Standing::NotYet => {
-            hop.error_type("not_yet_valid");
+    visit.tell(&link);
+    Some(visit.unfollowed(&asked, &link).unwrap_or_else(|| visit.follow(&link)))
+}
+
+impl<'a> Visit<'a> {
+    /// Takes all of an arrival, so that what holds a visit holds its place.
+    pub(super) fn of(app: &'a App, arrival: &'a Arrival, parts: &'a Parts) -> Self {
+        let peer = peer(&parts.extensions);
+        Self { app, hop: &arrival.hop, method: &parts.method, uri: &parts.uri, headers: &parts.headers, peer }
+    }
+
+    /// Whether somebody is sent somewhere by it. HEAD and what a browser fetches ahead, which its user may never open,
+    /// look and take nothing.
+    pub(super) fn follows(&self) -> bool {
+        let mut purposes = PURPOSES.iter().filter_map(|name| self.headers.get(name));
+        // `Sec-Purpose` may have parameters.
+        let is_prefetch = |purpose: &[u8]| purpose.trim_ascii().eq_ignore_ascii_case(b"prefetch");
+        *self.method == Method::GET
+            && !purposes
+                .any(|purpose| purpose.as_bytes().split(|byte| *byte == b';').next().is_some_and(is_prefetch))
+    }
+
+    /// The host that was asked for.
+    pub(super) fn host(&self) -> &'a str {
+        let named = || self.uri.authority().map(http::uri::Authority::as_str);
+        client_addr::host(self.peer, self.headers, &self.app.config.http).or_else(named).unwrap_or_default()
+    }
+
+    /// The domain that was asked for, by its name in the store.
+    pub(super) fn domain(&self) -> Cow<'a, str> {
+        self.app.domains.named(self.host())
+    }
+
+    pub(super) async fn answer(self) -> Response {
+        let Some(asked) = self.asked() else {
+            self.hop.cache(Cache::None);
+            return orphan::answer(self, Orphan::Regular404, "no_route", pages::not_found);
+        };
+        if asked.preview {
+            self.hop.route(PREVIEW_ROUTE);
+        }
+        self.hop.code(&asked.code);
+        let link = match self.look_up(&asked).await {
+            Ok(link) => link,
+            Err(response) => return response,
+        };
+        self.hop.route(asked.route());
+        self.tell(&link);
+        if let Some(response) = self.unfollowed(&asked, &link) {
+            return response;
+        }
+        if link.max_visits.is_some() && self.follows() {
+            match self.app.links.take_visit(self.hop, link.id).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    link.set_exhausted();
+                    return orphan::answer(self, Orphan::InvalidShortUrl, "exhausted", pages::gone);
+                }
+                Err(error) => {
+                    self.hop.fail(error.kind(), &error);
+                    return pages::unavailable();
+                }
+            }
+        }
+        self.follow(&link)
+    }
+
+    /// Nothing when the path can't be a code.
+    fn asked(&self) -> Option<Asked<'a>> {
+        let path = self.uri.path().strip_prefix('/')?;
+        let (path, preview) = match path.strip_suffix('+') {
+            Some(path) => (path, true),
+            None => (path, false),
+        };
+        let code = decode(path)?;
+        let bytes_max = self.app.config.links.slug_bytes_max.max(CODE_LENGTH_MAX as usize);
+        is_possible(&code, bytes_max).then(|| Asked { domain: self.domain(), code, preview })
+    }
+
+    async fn look_up(&self, asked: &Asked<'_>) -> Result<Arc<CachedLink>, Response> {
+        // Who has asked for many unknown codes gets what is in memory, popular links, and learns nothing of the rest.
+        if let Err(limited) = self.app.limits.look_up(self.hop)
+            && !self.app.cache.holds(asked.link())
+            && !self.app.cache.holds(LinkRef::on_default(&asked.code))
+        {
+            return Err(limit(self.app, self.hop, &limited));
+        }
+        let lookup = self.app.links.look_up(asked.link()).await.map_err(|error| {
+            self.hop.fail(error.kind(), &error);
+            pages::unavailable()
+        })?;
+        self.hop.cache(lookup.tier);
+        if lookup.coalesced {
+            self.hop.coalesced();
+        }
+        if let Some(took) = lookup.store {
+            self.hop.store(took);
+        }
+        lookup.link.ok_or_else(|| {
+            if let Err(limited) = self.app.limits.unknown_code(self.hop) {
+                return limit(self.app, self.hop, &limited);
+            }
+            if asked.preview {
+                self.hop.error_type("unknown_code");
+                pages::not_found()
+            } else if asked.code.contains('/') {
+                orphan::answer(*self, Orphan::Regular404, "no_route", pages::not_found)
+            } else {
+                orphan::answer(*self, Orphan::InvalidShortUrl, "unknown_code", pages::not_found)
+            }
+        })
+    }
+
+    /// Tells the hop which link it is. Its domain is the link's: the default one's links are found on all of them.
+    fn tell(&self, link: &CachedLink) {
+        if *link.domain != *DEFAULT_DOMAIN {
+            self.hop.domain(&link.domain);
+        }
+        self.hop.link(link.id.cast_unsigned(), link.version);
+        self.hop.target_host(&link.target_host);
+    }
+
+    /// The answer where the link is not followed: it may not be, or is only looked at.
+    fn unfollowed(&self, asked: &Asked<'_>, link: &CachedLink) -> Option<Response> {
+        let (why, page): (_, fn() -> Response) = match standing(link) {
+            Standing::Open if asked.preview => {
+                let target = link.location.to_str().unwrap_or_default();
+                let name = LinkRef { domain: &link.domain, code: &asked.code };
+                return Some(pages::preview(&self.app.short_url(name), target, link.title.as_deref()));
+            }
+            Standing::Open => return None,
+            Standing::NotYet => ("not_yet_valid", pages::not_found),
+            Standing::Over(why) => (why, pages::gone),
+        };
+        if asked.preview {
+            self.hop.error_type(why);
+            return Some(page());
+        }
+        Some(orphan::answer(*self, Orphan::InvalidShortUrl, why, page))
+    }
+
+    fn follow(&self, link: &CachedLink) -> Response {
+        let query = self.uri.query().unwrap_or_default();
+        let decision = (!link.rules.is_empty()).then(|| link.rules.decide(&self.visitor(query))).flatten();
+        let (location, target_host) = match &decision {
+            Some(decision) => (decision.location, decision.target_host),
+            None => (&link.location, &*link.target_host),
+        };
+        let forwarded = Some(query).filter(|query| link.forward_query && !query.is_empty());
+        let location = forwarded
+            .and_then(|query| query::merge(location, query, self.app.config.links.url_bytes_max))
+            .unwrap_or_else(|| location.clone());
+        if self.is_itself(target_host, &location) {
+            self.hop.error_type("redirect_loop");
             return pages::not_found();
         }
-        Standing::Over(why) => {
-            hop.error_type(why);
-            return pages::gone();
+        if let Some(decision) = &decision {
+            self.hop.rule(decision.place);
+            self.hop.target_host(decision.target_host);
+        }
+        let follows = self.follows();
+        if follows {
+            self.hop.click();
+        }
+        answer::redirect(&self.app.config.redirect, link, location, follows)
+    }
+
+    /// Whether a location is what was asked for: a browser would come back here for ever.
+    pub(super) fn is_itself(&self, target_host: &str, location: &http::HeaderValue) -> bool {
+        let host = self.host();
+        if host.len() < target_host.len() || !host.is_char_boundary(target_host.len()) {
+            return false;
+        }
+        if !host[..target_host.len()].eq_ignore_ascii_case(target_host) {
+            return false;
+        }
+        let Some((_, rest)) = location.to_str().ok().and_then(|location| location.split_once("://")) else {
+            return false;
+        };
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let asked = self.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        path == asked && self.app.domains.are_equal(authority, host)
+    }
+
+    fn visitor(&self, query: &'a str) -> Visitor<'a> {
+        let country =
+            self.peer.and_then(|peer| client_addr::country(peer, self.headers, &self.app.config.http));
+        Visitor::new(self.headers, query, self.hop.client(), country, now(), &self.app.agents)
+    }
+}
+
+impl Asked<'_> {
+    fn link(&self) -> LinkRef<'_> {
+        LinkRef { domain: &self.domain, code: &self.code }
+    }
+
+    fn route(&self) -> &'static str {
+        if self.preview {
+            PREVIEW_ROUTE
+        } else if self.code.contains('/') {
+            ROUTE_OF_SEVERAL
+        } else {
+            ROUTE
         }
     }
-    if preview {
-        return pages::preview(
-            &app.short_url(LinkRef::on_default(&code)),
-            link.location.to_str().unwrap_or_default(),
-            link.title.as_deref(),
-        );
-    }
-    follow(app, hop, parts, &link).await
 }
 
-/// Whether a browser fetches ahead what its user may never open. `Sec-Purpose` may have parameters.
-fn is_prefetch(headers: &HeaderMap) -> bool {
-    let values = PURPOSES.iter().filter_map(|name| headers.get(name));
-    values
-        .filter_map(|value| value.as_bytes().split(|byte| *byte == b';').next())
-        .any(|purpose| purpose.trim_ascii().eq_ignore_ascii_case(b"prefetch"))
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }
 
-/// The alias in a path. Nothing when it is no UTF-8.
+/// The alias in a path. Nothing when it is no UTF-8, or hides a slash.
 fn decode(path: &str) -> Option<Cow<'_, str>> {
-    if path.contains('%') { percent_decode_str(path).decode_utf8().ok() } else { Some(Cow::Borrowed(path)) }
-}
-
-async fn look_up(app: &App, hop: &Hop, code: &str) -> Result<Arc<CachedLink>, Response> {
-    let name = LinkRef::on_default(code);
-    // Who has asked for many unknown codes gets what is in memory, popular links, and learns nothing of the rest.
-    if let Err(limited) = app.limits.look_up(hop)
-        && !app.cache.holds(name)
-    {
-        return Err(limit(app, hop, &limited));
+    if !path.contains('%') {
+        return Some(Cow::Borrowed(path));
     }
-    let lookup = app.links.look_up(name).await.map_err(|error| {
-        hop.fail(error.kind(), &error);
-        pages::unavailable()
-    })?;
-    hop.cache(lookup.tier);
-    if lookup.coalesced {
-        hop.coalesced();
-    }
-    if let Some(took) = lookup.store {
-        hop.store(took);
-    }
-    let link = lookup.link.ok_or_else(|| {
-        if let Err(limited) = app.limits.unknown_code(hop) {
-            return limit(app, hop, &limited);
-        }
-        hop.error_type("unknown_code");
-        pages::not_found()
-    })?;
-    hop.link(link.id.cast_unsigned(), link.version);
-    hop.target_host(&link.target_host);
-    Ok(link)
+    let slashes = |text: &str| text.bytes().filter(|byte| *byte == b'/').count();
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    (slashes(&decoded) == slashes(path)).then_some(decoded)
 }
 
 fn standing(link: &CachedLink) -> Standing {
@@ -149,36 +321,4 @@ fn standing(link: &CachedLink) -> Standing {
     } else {
         Standing::Open
     }
-}
-
-async fn follow(app: &App, hop: &Hop, request: &Parts, link: &CachedLink) -> Response {
-    // HEAD and prefetching look and take nothing: nobody has followed the link yet.
-    let follows = request.method == Method::GET && !is_prefetch(&request.headers);
-    if link.max_visits.is_some() && follows {
-        match app.links.take_visit(hop, link.id).await {
-            Ok(true) => {}
-            Ok(false) => {
-                link.set_exhausted();
-                hop.error_type("exhausted");
-                return pages::gone();
-            }
-            Err(error) => {
-                hop.fail(error.kind(), &error);
-                return pages::unavailable();
-            }
-        }
-    }
-    if follows {
-        hop.click();
-    }
-    let forwarded = request.uri.query().filter(|query| link.forward_query && !query.is_empty());
-    let location = forwarded
-        .and_then(|query| query::merge(&link.location, query, app.config.links.url_bytes_max))
-        .unwrap_or_else(|| link.location.clone());
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::FOUND;
-    let headers = response.headers_mut();
-    headers.insert(header::LOCATION, location);
-    headers.insert(header::CACHE_CONTROL, NOT_CACHED.clone());
-    response
 }

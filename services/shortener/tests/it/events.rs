@@ -39,7 +39,7 @@ async fn every_4xx_has_a_route_and_a_reason() {
     let cases: &[(&str, &str, &str, &str, u16, &str, &str)] = &[
         // method, path, key, body, status, route, error_type
         ("GET", "/unknown", "", "", 404, "/{code}", "unknown_code"),
-        ("GET", "/a%20b", "", "", 404, "/{code}", "unknown_code"),
+        ("GET", "/a%20b", "", "", 404, "/{code}", "no_route"),
         ("GET", "/unknown+", "", "", 404, "/{code}+", "unknown_code"),
         ("GET", &gone, "", "", 410, "/{code}", "expired"),
         ("GET", &early, "", "", 404, "/{code}", "not_yet_valid"),

@@ -64,6 +64,14 @@ impl Server {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut ShortenerConfig)) -> Self {
+        Self::on(async |_| {}, change).await
+    }
+
+    /// On a store that something was done to before.
+    pub(crate) async fn on(
+        prepare: impl AsyncFnOnce(&SqliteStore),
+        change: impl FnOnce(&mut ShortenerConfig),
+    ) -> Self {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = tcp.local_addr().unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -77,6 +85,7 @@ impl Server {
         assert_eq!(config.check(), []);
         let sqlite = SqliteStore::open(&config.store).await.unwrap();
         sqlite.migrate().await.unwrap();
+        prepare(&sqlite).await;
         let (_, key) = keys::create(&sqlite, "test", None).await.unwrap();
         let store = Arc::new(FaultyStore::new(sqlite));
         let shortener = Shortener::open(config.clone(), Parts::alone(store.clone())).await.unwrap();

@@ -1,0 +1,263 @@
+//! The domains in memory: which hosts links live on, and where visits go that name no link.
+//! Read again when it has aged or another instance has changed something; what was read last stays while the store
+//! is away. It asks for nothing on behalf of a request: who looks something up never waits.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use url::Url;
+use wide_event::Orphan;
+
+use crate::domain::{DEFAULT_DOMAIN, Domain, DomainRedirects};
+use crate::metrics::Metrics;
+use crate::shared::Change;
+use crate::store::{LinkStore, StoreError};
+
+/// Age at which the table is read again, ms: what a lost message may cost. One small query in it is nothing.
+const FRESH_MS: u64 = 10_000;
+
+/// Pause after a failed reading, ms; also what bounds how often a flood of changes is read.
+const RETRY_MS: u64 = 500;
+
+/// Longest name of a host with its port: 253 bytes and five digits.
+const AUTHORITY_BYTES_MAX: usize = 259;
+
+/// What Shlink's users write into the redirects of a domain, as it is stored: serialised in a path, or in a query.
+const DOMAIN: [&str; 2] = ["%7BDOMAIN%7D", "{DOMAIN}"];
+const ORIGINAL_PATH: [&str; 2] = ["%7BORIGINAL_PATH%7D", "{ORIGINAL_PATH}"];
+
+/// The domains of the store.
+pub struct Domains {
+    default: Box<str>,
+    store: Arc<dyn LinkStore>,
+    metrics: Metrics,
+    table: RwLock<Table>,
+    started: Instant,
+    /// Milliseconds since `started` at which the table is to be read again.
+    due_ms: AtomicU64,
+}
+
+/// All domains, once they have been read.
+#[derive(Default)]
+struct Table {
+    read: bool,
+    domains: HashMap<Box<str>, DomainRedirects>,
+    /// One more with each change made here: a reading that began before it is not taken.
+    changes: u64,
+}
+
+impl Domains {
+    /// A table of the domains in `store`, none of them read yet. `base_url` names the default domain.
+    pub fn new(base_url: &Url, store: Arc<dyn LinkStore>, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            default: base_url.authority().into(),
+            store,
+            metrics,
+            table: RwLock::default(),
+            started: Instant::now(),
+            due_ms: AtomicU64::new(0),
+        })
+    }
+
+    /// The domain that a host belongs to: its name in the store. A host that is no domain's is the default one's, so
+    /// that made-up hosts are looked up nowhere. Before the first reading every host is taken for a domain.
+    pub fn named<'a>(self: &Arc<Self>, host: &'a str) -> Cow<'a, str> {
+        if *host == *self.default || host.is_empty() {
+            return Cow::Borrowed(DEFAULT_DOMAIN);
+        }
+        let Some(authority) = authority(host) else { return Cow::Borrowed(DEFAULT_DOMAIN) };
+        if *authority == *self.default {
+            return Cow::Borrowed(DEFAULT_DOMAIN);
+        }
+        self.read_if_due();
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        if !table.read || table.domains.contains_key(&*authority) {
+            return authority;
+        }
+        Cow::Borrowed(DEFAULT_DOMAIN)
+    }
+
+    /// Whether two hosts, as they are written in requests and URLs, are one.
+    pub fn are_equal(&self, one: &str, other: &str) -> bool {
+        authority(one).is_some_and(|one| authority(other).is_some_and(|other| one == other))
+    }
+
+    /// Where a visit of `host` that reached no link is sent: what its domain says, or else the default one.
+    pub fn orphans_go(self: &Arc<Self>, domain: &str, kind: Orphan, host: &str, path: &str) -> Option<Url> {
+        self.read_if_due();
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let redirect = |domain: &str| of_kind(table.domains.get(domain)?, kind).cloned();
+        let redirect = redirect(domain).or_else(|| redirect(DEFAULT_DOMAIN))?;
+        drop(table);
+        filled(&redirect, host, path)
+    }
+
+    /// Takes in a domain as it was just stored, here.
+    pub fn put(&self, domain: Domain) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.changes += 1;
+        table.domains.insert(domain.authority.into(), domain.redirects);
+    }
+
+    /// A link was just stored, here, which makes its domain known.
+    pub fn has_link(&self, domain: &str) {
+        if !self.knows(domain) {
+            self.put(Domain { authority: domain.to_owned(), redirects: DomainRedirects::default() });
+        }
+    }
+
+    /// Reads the domains from the store.
+    ///
+    /// # Errors
+    /// When the store does not answer. What was read before stays.
+    pub async fn read(&self) -> Result<(), StoreError> {
+        let before = self.table.read().unwrap_or_else(PoisonError::into_inner).changes;
+        let started = Instant::now();
+        let read = self.store.domains().await;
+        self.metrics.store_called("domains", started.elapsed());
+        let domains = read.inspect_err(|error| self.metrics.store_failed(error.kind()))?;
+        let domains = domains.into_iter().map(|domain| (domain.authority.into(), domain.redirects)).collect();
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if table.changes == before {
+            (table.read, table.domains) = (true, domains);
+            self.due_ms.store(self.now_ms() + FRESH_MS, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Reads again when other instances say that something has changed, until nobody says so any more.
+    pub fn follow(self: &Arc<Self>, mut changes: Receiver<Change>) {
+        let domains = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                let change = changes.recv().await;
+                let Some(domains) = domains.upgrade() else { return };
+                match change {
+                    Ok(Change::Link { domain, .. }) if domains.knows(&domain) => {}
+                    Ok(Change::Keys) => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => {
+                        if let Err(error) = domains.read().await {
+                            tracing::warn!(kind = error.kind(), "domains were not read; the old ones stay");
+                        }
+                    }
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+    }
+
+    fn knows(&self, domain: &str) -> bool {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        domain == DEFAULT_DOMAIN || table.domains.contains_key(domain)
+    }
+
+    /// Has the table read again, by a task of its own, when it is time.
+    fn read_if_due(self: &Arc<Self>) {
+        let (now, due) = (self.now_ms(), self.due_ms.load(Ordering::Relaxed));
+        if now < due {
+            return;
+        }
+        // Whoever moves it on reads; a reading that fails is tried again then.
+        let next = now + RETRY_MS;
+        if self.due_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let domains = Arc::clone(self);
+            // A failure is counted as any of the store's, and what depends on it says so itself.
+            tokio::spawn(async move { domains.read().await.is_ok() });
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn of_kind(redirects: &DomainRedirects, kind: Orphan) -> Option<&String> {
+    match kind {
+        Orphan::BaseUrl => redirects.base_url.as_ref(),
+        Orphan::Regular404 => redirects.regular_404.as_ref(),
+        Orphan::InvalidShortUrl => redirects.invalid_short_url.as_ref(),
+        Orphan::None => None,
+    }
+}
+
+/// A host as domains are named: lower case, without the dot at its end and a port that is a scheme's own.
+/// Nothing when it is too long to be one.
+fn authority(host: &str) -> Option<Cow<'_, str>> {
+    if host.len() > AUTHORITY_BYTES_MAX {
+        return None;
+    }
+    let bare = host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host);
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    if bare.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(Cow::Owned(bare.to_ascii_lowercase()));
+    }
+    Some(Cow::Borrowed(bare))
+}
+
+/// The URL with what it says in place of `{DOMAIN}` and `{ORIGINAL_PATH}`, in its path and query only: a visitor
+/// can't choose the host.
+fn filled(redirect: &str, host: &str, path: &str) -> Option<Url> {
+    let mut url = Url::parse(redirect).ok()?;
+    if !redirect.contains("DOMAIN") && !redirect.contains("ORIGINAL_PATH") {
+        return Some(url);
+    }
+    let fill = |text: &str, host: &str, path: &str| {
+        let text = DOMAIN.iter().fold(text.to_owned(), |text, name| text.replace(name, host));
+        ORIGINAL_PATH.iter().fold(text, |text, name| text.replace(name, path))
+    };
+    let filled = fill(url.path(), host, path).replace("//", "/");
+    url.set_path(&filled);
+    if let Some(query) = url.query() {
+        let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let filled = fill(query, &encoded(host), &encoded(path));
+        url.set_query(Some(&filled));
+    }
+    Some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_named_as_domains_are() {
+        let cases = [
+            ("s.example", Some("s.example")),
+            ("S.Example.:443", Some("s.example")),
+            ("s.example:80", Some("s.example")),
+            ("s.example:8080", Some("s.example:8080")),
+            ("[2001:db8::1]:80", Some("[2001:db8::1]")),
+        ];
+        for (host, expected) in cases {
+            assert_eq!(authority(host).as_deref(), expected, "{host}");
+        }
+        assert_eq!(authority(&"a".repeat(260)), None);
+    }
+
+    #[test]
+    fn placeholders_are_filled_in_paths_and_queries() {
+        let cases = [
+            ("https://e.example/", "https://e.example/"),
+            ("https://e.example/{ORIGINAL_PATH}", "https://e.example/a/%C3%A4"),
+            (
+                "https://e.example/on/{DOMAIN}{ORIGINAL_PATH}?x=1",
+                "https://e.example/on/s.example/a/%C3%A4?x=1",
+            ),
+            (
+                "https://e.example/?from={DOMAIN}&path={ORIGINAL_PATH}#f",
+                "https://e.example/?from=s.example&path=%2Fa%2F%25C3%25A4#f",
+            ),
+        ];
+        for (redirect, expected) in cases {
+            let stored = Url::parse(redirect).unwrap();
+            let found = filled(stored.as_str(), "s.example", "/a/%C3%A4");
+            assert_eq!(found.as_ref().map(Url::as_str), Some(expected), "{redirect}");
+        }
+        let hostile = filled("https://e.example/{ORIGINAL_PATH}", "h", "//evil.example/..//%0d%0a").unwrap();
+        assert_eq!(hostile.host_str(), Some("e.example"), "{hostile}");
+    }
+}

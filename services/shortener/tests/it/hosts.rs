@@ -1,0 +1,174 @@
+//! Links are looked up on the domain of the host that was asked for, and then on the default one.
+
+use http::Method;
+use shortener::link::{LinkEdit, LinkRef, NewLink};
+use shortener::store::LinkStore as _;
+use shortener::target::{self, OwnHosts};
+use wide_event::Cache;
+
+use crate::server::{Answer, Server};
+
+fn link(domain: &str, code: &str, target: &str) -> NewLink {
+    let target = target::parse(target, 2_048, &OwnHosts::default()).unwrap();
+    NewLink { domain: domain.to_owned(), ..NewLink::with_alias(code, target) }
+}
+
+/// `both` on all domains, `only` on `two.example`, `home` on the default one.
+async fn server(change: impl FnOnce(&mut shortener::ShortenerConfig)) -> Server {
+    let links = [
+        link("", "both", "https://default.example/"),
+        link("", "home", "https://home.example/"),
+        link("two.example", "both", "https://two.target.example/"),
+        link("two.example", "only", "https://only.target.example/"),
+        link("three.example:8080", "both", "https://three.target.example/"),
+    ];
+    Server::on(
+        async |store| {
+            store.create(&links, None).await.unwrap();
+        },
+        change,
+    )
+    .await
+}
+
+async fn visit(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+    server.call(Method::GET, path, headers, "").await
+}
+
+#[tokio::test]
+async fn links_are_found_on_their_domain_and_those_of_the_default_one_everywhere() {
+    let server = server(|_| {}).await;
+    let own = server.addr.to_string();
+    let cases: &[(&str, &str, u16, &str, &str)] = &[
+        // host, path, status, location, domain in the event
+        (&own, "/both", 302, "https://default.example/", ""),
+        (&own, "/only", 404, "", ""),
+        ("two.example", "/both", 302, "https://two.target.example/", "two.example"),
+        ("TWO.example.:80", "/both", 302, "https://two.target.example/", "two.example"),
+        ("two.example:8080", "/both", 302, "https://default.example/", ""),
+        ("two.example", "/only", 302, "https://only.target.example/", "two.example"),
+        ("two.example", "/home", 302, "https://home.example/", ""),
+        ("two.example", "/none", 404, "", "two.example"),
+        ("three.example:8080", "/both", 302, "https://three.target.example/", "three.example:8080"),
+        ("three.example", "/both", 302, "https://default.example/", ""),
+        ("unknown.example", "/both", 302, "https://default.example/", ""),
+        ("unknown.example", "/only", 404, "", ""),
+    ];
+    // Twice: from the store and from memory.
+    for _ in 0..2 {
+        for (host, path, status, location, domain) in cases {
+            let answer = visit(&server, path, &[("host", host)]).await;
+            let event = server.event().await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("location")),
+                (*status, *location),
+                "{host}{path}"
+            );
+            assert_eq!((event.domain.as_str(), event.click), (*domain, *status == 302), "{host}{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_link_of_the_default_domain_costs_no_more_elsewhere_once_it_is_known() {
+    let server = server(|config| config.cache.negative_ms = 600_000).await;
+    let host = [("host", "two.example")];
+    assert_eq!(visit(&server, "/home", &host).await.status, 302);
+    let finds = server.store.find_count();
+    assert_eq!(finds, 2, "one for each domain");
+    server.events().await;
+    for _ in 0..10 {
+        assert_eq!(visit(&server, "/home", &host).await.status, 302);
+        let event = server.event().await;
+        assert_eq!((event.cache, event.store_calls), (Cache::L1, 0));
+    }
+    for host in ["a.example", "b.example", "c.example"] {
+        assert_eq!(visit(&server, "/home", &[("host", host)]).await.status, 302, "made-up hosts");
+    }
+    assert_eq!(server.store.find_count(), finds);
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_a_domain_still_has_what_it_had_and_gets_nothing_of_anothers() {
+    let server = server(|config| {
+        config.cache.fresh_ms = 1;
+        config.cache.negative_ms = 1;
+    })
+    .await;
+    let host = [("host", "two.example")];
+    for path in ["/home", "/only"] {
+        assert_eq!(visit(&server, path, &host).await.status, 302);
+    }
+    assert_eq!(server.get("/both").await.status, 302);
+    server.store.set_down(true);
+    for (path, status) in [("/home", 302), ("/only", 302), ("/both", 503), ("/none", 503)] {
+        assert_eq!(visit(&server, path, &host).await.status.as_u16(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_host_may_be_said_by_trusted_proxies_where_so_configured() {
+    let proxied = |trusts: bool, forwarded: bool| {
+        server(move |config| {
+            config.http.forwarded_host = forwarded;
+            if trusts {
+                config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+            }
+        })
+    };
+    for (trusts, forwarded, said, location) in [
+        (true, true, "two.example", "https://two.target.example/"),
+        (true, true, "two.example, three.example:8080", "https://default.example/"),
+        (false, true, "two.example", "https://default.example/"),
+        (true, false, "two.example", "https://default.example/"),
+    ] {
+        let server = proxied(trusts, forwarded).await;
+        let answer = visit(&server, "/both", &[("x-forwarded-host", said)]).await;
+        assert_eq!(answer.header("location"), location, "{trusts} {forwarded} {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_preview_names_the_link_by_its_own_domain() {
+    let server = server(|_| {}).await;
+    let text = visit(&server, "/only+", &[("host", "two.example")]).await.text();
+    assert!(text.contains("http://two.example/only</code>"), "{text}");
+    let text = visit(&server, "/home+", &[("host", "two.example")]).await.text();
+    assert!(text.contains(&format!("http://{}/home</code>", server.addr)), "{text}");
+}
+
+#[tokio::test]
+async fn a_link_never_leads_to_the_very_url_that_was_asked_for() {
+    let loops = [
+        link("two.example", "self", "http://two.example/self"),
+        link("two.example", "tls", "https://two.example/tls"),
+        link("two.example", "query", "https://two.example/query?a=1"),
+        link("two.example", "other", "https://two.example/else"),
+        link("two.example", "port", "https://two.example:8443/port"),
+    ];
+    let server = Server::on(
+        async |store| {
+            store.create(&loops, None).await.unwrap();
+            // An edit is what the API would refuse; a store that was changed by hand has it.
+            let off = LinkEdit { forward_query: Some(false), ..LinkEdit::default() };
+            store.edit(LinkRef { domain: "two.example", code: "query" }, &off).await.unwrap();
+        },
+        |_| {},
+    )
+    .await;
+    for (path, status) in [
+        ("/self", 404),
+        ("/tls", 404),
+        ("/query?a=1", 404),
+        ("/query?a=2", 302),
+        ("/self?b=1", 404),
+        ("/other", 302),
+        ("/port", 302),
+    ] {
+        let answer = visit(&server, path, &[("host", "two.example")]).await;
+        let event = server.event().await;
+        assert_eq!(answer.status.as_u16(), status, "{path} {}", answer.header("location"));
+        let looped = status == 404;
+        assert_eq!((event.click, event.error_type.as_str() == "redirect_loop"), (!looped, looped), "{path}");
+    }
+}
