@@ -5,7 +5,6 @@ use event_log::Record;
 use warehouse::{Block, Column, TextColumn, UnevenColumns};
 use wide_event::{BootEnd, Event, codec};
 
-use crate::clicks::Clicks;
 use crate::dead_letter::{self, DeadLetters, Letter};
 use crate::decode::{Line, Seen, Sink, decode};
 use crate::intent::Place;
@@ -15,6 +14,7 @@ use crate::requests::Requests;
 use crate::rollup::{Rollup, symbols};
 use crate::sample::{Candidate, Reason, Strata};
 use crate::sequences::Sequences;
+use crate::visits::{Totals, Visits};
 
 /// Blocks of a range, with what they add up to.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Batch {
     pub(crate) letters: Vec<Letter>,
     /// Events that the rollup counts under `other`.
     pub(crate) collapsed: u64,
+    /// Visits that a dimension counts under `(other)`.
+    pub(crate) folded: u64,
     /// Time of the first event of each message: how fresh the range is.
     pub(crate) message_times_us: Vec<i64>,
 }
@@ -41,8 +43,7 @@ pub(crate) struct Ledger {
     pub(crate) seen: Seen,
     pub(crate) kept: u64,
     pub(crate) dead_lettered: u64,
-    pub(crate) clicks: u64,
-    pub(crate) click_rows: u64,
+    pub(crate) visits: Totals,
     pub(crate) boots: u64,
 }
 
@@ -57,7 +58,7 @@ struct Counters<'r, 'p> {
     rules: &'p Rules,
     rollup: Rollup,
     strata: Strata,
-    clicks: Clicks,
+    visits: Visits,
     sequences: Sequences,
     waiting: Vec<Waiting<'r>>,
     boots: Boots,
@@ -90,9 +91,7 @@ impl<'r> Sink<'r> for Counters<'r, '_> {
         let key = self.rollup.series(number);
         let route = self.rollup.symbols.name(key.route);
         let candidate = self.strata.add(self.rules, event, number, key, route);
-        if event.click {
-            self.clicks.add(event);
-        }
+        self.visits.add(event);
         self.waiting.push(Waiting { line, candidate });
     }
 
@@ -114,7 +113,7 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         rules,
         rollup: Rollup::default(),
         strata: Strata::default(),
-        clicks: Clicks::new(range.intent.clicks),
+        visits: Visits::new(&range.intent),
         sequences: Sequences::default(),
         waiting: Vec::new(),
         boots: Boots::default(),
@@ -124,22 +123,19 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
     let mut letters = DeadLetters::default();
     let seen = decode(&range.records, refused, range.intent.at, &mut letters, &mut counters);
     let (requests, kept) = keep(&range.records, &counters, rules);
-    let Counters { rollup, clicks, sequences, boots, times_us, .. } = counters;
+    let Counters { rollup, visits, sequences, boots, times_us, .. } = counters;
 
     let ledger = Ledger {
         seen,
         kept: requests.places.len() as u64,
         dead_lettered: letters.events,
-        clicks: clicks.total,
-        click_rows: clicks.rows(),
+        visits: visits.totals,
         boots: boots.ts.len() as u64,
     };
     let (requests, places) = requests.into_columns();
-    let [hours, click_rows] = clicks.into_columns();
-    let others = [
+    let (mut others, folded) = visits.into_tables();
+    others.extend([
         ("requests_by_minute", rollup.columns()),
-        ("clicks_by_hour", hours),
-        ("clicks", click_rows),
         (
             "dead_letters",
             with_origin(
@@ -153,7 +149,7 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
             with_origin(sequences.into_columns(), range, &["log_partition", "range_offset", "collected_at"]),
         ),
         ("producer_boots", with_origin(boots.into_columns(), range, &["log_partition", "collected_at"])),
-    ];
+    ]);
     let blocks = others.into_iter().map(|(table, columns)| Ok((table, Block::new(columns)?)));
     Ok(Batch {
         requests: Block::new(with_origin(requests, range, &["log_partition", "collected_at"]))?,
@@ -164,6 +160,7 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         dead_letters: letters.reasons,
         letters: letters.letters,
         collapsed: rollup.collapsed,
+        folded,
         message_times_us: times_us,
     })
 }
@@ -240,8 +237,11 @@ impl Ledger {
             ("sampled_out", number(self.sampled_out())),
             ("dead_lettered", number(self.dead_lettered)),
             ("replayed", number(self.seen.replayed)),
-            ("clicks", number(self.clicks)),
-            ("click_rows", number(self.click_rows)),
+            ("clicks", number(self.visits.clicks)),
+            ("click_rows", number(self.visits.click_rows)),
+            ("visits", number(self.visits.visits)),
+            ("orphan_rows", number(self.visits.orphan_rows)),
+            ("day_clicks", number(self.visits.day_clicks)),
             ("boot_records", number(self.boots)),
             ("policy_version", symbols(std::iter::once(range.policy.version()))),
         ];

@@ -163,7 +163,11 @@ impl Run {
         let (first, found) = (held.next, held.found.take());
         let replay = found.is_some();
         let intent = found.unwrap_or_else(|| {
-            Intent::new(cut.last, self.policy.version().to_owned(), now_us(), self.config.clicks)
+            let version = self.policy.version().to_owned();
+            Intent {
+                link_days: self.config.clicks_by_day,
+                ..Intent::new(cut.last, version, now_us(), self.config.clicks)
+            }
         });
         let (committer, limit) = (self.consumer.committer(), self.store.warehouse.config().insert_ms_max);
         let bytes = cut.records.iter().map(|record| record.payload.len() as u64).sum();

@@ -5,8 +5,10 @@
 use event_log::METADATA_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
-/// Layout of the metadata. One that is not known is refused: going on without would store events twice.
-const VERSION: u32 = 1;
+/// Layout of the metadata. One that is not known is refused: going on without would store events twice, or some of a
+/// range's tables and not the others. Version 1 is from before visits were counted; its ranges are stored as it says.
+const VERSION: u32 = 2;
+const VERSION_READ_MIN: u32 = 1;
 
 /// How many rows of a range ClickHouse may refuse before that is called a fault of the table, not of the rows. Their
 /// places must fit into the metadata: 64 of at most 34 bytes are about half of it.
@@ -25,8 +27,14 @@ pub(crate) struct Intent {
     pub(crate) policy: String,
     /// When it was begun, microseconds since 1970: what the rows say of their collection.
     pub(crate) at: i64,
-    /// Whether clicks get rows.
+    /// Whether clicks and orphan visits get rows.
     pub(crate) clicks: bool,
+    /// Whether visits are counted, and not only clicks by hour.
+    #[serde(default)]
+    pub(crate) visits: bool,
+    /// Whether, with them, each link's clicks are counted by day.
+    #[serde(default)]
+    pub(crate) link_days: bool,
     /// Whether ClickHouse refused rows of `requests`, so that they are inserted in parts.
     #[serde(default)]
     pub(crate) bisect: bool,
@@ -37,7 +45,17 @@ pub(crate) struct Intent {
 
 impl Intent {
     pub(crate) fn new(last: u64, policy: String, at: i64, clicks: bool) -> Self {
-        Self { v: VERSION, last, policy, at, clicks, bisect: false, refused: None }
+        Self {
+            v: VERSION,
+            last,
+            policy,
+            at,
+            clicks,
+            visits: true,
+            link_days: true,
+            bisect: false,
+            refused: None,
+        }
     }
 
     /// As metadata.
@@ -55,8 +73,11 @@ impl Intent {
         }
         let intent: Self = sonic_rs::from_str(metadata)
             .map_err(|_| "its metadata can't be read; another version may have written it".to_owned())?;
-        if intent.v != VERSION {
-            return Err(format!("its metadata is of version {}, known is {VERSION}", intent.v));
+        if !(VERSION_READ_MIN..=VERSION).contains(&intent.v) {
+            return Err(format!(
+                "its metadata is of version {}, known are {VERSION_READ_MIN} to {VERSION}",
+                intent.v
+            ));
         }
         Ok(Some(intent))
     }
@@ -78,6 +99,18 @@ mod tests {
         assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));
         assert_eq!(Intent::from_metadata(""), Ok(None));
         assert!(Intent::from_metadata("{").is_err());
-        assert!(Intent::from_metadata(&metadata.replace("\"v\":1", "\"v\":2")).is_err());
+        assert!(Intent::from_metadata(&metadata.replace("\"v\":2", "\"v\":3")).is_err());
+        assert!(Intent::from_metadata(&metadata.replace("\"v\":2", "\"v\":0")).is_err());
+    }
+
+    /// A range is stored as the collector meant to that began it, also by one that knows more.
+    #[test]
+    fn an_intent_from_before_visits_says_that_there_are_none() {
+        let metadata =
+            r#"{"v":1,"last":7,"policy":"p","at":5,"clicks":true,"bisect":true,"refused":[[3,1]]}"#;
+        let intent = Intent::from_metadata(metadata).unwrap().unwrap();
+        assert_eq!((intent.v, intent.clicks, intent.visits, intent.link_days), (1, true, false, false));
+        let amended = Intent { refused: None, ..intent };
+        assert!(amended.to_metadata().starts_with(r#"{"v":1,"#), "an older one may still go on with it");
     }
 }

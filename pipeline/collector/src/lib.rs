@@ -4,7 +4,6 @@ mod assignment;
 mod backoff;
 mod batch;
 mod bisect;
-mod clicks;
 mod commit;
 mod config;
 mod consume;
@@ -32,6 +31,7 @@ mod start;
 mod store;
 mod symbols;
 mod time;
+mod visits;
 
 use std::sync::Arc;
 

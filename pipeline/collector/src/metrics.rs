@@ -44,6 +44,7 @@ pub struct CollectorMetrics {
     dead_letters: Family<ReasonLabel, Counter>,
     clicks: Counter,
     collapsed: Counter,
+    folded: Counter,
     freshness_s: Histogram,
     insert_rows: Family<TableLabel, Counter>,
     insert_bytes: Family<TableLabel, Counter>,
@@ -92,6 +93,7 @@ impl Default for CollectorMetrics {
             dead_letters: Family::default(),
             clicks: Counter::default(),
             collapsed: Counter::default(),
+            folded: Counter::default(),
             freshness_s: Histogram::new(FRESHNESS_S),
             insert_rows: Family::default(),
             insert_bytes: Family::default(),
@@ -143,6 +145,11 @@ impl CollectorMetrics {
             "Events counted under `other` since a range had too many series",
             self.collapsed.clone(),
         );
+        all.register(
+            "folded_visits",
+            "Visits counted under `(other)` since a range had too many values, once a dimension",
+            self.folded.clone(),
+        );
         all.register_with_unit(
             "freshness",
             "From an event's own time until it can be queried; first event of each message",
@@ -193,8 +200,9 @@ impl CollectorMetrics {
         for (reason, count) in &batch.dead_letters {
             self.dead_letters.get_or_create(&ReasonLabel { reason }).inc_by(*count);
         }
-        self.clicks.inc_by(batch.ledger.clicks);
+        self.clicks.inc_by(batch.ledger.visits.clicks);
         self.collapsed.inc_by(batch.collapsed);
+        self.folded.inc_by(batch.folded);
         for time_us in &batch.message_times_us {
             self.freshness_s.observe(now_us.saturating_sub(*time_us).max(0) as f64 / 1e6);
         }

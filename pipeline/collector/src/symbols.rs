@@ -1,6 +1,7 @@
 //! Strings of a range as small numbers, so that keys made of them are compared and hashed as numbers.
 
 use rustc_hash::FxHashMap;
+use warehouse::{Column, SymbolColumn};
 
 /// Number of the empty string.
 pub(crate) const EMPTY: u32 = 0;
@@ -38,5 +39,15 @@ impl Symbols {
 
     pub(crate) fn name(&self, number: u32) -> &str {
         &self.names[number as usize]
+    }
+
+    /// All strings, by their numbers.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
+    /// A column of strings, given by their numbers.
+    pub(crate) fn column(&self, numbers: Vec<u32>) -> Column {
+        Column::Symbol(SymbolColumn::of(self.names(), numbers))
     }
 }

@@ -16,7 +16,8 @@ SELECT * FROM (
     UNION ALL
     SELECT
         log_partition, first_offset, last_offset, first_offset AS expected, events, kept, sampled_out, dead_lettered,
-        toUInt8(messages > last_offset - first_offset + 1 OR last_offset < first_offset OR click_rows > clicks) AS impossible
+        toUInt8(messages > last_offset - first_offset + 1 OR last_offset < first_offset OR click_rows > clicks
+            OR day_clicks > clicks OR orphan_rows > visits OR visits != 0 AND visits < clicks) AS impossible
     FROM ingest_ledger
     WHERE topic = {topic:String} AND first_offset < {committed:Map(UInt32, UInt64)}[log_partition] AND collected_at >= toDateTime({since_s:UInt32})
         AND (impossible OR events != kept + sampled_out + dead_lettered)

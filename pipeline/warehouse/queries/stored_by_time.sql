@@ -15,6 +15,15 @@ WITH
             sumIf(clicks, rollups_since = 0 OR collected_at >= rollups_since + toIntervalDay(8)) AS clicks_least,
             sumIf(click_rows, collected_at + toIntervalHour(1) >= clicks_since) AS click_rows_most,
             sumIf(click_rows, clicks_since = 0 OR collected_at >= clicks_since + toIntervalDay(8)) AS click_rows_least,
+            sumIf(visits, collected_at + toIntervalHour(1) >= rollups_since) AS visits_most,
+            sumIf(visits, rollups_since = 0 OR collected_at >= rollups_since + toIntervalDay(8)) AS visits_least,
+            -- Ranges from before there were visits have none, though they may have clicks.
+            sumIf(clicks, visits > 0 AND collected_at + toIntervalHour(1) >= rollups_since) AS click_visits_most,
+            sumIf(clicks, visits > 0 AND (rollups_since = 0 OR collected_at >= rollups_since + toIntervalDay(8))) AS click_visits_least,
+            sumIf(day_clicks, collected_at + toIntervalHour(1) >= rollups_since) AS day_clicks_most,
+            sumIf(day_clicks, rollups_since = 0 OR collected_at >= rollups_since + toIntervalDay(8)) AS day_clicks_least,
+            sumIf(orphan_rows, collected_at + toIntervalHour(1) >= clicks_since) AS orphan_rows_most,
+            sumIf(orphan_rows, clicks_since = 0 OR collected_at >= clicks_since + toIntervalDay(8)) AS orphan_rows_least,
             -- Whether each click of that time got a row.
             countIf(click_rows != clicks AND collected_at + toIntervalHour(1) >= clicks_since) = 0 AS every_click
         FROM ingest_ledger
@@ -32,6 +41,27 @@ FROM (
     UNION ALL
     SELECT 'clicks in clicks_by_hour', 'the ledger', clicks_least, clicks_most,
         (SELECT sum(clicks) FROM clicks_by_hour WHERE hour >= rollups_since)
+    FROM ledger
+    UNION ALL
+    SELECT 'visits in visits_by_hour', 'the ledger', visits_least, visits_most,
+        (SELECT sum(visits) FROM visits_by_hour WHERE hour >= rollups_since)
+    FROM ledger
+    UNION ALL
+    SELECT 'clicks in visits_by_hour', 'the ledger', click_visits_least, click_visits_most,
+        (SELECT sum(visits) FROM visits_by_hour WHERE kind = 'click' AND hour >= rollups_since)
+    FROM ledger
+    UNION ALL
+    -- Each is there under each of five dimensions. The first day may have hours from before the time that is compared.
+    SELECT 'visits in visits_by_day', 'the ledger, five times', 5 * visits_least, 5 * visits_most,
+        (SELECT sum(visits) FROM visits_by_day WHERE rollups_since = 0 OR day > toDate(rollups_since))
+    FROM ledger
+    UNION ALL
+    SELECT 'clicks in clicks_by_day', 'the ledger, five times', 5 * day_clicks_least, 5 * day_clicks_most,
+        (SELECT sum(clicks) FROM clicks_by_day WHERE rollups_since = 0 OR day > toDate(rollups_since))
+    FROM ledger
+    UNION ALL
+    SELECT 'rows in orphan_visits', 'the ledger', orphan_rows_least, orphan_rows_most,
+        (SELECT count() FROM orphan_visits WHERE ts >= clicks_since)
     FROM ledger
     UNION ALL
     SELECT 'rows in clicks', 'the ledger', click_rows_least, click_rows_most, single FROM ledger

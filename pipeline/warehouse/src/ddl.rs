@@ -31,6 +31,12 @@ const SHARDED_BY: &[(&str, &str)] = &[
     // A link's clicks and their sums are on one server.
     ("clicks", "cityHash64(code)"),
     ("clicks_by_hour", "cityHash64(code)"),
+    ("clicks_by_day", "cityHash64(code)"),
+    // Rows of one count meet, and merge, on one server.
+    ("visits_by_hour", "cityHash64(hour, kind)"),
+    ("visits_by_day", "cityHash64(day, kind, value)"),
+    // Evenly, also where one client or one path is most of them.
+    ("orphan_visits", "cityHash64(ts, visitor, path)"),
     // A partition's ranges are on one server.
     ("ingest_ledger", "cityHash64(topic, log_partition)"),
     // A letter and its replays are on one server.
@@ -42,6 +48,9 @@ const SHARDED_BY: &[(&str, &str)] = &[
     ("sampling_policies", "cityHash64(version)"),
     ("schema_migrations", "cityHash64(version)"),
 ];
+
+/// How a statement goes on that adds a column to the sorting key as well.
+const SORTS: &str = ", MODIFY ORDER BY ";
 
 /// The statements of a migration, for this configuration: each ends with a semicolon at a line's end. Comments between
 /// them are left out.
@@ -90,9 +99,13 @@ fn place(statement: &str, config: &WarehouseConfig) -> Vec<String> {
         return vec![statement(&local), distributed];
     }
     if verb.starts_with("ALTER") {
+        let alter = |table: &str, rest: &str| format!("{verb}{table}{on_cluster}{rest}");
         // Where rows are first: what is inserted through the other must find its column.
-        let mut both = vec![statement(&local), statement(name)];
-        both.truncate(if rest.contains(" ADD COLUMN ") { 2 } else { 1 });
+        let mut both = vec![alter(&local, rest)];
+        if rest.contains(" ADD COLUMN ") {
+            // What holds no rows has no order.
+            both.push(alter(name, rest.split(SORTS).next().unwrap_or(rest)));
+        }
         return both;
     }
     vec![statement(name)]
@@ -133,7 +146,7 @@ fn with_engine(statement: &str, table: &str, config: &WarehouseConfig) -> String
 mod tests {
     use super::*;
 
-    const TABLE: &str = "-- why;\nCREATE TABLE IF NOT EXISTS clicks (\n    n UInt8\n)\nENGINE = ${engine:MergeTree}\nORDER BY n\nSETTINGS ${deduplication}\nCOMMENT 'Clicks';\n\n-- b\nALTER TABLE clicks ADD COLUMN m UInt8;\nCREATE OR REPLACE VIEW v AS\nSELECT ';';\n";
+    const TABLE: &str = "-- why;\nCREATE TABLE IF NOT EXISTS clicks (\n    n UInt8\n)\nENGINE = ${engine:MergeTree}\nORDER BY n\nSETTINGS ${deduplication}\nCOMMENT 'Clicks';\n\n-- b\nALTER TABLE clicks ADD COLUMN m UInt8, MODIFY ORDER BY (n, m);\nCREATE OR REPLACE VIEW v AS\nSELECT ';';\n";
 
     fn config(cluster: Option<&str>, replicated: bool) -> WarehouseConfig {
         WarehouseConfig { cluster: cluster.map(str::to_owned), replicated, ..WarehouseConfig::default() }
@@ -147,7 +160,7 @@ mod tests {
             "CREATE TABLE IF NOT EXISTS clicks (\n    n UInt8\n)\nENGINE = MergeTree()\nORDER BY n\n\
              SETTINGS non_replicated_deduplication_window = 20000\nCOMMENT 'Clicks'"
         );
-        assert_eq!(alter, "ALTER TABLE clicks ADD COLUMN m UInt8");
+        assert_eq!(alter, "ALTER TABLE clicks ADD COLUMN m UInt8, MODIFY ORDER BY (n, m)");
         assert_eq!(view, "CREATE OR REPLACE VIEW v AS\nSELECT ';'");
         let replicated = &statements(TABLE, &config(None, true))[0];
         assert!(replicated.contains(
@@ -173,7 +186,10 @@ mod tests {
             "CREATE TABLE IF NOT EXISTS clicks ON CLUSTER `hops` AS clicks_local\n\
              ENGINE = Distributed('hops', 'hoplog', 'clicks_local', cityHash64(code))\nCOMMENT 'Clicks'"
         );
-        assert_eq!(alter_local, "ALTER TABLE clicks_local ON CLUSTER `hops` ADD COLUMN m UInt8");
+        assert_eq!(
+            alter_local,
+            "ALTER TABLE clicks_local ON CLUSTER `hops` ADD COLUMN m UInt8, MODIFY ORDER BY (n, m)"
+        );
         assert_eq!(alter, "ALTER TABLE clicks ON CLUSTER `hops` ADD COLUMN m UInt8");
         assert!(view.starts_with("CREATE OR REPLACE VIEW v ON CLUSTER `hops` AS\n"));
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use wide_event::FIELDS;
+use wide_event::registry::Field;
 
 use crate::check::{Table, applied, event_columns, tables};
 use crate::ddl::{self, add_column, deduplication};
@@ -47,6 +48,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     5 "0005_producers",
     6 "0006_otel_logs",
     7 "0007_replays",
+    8 "0008_visits",
 };
 
 /// The view over all event columns, which is replaced when there are more of them.
@@ -131,9 +133,13 @@ where
 async fn ensure_columns(warehouse: &Warehouse) -> Result<(), WarehouseError> {
     let config = warehouse.config();
     let columns = event_columns(warehouse).await?;
-    let missing = FIELDS.iter().filter(|field| !columns.iter().any(|column| column.name == field.name));
-    let mut statements: Vec<String> =
-        missing.flat_map(|field| add_column("requests", &column(field), config)).collect();
+    let is_there = |field: &Field| columns.iter().any(|column| column.name == field.name);
+    let mut statements = Vec::new();
+    // Each behind the one before it, as in a new table. The first one is in all tables.
+    for [before, field] in FIELDS.array_windows().filter(|[_, field]| !is_there(field)) {
+        let place = format!("{} AFTER {}", column(field), before.name);
+        statements.extend(add_column("requests", &place, config));
+    }
     if !statements.is_empty() {
         let view = MIGRATIONS.iter().filter(|migration| migration.name == VIEW);
         statements.extend(view.flat_map(|view| ddl::statements(view.sql, config)));

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use event_log::{ContentType, Schema};
 use proptest::prelude::*;
 use std::sync::Arc;
-use wide_event::{Outcome, Text, Timestamp, TraceId};
+use wide_event::{Orphan, Outcome, Text, Timestamp, TraceId};
 
 use crate::intent::Intent;
 use crate::policy::Policy;
@@ -53,6 +53,7 @@ fn event(seq: u64, outcome: Outcome, click: bool) -> Event<'static> {
         outcome,
         code: Text::new("c"),
         click,
+        orphan: if click { Orphan::None } else { Orphan::ALL[(seq % 4) as usize] },
         trace_id: TraceId(u128::from(seq) << 70 | 1),
         ..Event::default()
     }
@@ -67,10 +68,10 @@ fn token_names_topic_partition_and_offsets() {
 fn refused_events_are_counted_nowhere_else() {
     let range = range(&[(1..=5).map(|seq| Some(event(seq, Outcome::ServerError, true))).collect()], true);
     let all = build(&range, &[]).unwrap();
-    assert_eq!((all.ledger.kept, all.ledger.clicks, all.ledger.dead_lettered), (5, 5, 0));
+    assert_eq!((all.ledger.kept, all.ledger.visits.clicks, all.ledger.dead_lettered), (5, 5, 0));
     assert_eq!(all.places, [(10, 1), (10, 2), (10, 3), (10, 4), (10, 5)]);
     let without = build(&range, &[(10, 2), (10, 4)]).unwrap();
-    assert_eq!((without.ledger.kept, without.ledger.clicks, without.ledger.dead_lettered), (3, 3, 2));
+    assert_eq!((without.ledger.kept, without.ledger.visits.clicks, without.ledger.dead_lettered), (3, 3, 2));
     assert_eq!(without.ledger.seen, all.ledger.seen);
     assert_eq!(without.dead_letters, [("insert_refused", 2)]);
 }
@@ -96,8 +97,12 @@ proptest! {
         prop_assert_eq!(ledger.seen.announced, ledger.seen.events);
         prop_assert_eq!(ledger.dead_lettered, all().filter(|event| event.is_none()).count() as u64);
         prop_assert_eq!(ledger.kept + ledger.sampled_out() + ledger.dead_lettered, ledger.seen.events);
-        prop_assert_eq!(ledger.clicks, all().flatten().filter(|event| event.click).count() as u64);
-        prop_assert_eq!(ledger.click_rows, if clicks { ledger.clicks } else { 0 });
+        prop_assert_eq!(ledger.visits.clicks, all().flatten().filter(|event| event.click).count() as u64);
+        prop_assert_eq!(ledger.visits.click_rows, if clicks { ledger.visits.clicks } else { 0 });
+        let orphans = all().flatten().filter(|event| event.orphan != Orphan::None).count() as u64;
+        prop_assert_eq!(ledger.visits.visits, ledger.visits.clicks + orphans);
+        prop_assert_eq!(ledger.visits.orphan_rows, if clicks { orphans } else { 0 });
+        prop_assert_eq!(ledger.visits.day_clicks, ledger.visits.clicks);
         prop_assert_eq!(batch.requests.rows() as u64, ledger.kept);
         prop_assert_eq!(batch.kept.iter().map(|(_, count)| count).sum::<u64>(), ledger.kept);
 

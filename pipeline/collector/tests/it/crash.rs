@@ -10,8 +10,18 @@ use super::consumer::{Death, Mortal};
 use super::proxy::Fault;
 use super::world::World;
 
-const TABLES: [&str; 6] =
-    ["requests", "requests_by_minute", "clicks_by_hour", "clicks", "producer_sequences", "ingest_ledger"];
+const TABLES: [&str; 10] = [
+    "requests",
+    "requests_by_minute",
+    "clicks_by_hour",
+    "clicks_by_day",
+    "clicks",
+    "visits_by_hour",
+    "visits_by_day",
+    "orphan_visits",
+    "producer_sequences",
+    "ingest_ledger",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_insert() {
@@ -38,7 +48,7 @@ async fn killed_at_every_insert() {
         }
     }
     let report = world.verify().await;
-    assert_eq!((report.events, report.dead_lettered), (14 * 301, 14));
+    assert_eq!((report.events, report.dead_lettered), (22 * 301, 22));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,6 +36,51 @@ async fn every_count_is_exact_and_the_sample_is_near() {
         world.number("(SELECT uniqMerge(visitors) FROM clicks_by_hour WHERE code = 'code3')").await,
         5
     );
+    let orphans = 20_000 / 50 * 3;
+    for (sql, expected) in [
+        ("sum(visits) FROM visits_by_hour", clicks + orphans),
+        ("sum(visits) FROM visits_by_hour WHERE kind = 'invalid_short_url'", orphans),
+        ("uniqMerge(visitors) FROM visits_by_hour", 5),
+        ("count() FROM orphan_visits WHERE path = '/unknown'", orphans),
+    ] {
+        assert_eq!(world.number(&format!("(SELECT {sql})")).await, expected, "{sql}");
+    }
+    // Link by link and value by value, the counts of days are those of single rows, and so are those of all links.
+    let same = |dimension: &str| {
+        let of = |from: &str| {
+            format!(
+                "(SELECT groupArray(t) FROM (SELECT tuple(*) AS t FROM ({from} GROUP BY ALL ORDER BY ALL)))"
+            )
+        };
+        let links = format!(
+            "SELECT domain, code, {dimension} AS value, bot, toDate(ts) AS day, count() AS n FROM clicks"
+        );
+        let link_days = format!(
+            "SELECT domain, code, value, bot, day, sum(clicks) AS n FROM clicks_by_day WHERE dimension = '{dimension}'"
+        );
+        let orphans = format!(
+            "SELECT domain, kind, {dimension} AS value, bot, toDate(ts) AS day, count() AS n FROM orphan_visits"
+        );
+        let orphan_days = format!(
+            "SELECT domain, kind, value, bot, day, sum(visits) AS n FROM visits_by_day WHERE dimension = '{dimension}' AND kind != 'click'"
+        );
+        let all = format!("SELECT domain, {dimension} AS value, count() AS n FROM clicks");
+        let days = format!(
+            "SELECT domain, value, sum(visits) AS n FROM visits_by_day WHERE dimension = '{dimension}' AND kind = 'click'"
+        );
+        format!(
+            "{} = {} AND {} = {} AND {} = {}",
+            of(&links),
+            of(&link_days),
+            of(&orphans),
+            of(&orphan_days),
+            of(&all),
+            of(&days)
+        )
+    };
+    for dimension in ["country", "device", "browser", "os", "referrer_host"] {
+        assert_eq!(world.number(&same(dimension)).await, 1, "{dimension}");
+    }
     // Three standard errors; the variance is that of the weights themselves.
     let near = "(SELECT abs(sum(sample_weight) - 18400) <= 3 * sqrt(sum(sample_weight * (sample_weight - 1))) + 1e-6 FROM requests WHERE outcome = 'ok')";
     assert_eq!(world.number(near).await, 1);
@@ -46,12 +91,15 @@ async fn every_count_is_exact_and_the_sample_is_near() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clicks_can_be_counted_without_rows() {
     let mut world = World::new("no_click_rows").await;
-    world.config = CollectorConfig { clicks: false, ..world.config };
+    world.config = CollectorConfig { clicks: false, clicks_by_day: false, ..world.config };
     world.append_mixed(500).await;
     world.consume_all().await;
     world.assert_whole("without rows of clicks").await;
     assert_eq!(world.number("(SELECT sum(clicks) FROM clicks_by_hour)").await, 460);
-    assert_eq!(world.number("(SELECT count() FROM clicks)").await, 0);
+    assert_eq!(world.number("(SELECT sum(visits) FROM visits_by_hour)").await, 490);
+    for table in ["clicks", "orphan_visits", "clicks_by_day"] {
+        assert_eq!(world.number(&format!("(SELECT count() FROM {table})")).await, 0, "{table}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use warehouse::{PartitionTotals, Report, Warehouse, WarehouseConfig, migrate, verify};
-use wide_event::{Event, Outcome, Text, Timestamp, TraceId, Visitor, codec};
+use wide_event::{Event, Host, Orphan, Outcome, Text, Timestamp, TraceId, Visitor, codec};
 
 use super::proxy::Proxy;
 
@@ -101,7 +101,12 @@ impl World {
             method: Text::new("GET"),
             route: Text::new("/{code}"),
             code: Text::new(format!("code{}", seq % 7)),
+            domain: Text::new(["", "s.example"][seq as usize % 2]),
             click: outcome == Outcome::Ok,
+            orphan: if outcome == Outcome::ClientError { Orphan::InvalidShortUrl } else { Orphan::None },
+            orphan_path: Text::new(if outcome == Outcome::ClientError { "/unknown" } else { "" }),
+            country: Text::new(["DE", "FR", ""][seq as usize % 3]),
+            referrer_host: Host::parse(format!("h{}.example", seq % 11)).unwrap(),
             visitor: Visitor(seq % 5 + 1),
             trace_id: TraceId(u128::from(seq).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
             duration_us: 100 + seq % 1000,

@@ -20,6 +20,8 @@ pub enum Column {
     F64(Vec<f64>),
     /// `Bool`.
     Flag(Vec<bool>),
+    /// `Date`: days since 1970-01-01.
+    Day(Vec<u16>),
     /// `DateTime('UTC')`: seconds since 1970-01-01.
     Seconds(Vec<u32>),
     /// `DateTime64(6, 'UTC')`: microseconds since 1970-01-01.
@@ -94,7 +96,7 @@ impl Column {
     pub fn len(&self) -> usize {
         match self {
             Self::U8(values) => values.len(),
-            Self::U16(values) => values.len(),
+            Self::U16(values) | Self::Day(values) => values.len(),
             Self::U32(values) | Self::Seconds(values) => values.len(),
             Self::U64(values) => values.len(),
             Self::F64(values) => values.len(),
@@ -117,6 +119,7 @@ impl Column {
             Self::U64(_) => "UInt64",
             Self::F64(_) => "Float64",
             Self::Flag(_) => "Bool",
+            Self::Day(_) => "Date",
             Self::Seconds(_) => "DateTime('UTC')",
             Self::Time(_) => "DateTime64(6, 'UTC')",
             Self::Text(_) => "String",
@@ -136,6 +139,7 @@ impl Column {
             Self::U64(values) => Self::U64(values[rows].to_vec()),
             Self::F64(values) => Self::F64(values[rows].to_vec()),
             Self::Flag(values) => Self::Flag(values[rows].to_vec()),
+            Self::Day(values) => Self::Day(values[rows].to_vec()),
             Self::Seconds(values) => Self::Seconds(values[rows].to_vec()),
             Self::Time(values) => Self::Time(values[rows].to_vec()),
             Self::Text(text) => Self::Text(text.slice(rows)),
@@ -159,7 +163,7 @@ impl Column {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::U8(values) => out.extend_from_slice(values),
-            Self::U16(values) => put_all(out, values, |value| value.to_le_bytes()),
+            Self::U16(values) | Self::Day(values) => put_all(out, values, |value| value.to_le_bytes()),
             Self::U32(values) | Self::Seconds(values) => put_all(out, values, |value| value.to_le_bytes()),
             Self::U64(values) => put_all(out, values, |value| value.to_le_bytes()),
             Self::F64(values) => put_all(out, values, |value| value.to_le_bytes()),

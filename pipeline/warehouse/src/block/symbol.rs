@@ -39,6 +39,17 @@ impl PartialEq for SymbolColumn {
 }
 
 impl SymbolColumn {
+    /// Rows as indexes into `values`, of which the first one is the empty string and none is there twice. What an index
+    /// without a value does to an insert is for ClickHouse to say.
+    #[must_use]
+    pub fn of<'v>(values: impl IntoIterator<Item = &'v str>, indexes: Vec<u32>) -> Self {
+        let mut column = Self::default();
+        for value in values.into_iter().skip(1) {
+            column.index_of(value);
+        }
+        Self { indexes, ..column }
+    }
+
     /// Adds a row.
     pub fn push(&mut self, text: &str) {
         if self.last.0 != text {

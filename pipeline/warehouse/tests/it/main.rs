@@ -22,6 +22,7 @@ fn warehouse(database: &str) -> Warehouse {
 struct AllTypes {
     u8: u8,
     u16: u16,
+    day: u16,
     u32: u32,
     u64: u64,
     f64: f64,
@@ -39,6 +40,7 @@ fn row(number: u32) -> AllTypes {
     AllTypes {
         u8: (number % 256) as u8,
         u16: (number % 65_536) as u16,
+        day: (20_000 + number) as u16,
         u32: number,
         u64: u64::MAX - wide,
         f64: f64::from(number) / 3.0,
@@ -66,6 +68,7 @@ fn block(rows: &[AllTypes]) -> Block {
     let columns = vec![
         ("u8", Column::U8(rows.iter().map(|row| row.u8).collect())),
         ("u16", Column::U16(rows.iter().map(|row| row.u16).collect())),
+        ("day", Column::Day(rows.iter().map(|row| row.day).collect())),
         ("u32", Column::U32(rows.iter().map(|row| row.u32).collect())),
         ("u64", Column::U64(rows.iter().map(|row| row.u64).collect())),
         ("f64", Column::F64(rows.iter().map(|row| row.f64).collect())),
@@ -83,7 +86,7 @@ fn block(rows: &[AllTypes]) -> Block {
 async fn with_table(database: &str) -> Warehouse {
     let warehouse = warehouse(database);
     migrate(&warehouse).await.unwrap();
-    let columns = "u8 UInt8, u16 UInt16, u32 UInt32, u64 UInt64, f64 Float64, flag Bool, seconds DateTime('UTC'), \
+    let columns = "u8 UInt8, u16 UInt16, day Date, u32 UInt32, u64 UInt64, f64 Float64, flag Bool, seconds DateTime('UTC'), \
                    time DateTime64(6, 'UTC'), text String, symbol LowCardinality(String), list Array(UInt64), \
                    counts Map(UInt32, UInt64)";
     let engine =
@@ -101,7 +104,7 @@ async fn every_row_of_a_block_comes_back() {
     for part in [0..1, 1..1200, 1200..1500, 1500..1500] {
         warehouse.insert("all_types", &whole.slice(part.clone()), &format!("{part:?}")).await.unwrap();
     }
-    let sql = "SELECT u8, u16, u32, u64, f64, flag, toUInt32(seconds) AS seconds, toUnixTimestamp64Micro(time) AS time, \
+    let sql = "SELECT u8, u16, toUInt16(day) AS day, u32, u64, f64, flag, toUInt32(seconds) AS seconds, toUnixTimestamp64Micro(time) AS time, \
                text, toString(symbol) AS symbol, list, CAST(counts, 'Array(Tuple(UInt32, UInt64))') AS counts \
                FROM all_types ORDER BY u32";
     let found: Vec<AllTypes> = warehouse.rows(sql, &[]).await.unwrap();
@@ -178,6 +181,10 @@ async fn rows_outlive_their_insert_at_the_longest_time_to_live() {
         ("requests_by_minute", "minute"),
         ("clicks", "ts"),
         ("clicks_by_hour", "hour"),
+        ("clicks_by_day", "day"),
+        ("visits_by_hour", "hour"),
+        ("visits_by_day", "day"),
+        ("orphan_visits", "ts"),
         ("ingest_ledger", "collected_at"),
         ("dead_letters", "collected_at"),
         ("producer_sequences", "collected_at"),

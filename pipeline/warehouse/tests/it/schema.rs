@@ -8,7 +8,9 @@ use warehouse::{PartitionTotals, WarehouseConfig, WarehouseError, migrate, schem
 
 /// What version 6 of the schema was made of, as released; the time to live of its tables aside, with the defaults.
 const SCHEMA_6: &str = include_str!("fixtures/schema_6.sql");
-/// Rows that were stored with it.
+/// What version 7 made of it, as released.
+const SCHEMA_7: &str = include_str!("fixtures/schema_7.sql");
+/// Rows that were stored with version 6.
 const ROWS_6: &str = include_str!("fixtures/rows_6.sql");
 
 async fn run(warehouse: &Warehouse, script: &str) {
@@ -39,13 +41,18 @@ async fn the_previous_version_s_tables_and_rows_stay() {
     run(&warehouse, ROWS_6).await;
     let before = schema_check(&warehouse).await.unwrap_err().to_string();
     assert!(before.contains("no table from_6.dead_letter_replays"), "{before}");
-    let stored = "SELECT cityHash64(groupArray(tuple(*))) FROM (SELECT * FROM requests ORDER BY seq)";
-    let requests = numbers(&warehouse, stored).await;
+    let columns = "SELECT name FROM system.columns WHERE database = 'from_6' AND table = 'requests'";
+    let columns: Vec<String> = warehouse.rows(columns, &[]).await.unwrap();
+    let stored = format!(
+        "SELECT cityHash64(groupArray(tuple({}))) FROM (SELECT * FROM requests ORDER BY seq)",
+        columns.join(", ")
+    );
+    let requests = numbers(&warehouse, &stored).await;
 
-    assert_eq!(migrate(&warehouse).await.unwrap(), ["0007_replays"]);
+    assert_eq!(migrate(&warehouse).await.unwrap(), ["0007_replays", "0008_visits"]);
     schema_check(&warehouse).await.unwrap();
     // The old rows are as they were, and add up under this version's comparison.
-    assert_eq!(numbers(&warehouse, stored).await, requests);
+    assert_eq!(numbers(&warehouse, &stored).await, requests);
     assert_eq!(numbers(&warehouse, "SELECT sum(replayed) + sum(events) FROM ingest_ledger").await, [10]);
     let letters = list(&warehouse, &Filter::default()).await.unwrap();
     assert_eq!(letters.len(), 2);
@@ -73,6 +80,58 @@ async fn the_previous_version_s_tables_and_rows_stay() {
     let fresh = super::warehouse("from_nothing");
     migrate(&fresh).await.unwrap();
     assert_eq!(schema(&warehouse).await, schema(&fresh).await);
+}
+
+/// Rows of before visits were counted stay what they are: of the default domain, and in no count of visits.
+#[tokio::test]
+async fn version_7_s_clicks_stay_and_get_company() {
+    super::warehouse("default").execute("CREATE DATABASE from_7").await.unwrap();
+    let warehouse = super::warehouse("from_7");
+    for script in [SCHEMA_6, ROWS_6, SCHEMA_7] {
+        run(&warehouse, script).await;
+    }
+    let before = schema_check(&warehouse).await.unwrap_err().to_string();
+    assert!(before.contains("no table from_7.clicks_by_day"), "{before}");
+    assert_eq!(migrate(&warehouse).await.unwrap(), ["0008_visits"]);
+    schema_check(&warehouse).await.unwrap();
+    assert_eq!(numbers(&warehouse, "SELECT sum(clicks) FROM clicks_by_hour WHERE domain = ''").await, [6]);
+    assert_eq!(numbers(&warehouse, "SELECT sum(rule) + count() FROM clicks WHERE domain = ''").await, [6]);
+
+    // A collector that does not know domains yet, one that does, and then all is merged.
+    let hour = "toStartOfHour(now()), 'c', 1";
+    for sql in [
+        format!("clicks_by_hour (hour, code, clicks, visitor_list) SELECT {hour}, [2, 3]"),
+        format!("clicks_by_hour (hour, code, clicks, visitor_list, domain) SELECT {hour}, [4], 's.example'"),
+        "clicks (ts, code) SELECT now(), 'c'".to_owned(),
+        "clicks (ts, code, domain, rule) SELECT now(), 'c', 's.example', 3".to_owned(),
+        "ingest_ledger (topic, first_offset, last_offset, messages, events, kept, clicks, click_rows, collected_at) \
+         SELECT 't', 10, 10, 1, 1, 1, 1, 1, now()"
+            .to_owned(),
+        "ingest_ledger (topic, first_offset, last_offset, messages, events, kept, clicks, click_rows, visits, \
+         day_clicks, collected_at) SELECT 't', 11, 11, 1, 1, 1, 1, 1, 1, 1, now()"
+            .to_owned(),
+        "visits_by_hour (hour, kind, visits) SELECT toStartOfHour(now()), 'click', 1".to_owned(),
+        "visits_by_day (day, kind, visits) SELECT today(), 'click', 5".to_owned(),
+        "clicks_by_day (day, code, clicks) SELECT today(), 'c', 5".to_owned(),
+    ] {
+        warehouse.execute(&format!("INSERT INTO {sql}")).await.unwrap();
+    }
+    for merged in [false, true] {
+        if merged {
+            warehouse.execute("OPTIMIZE TABLE clicks_by_hour FINAL").await.unwrap();
+        }
+        let of = async |domain: &str| {
+            let of = format!("FROM clicks_by_hour WHERE domain = '{domain}'");
+            numbers(&warehouse, &format!("SELECT sum(clicks) {of} UNION ALL SELECT uniqMerge(visitors) {of}"))
+                .await
+        };
+        let mut both = [of("").await, of("s.example").await];
+        both.iter_mut().for_each(|numbers| numbers.sort_unstable());
+        assert_eq!(both, [[3, 7], [1, 1]], "merged: {merged}");
+    }
+    let report = verify(&warehouse, "t", &[]).await.unwrap();
+    let of_counts = report.findings.iter().filter(|finding| finding.contains("clicks") || finding.contains("visits"));
+    assert_eq!(of_counts.collect::<Vec<_>>(), [] as [&String; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use warehouse::{PartitionTotals, Recent, Report, Warehouse, migrate, range_from, verify, verify_recent};
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 12] = [
     "requests",
     "requests_by_minute",
     "clicks",
     "clicks_by_hour",
+    "clicks_by_day",
+    "visits_by_hour",
+    "visits_by_day",
+    "orphan_visits",
     "ingest_ledger",
     "dead_letters",
     "producer_sequences",
@@ -25,7 +29,7 @@ async fn world(database: &str) -> Warehouse {
     warehouse
 }
 
-/// Two ranges of five events each: two kept, two sampled out, one too old to count but numbered; three clicks.
+/// Two ranges of five events each: two kept, two sampled out, one too old to count but numbered; three clicks and an orphan visit.
 /// The first one is that many days old.
 async fn fill(warehouse: &Warehouse, days: u32) {
     for table in TABLES {
@@ -45,8 +49,8 @@ pub(crate) async fn fill_rows(warehouse: &Warehouse, days: u32) {
             .unwrap();
     };
     run("INSERT INTO ingest_ledger (topic, first_offset, last_offset, messages, events, events_announced, kept, \
-         sampled_out, dead_lettered, clicks, click_rows, boot_records, collected_at) \
-         SELECT 't', number * 5, number * 5 + 4, 5, 5, 5, 2, 2, 1, 3, 3, 1, NOW FROM numbers(2)")
+         sampled_out, dead_lettered, clicks, click_rows, visits, orphan_rows, day_clicks, boot_records, collected_at) \
+         SELECT 't', number * 5, number * 5 + 4, 5, 5, 5, 2, 2, 1, 3, 3, 4, 1, 3, 1, NOW FROM numbers(2)")
     .await;
     run("INSERT INTO requests (ts, log_offset, instance, boot_id, seq, collected_at) \
          SELECT NOW, number * 5 + n, 'i', 'BOOT', number * 5 + n + 1, NOW FROM numbers(2) ARRAY JOIN [0, 1] AS n")
@@ -65,6 +69,17 @@ pub(crate) async fn fill_rows(warehouse: &Warehouse, days: u32) {
     run("INSERT INTO clicks (ts, code) SELECT NOW, 'c' FROM numbers(2) ARRAY JOIN [0, 1, 2] AS n").await;
     run("INSERT INTO clicks_by_hour (hour, code, clicks) SELECT toStartOfHour(NOW), 'c', 3 FROM numbers(2)")
         .await;
+    run("INSERT INTO clicks_by_day (day, code, dimension, clicks) \
+         SELECT toDate(NOW), 'c', arrayJoin(['country', 'device', 'browser', 'os', 'referrer_host']), 3 FROM numbers(2)")
+    .await;
+    run("INSERT INTO visits_by_hour (hour, kind, visits) \
+         SELECT toStartOfHour(NOW), v.1, v.2 FROM numbers(2) ARRAY JOIN [('click', 3), ('base_url', 1)] AS v")
+    .await;
+    run("INSERT INTO visits_by_day (day, kind, dimension, visits) \
+         SELECT toDate(NOW), v.1, arrayJoin(['country', 'device', 'browser', 'os', 'referrer_host']), v.2 \
+         FROM numbers(2) ARRAY JOIN [('click', 3), ('base_url', 1)] AS v")
+    .await;
+    run("INSERT INTO orphan_visits (ts, kind, path) SELECT NOW, 'base_url', '/' FROM numbers(2)").await;
 }
 
 fn log() -> PartitionTotals {
@@ -128,6 +143,23 @@ async fn damage_to_any_table_is_found() {
             "durations in requests_by_minute: its column requests says 8, stored are 9",
         ),
         ("TRUNCATE TABLE clicks_by_hour", "clicks in clicks_by_hour: the ledger says 6, stored are 0"),
+        (
+            "DELETE FROM clicks_by_day WHERE dimension = 'os'",
+            "clicks in clicks_by_day: the ledger, five times says 30, stored are 24",
+        ),
+        (
+            "DELETE FROM visits_by_hour WHERE kind = 'base_url'",
+            "visits in visits_by_hour: the ledger says 8, stored are 6",
+        ),
+        (
+            "ALTER TABLE visits_by_hour UPDATE visits = 8 - visits WHERE 1 SETTINGS mutations_sync = 2",
+            "clicks in visits_by_hour: the ledger says 6, stored are 2",
+        ),
+        (
+            "INSERT INTO visits_by_day (day, visits) SELECT today(), 1",
+            "visits in visits_by_day: the ledger, five times says 40, stored are 41",
+        ),
+        ("TRUNCATE TABLE orphan_visits", "rows in orphan_visits: the ledger says 2, stored are 0"),
         ("TRUNCATE TABLE clicks", "rows in clicks: the ledger says 6, stored are 0"),
         ("DELETE FROM ingest_ledger WHERE first_offset = 0", "nothing about offsets 0 to 4"),
         ("DELETE FROM ingest_ledger WHERE first_offset = 5", "committed up to 10, the ledger ends at 5"),
@@ -215,7 +247,10 @@ async fn an_old_installation_is_compared_from_where_nothing_has_expired() {
     let warehouse = world("verify_old").await;
     // Clicks have expired, the rollups have not.
     fill(&warehouse, 450).await;
-    warehouse.execute("DELETE FROM clicks WHERE ts < now() - 1000").await.unwrap();
+    for table in ["clicks", "orphan_visits"] {
+        let old = format!("DELETE FROM {table} WHERE ts < now() - 1000");
+        warehouse.execute(&old).await.unwrap();
+    }
     for table in ["requests", "dead_letters", "producer_sequences", "producer_boots"] {
         let old = format!("DELETE FROM {table} WHERE collected_at < now() - 1000");
         warehouse.execute(&old).await.unwrap();
@@ -231,9 +266,10 @@ async fn an_old_installation_is_compared_from_where_nothing_has_expired() {
     fill(&warehouse, 1099).await;
     for table in TABLES {
         let column = match table {
-            "requests" | "clicks" => "ts",
+            "requests" | "clicks" | "orphan_visits" => "ts",
             "requests_by_minute" => "minute",
-            "clicks_by_hour" => "hour",
+            "clicks_by_hour" | "visits_by_hour" => "hour",
+            "clicks_by_day" | "visits_by_day" => "day",
             _ => "collected_at",
         };
         let old = format!("DELETE FROM {table} WHERE {column} < now() - toIntervalDay(1000)");
