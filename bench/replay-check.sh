@@ -80,8 +80,12 @@ compare)
         "$(query 'SELECT code, count() FROM hoplog.clicks GROUP BY code')"
     same 'clicks per code, clicks_by_hour' "$(expect clicks "$2" "$3")" \
         "$(query 'SELECT code, sum(clicks) FROM hoplog.clicks_by_hour GROUP BY code')"
+    same 'clicks per code, clicks_by_day' "$(expect clicks "$2" "$3")" \
+        "$(query "SELECT code, sum(clicks) FROM hoplog.clicks_by_day WHERE dimension = 'os' GROUP BY code")"
     same 'clicks per referrer host' "$(expect referrers "$2" "$3")" \
         "$(query 'SELECT referrer_host, count() FROM hoplog.clicks GROUP BY referrer_host')"
+    same 'clicks per referrer host, visits_by_day' "$(expect referrers "$2" "$3")" \
+        "$(query "SELECT value, sum(visits) FROM hoplog.visits_by_day WHERE dimension = 'referrer_host' AND kind = 'click' GROUP BY value")"
     same '404s' "$(expect not_found "$2" "$3")" \
         "$(query 'SELECT status, sum(requests) FROM hoplog.requests_by_minute WHERE status = 404 GROUP BY status')"
     exit "$different"

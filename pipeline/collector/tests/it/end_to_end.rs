@@ -45,47 +45,46 @@ async fn every_count_is_exact_and_the_sample_is_near() {
     ] {
         assert_eq!(world.number(&format!("(SELECT {sql})")).await, expected, "{sql}");
     }
-    // Link by link and value by value, the counts of days are those of single rows, and so are those of all links.
-    let same = |dimension: &str| {
-        let of = |from: &str| {
-            format!(
-                "(SELECT groupArray(t) FROM (SELECT tuple(*) AS t FROM ({from} GROUP BY ALL ORDER BY ALL)))"
-            )
-        };
-        let links = format!(
-            "SELECT domain, code, {dimension} AS value, bot, toDate(ts) AS day, count() AS n FROM clicks"
-        );
-        let link_days = format!(
-            "SELECT domain, code, value, bot, day, sum(clicks) AS n FROM clicks_by_day WHERE dimension = '{dimension}'"
-        );
-        let orphans = format!(
-            "SELECT domain, kind, {dimension} AS value, bot, toDate(ts) AS day, count() AS n FROM orphan_visits"
-        );
-        let orphan_days = format!(
-            "SELECT domain, kind, value, bot, day, sum(visits) AS n FROM visits_by_day WHERE dimension = '{dimension}' AND kind != 'click'"
-        );
-        let all = format!("SELECT domain, {dimension} AS value, count() AS n FROM clicks");
-        let days = format!(
-            "SELECT domain, value, sum(visits) AS n FROM visits_by_day WHERE dimension = '{dimension}' AND kind = 'click'"
-        );
-        format!(
-            "{} = {} AND {} = {} AND {} = {}",
-            of(&links),
-            of(&link_days),
-            of(&orphans),
-            of(&orphan_days),
-            of(&all),
-            of(&days)
-        )
-    };
-    for dimension in ["country", "device", "browser", "os", "referrer_host"] {
-        assert_eq!(world.number(&same(dimension)).await, 1, "{dimension}");
-    }
+    assert_days_agree(&world).await;
     // Three standard errors; the variance is that of the weights themselves.
     let near = "(SELECT abs(sum(sample_weight) - 18400) <= 3 * sqrt(sum(sample_weight * (sample_weight - 1))) + 1e-6 FROM requests WHERE outcome = 'ok')";
     assert_eq!(world.number(near).await, 1);
     assert_eq!(world.number("(SELECT count() FROM otel_logs) = (SELECT count() FROM requests)").await, 1);
     assert_eq!(world.number("(SELECT count() > 0 FROM requests WHERE seq > 0 AND length(trace_id) = 32 AND abs(dateDiff('second', ts, collected_at)) < 60)").await, 1);
+}
+
+/// Link by link and value by value, the counts of days are those of single rows, and so are those of all links together.
+async fn assert_days_agree(world: &World) {
+    let days = |table: &str, what: &str, count: &str, dimension: &str| {
+        format!(
+            "SELECT domain, {what}, value, bot, day, sum({count}) AS n FROM {table} WHERE dimension = '{dimension}'"
+        )
+    };
+    for dimension in ["country", "device", "browser", "os", "referrer_host"] {
+        let rows = |table: &str, what: &str| {
+            format!(
+                "SELECT domain, {what}, {dimension} AS value, bot, toDate(ts) AS day, count() AS n FROM {table}"
+            )
+        };
+        let orphans = " AND kind != 'click'";
+        let pairs = [
+            (rows("clicks", "code"), days("clicks_by_day", "code", "clicks", dimension)),
+            (rows("orphan_visits", "kind"), days("visits_by_day", "kind", "visits", dimension) + orphans),
+            (
+                rows("clicks", "'click' AS kind"),
+                days("visits_by_day", "kind", "visits", dimension) + " AND kind = 'click'",
+            ),
+        ];
+        for (rows, days) in pairs {
+            let all = |from: &str| {
+                format!(
+                    "(SELECT groupArray(t) FROM (SELECT tuple(*) AS t FROM ({from} GROUP BY ALL ORDER BY ALL)))"
+                )
+            };
+            assert_eq!(world.number(&format!("{} = {}", all(&rows), all(&days))).await, 1, "{days}");
+            assert_eq!(world.number(&format!("length({}) > 0", all(&days))).await, 1, "{days}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,7 +130,8 @@ async fn version_7_s_clicks_stay_and_get_company() {
         assert_eq!(both, [[3, 7], [1, 1]], "merged: {merged}");
     }
     let report = verify(&warehouse, "t", &[]).await.unwrap();
-    let of_counts = report.findings.iter().filter(|finding| finding.contains("clicks") || finding.contains("visits"));
+    let of_counts =
+        report.findings.iter().filter(|finding| finding.contains("clicks") || finding.contains("visits"));
     assert_eq!(of_counts.collect::<Vec<_>>(), [] as [&String; 0]);
 }
 

@@ -39,9 +39,18 @@ fn answers_counters_rollups_and_ledger_agree_to_the_request() {
     }
 
     for (code, clicks) in [("one", of(0) + of(1)), ("two", of(2))] {
-        for table in ["SELECT sum(clicks) FROM clicks_by_hour", "SELECT count() FROM clicks"] {
-            assert_eq!(hoplog.number(&format!("{table} WHERE code = '{code}'")), clicks, "{table} {code}");
+        for table in [
+            "SELECT sum(clicks) FROM clicks_by_hour WHERE",
+            "SELECT count() FROM clicks WHERE",
+            "SELECT sum(clicks) FROM clicks_by_day WHERE dimension = 'browser' AND",
+        ] {
+            assert_eq!(hoplog.number(&format!("{table} code = '{code}'")), clicks, "{table} {code}");
         }
+    }
+    let clicks = of(0) + of(1) + of(2);
+    for table in ["visits_by_hour WHERE", "visits_by_day WHERE dimension = 'country' AND"] {
+        let sql = format!("SELECT sum(visits) FROM {table} kind = 'click'");
+        assert_eq!(hoplog.number(&sql), clicks, "{sql}");
     }
 
     // Kept rows are fewer, and their weights make up for it within three standard errors.

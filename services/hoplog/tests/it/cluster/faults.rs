@@ -53,8 +53,18 @@ const KINDS: [Kind; 14] = [
     Kind::NoAnswer,
 ];
 
-const TABLES: [&str; 6] =
-    ["requests", "requests_by_minute", "clicks_by_hour", "clicks", "producer_sequences", "ingest_ledger"];
+const TABLES: [&str; 10] = [
+    "requests",
+    "requests_by_minute",
+    "clicks_by_hour",
+    "clicks_by_day",
+    "clicks",
+    "visits_by_hour",
+    "visits_by_day",
+    "orphan_visits",
+    "producer_sequences",
+    "ingest_ledger",
+];
 
 impl Deployment {
     fn inject(&mut self, kind: Kind, random: &mut Random) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use event_log::kafka::Kafka;
 use event_log::{EventLog, EventLogMetrics, Message};
-use wide_event::{Event, Outcome, Text, Timestamp, TraceId, Visitor, codec};
+use wide_event::{Event, Orphan, Outcome, Text, Timestamp, TraceId, Visitor, codec};
 
 use super::deployment::Deployment;
 
@@ -20,6 +20,10 @@ const IN_MESSAGE: u64 = 100;
 pub(super) struct Accepted {
     pub(super) events: u64,
     pub(super) clicks: BTreeMap<String, u64>,
+    /// By kind, clicks among them.
+    pub(super) visits: BTreeMap<String, u64>,
+    /// By country and kind, in one string.
+    pub(super) countries: BTreeMap<String, u64>,
     pub(super) outcomes: BTreeMap<String, u64>,
     pub(super) duration_us: u64,
 }
@@ -83,6 +87,11 @@ fn message(seq: &mut u64, accepted: &mut Accepted) -> Message {
         if event.click {
             *accepted.clicks.entry(event.code.as_str().to_owned()).or_default() += 1;
         }
+        let kind = if event.click { "click" } else { event.orphan.as_str() };
+        if !kind.is_empty() {
+            *accepted.visits.entry(kind.to_owned()).or_default() += 1;
+            *accepted.countries.entry(format!("{} {kind}", event.country.as_str())).or_default() += 1;
+        }
         codec::encode(&event, &mut payload);
     }
     Message::events(payload, IN_MESSAGE as u32)
@@ -111,6 +120,8 @@ fn event(seq: u64) -> Event<'static> {
         route: Text::new("/{code}"),
         code: Text::new(format!("code{}", seq % 97)),
         click: outcome == Outcome::Ok,
+        orphan: if outcome == Outcome::ClientError { Orphan::InvalidShortUrl } else { Orphan::None },
+        country: Text::new(["DE", "FR", ""][(seq % 3) as usize]),
         visitor: Visitor(seq % 1009 + 1),
         trace_id: TraceId(u128::from(seq).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
         duration_us: 100 + seq % 1000,
@@ -136,6 +147,17 @@ impl Accepted {
         };
         assert_eq!(table("SELECT code, sum(clicks) FROM clicks_by_hour GROUP BY code"), self.clicks);
         assert_eq!(table("SELECT code, count() FROM clicks GROUP BY code"), self.clicks);
+        assert_eq!(table("SELECT kind, sum(visits) FROM visits_by_hour GROUP BY kind"), self.visits);
+        let orphans = self.visits.iter().filter(|(kind, _)| *kind != "click");
+        let orphans: BTreeMap<_, _> = orphans.map(|(kind, count)| (kind.clone(), *count)).collect();
+        assert_eq!(table("SELECT kind, count() FROM orphan_visits GROUP BY kind"), orphans);
+        for dimension in ["country", "device", "browser", "os", "referrer_host"] {
+            let of = format!("WHERE dimension = '{dimension}' GROUP BY 1");
+            assert_eq!(table(&format!("SELECT code, sum(clicks) FROM clicks_by_day {of}")), self.clicks);
+            assert_eq!(table(&format!("SELECT kind, sum(visits) FROM visits_by_day {of}")), self.visits);
+        }
+        let countries = "SELECT concat(value, ' ', kind) AS k, sum(visits) FROM visits_by_day WHERE dimension = 'country' GROUP BY k";
+        assert_eq!(table(countries), self.countries);
         assert_eq!(
             table("SELECT outcome, sum(requests) FROM requests_by_minute GROUP BY outcome"),
             self.outcomes
