@@ -21,6 +21,7 @@ mod overload;
 mod qr;
 mod redirects;
 mod redis;
+mod roles;
 mod rule_visits;
 mod rules;
 mod segments;
