@@ -90,8 +90,11 @@ fn role(role: KeyRole) -> Role {
 
 /// The domain as links have it: the default one by its name in the store, others by host and port.
 fn authority(domain: &str, base_url: &str) -> Result<String> {
-    let named = parse_authority(domain).with_context(|| format!("{domain} is no domain"))?;
     let default = Url::parse(base_url).context("links.base_url is no URL")?;
+    if domain.eq_ignore_ascii_case(default.authority()) {
+        return Ok(DEFAULT_DOMAIN.to_owned());
+    }
+    let named = parse_authority(domain).with_context(|| format!("{domain} is no domain"))?;
     let is_default = parse_authority(default.authority()).is_ok_and(|default| default == named);
     Ok(if is_default { DEFAULT_DOMAIN.to_owned() } else { named })
 }

@@ -68,7 +68,7 @@ impl Access {
                 Role::CreateOnly => need == Need::Create,
                 Role::ReadOnly => reads,
                 Role::OwnLinks => matches!(need, Need::Create | Need::Some | Need::One | Need::TagCounts),
-            Role::Domain { .. } => matches!(need, Need::Create | Need::Some | Need::One),
+                Role::Domain { .. } => matches!(need, Need::Create | Need::Some | Need::One),
                 Role::NoOrphanVisits => need != Need::Orphans,
             });
         if allowed { Ok(()) } else { Err(Refusal::Role) }

@@ -19,7 +19,9 @@ fn need(route: &str, reads: bool) -> Need {
     let domain_visits = route.starts_with("/rest/v3/domains/") && route.ends_with("/visits");
     match route {
         SHORT_URLS if !reads => Need::Create,
-        SHORT_URLS | "/rest/v3/domains" | "/rest/v3/visits" | "/rest/v3/visits/non-orphan" if reads => Need::Some,
+        SHORT_URLS | "/rest/v3/domains" | "/rest/v3/visits" | "/rest/v3/visits/non-orphan" if reads => {
+            Need::Some
+        }
         "/rest/v3/tags" | "/rest/v3/tags/stats" if reads => Need::TagCounts,
         "/rest/v3/tags" => Need::Tags,
         "/rest/v3/visits/orphan" => Need::Orphans,
