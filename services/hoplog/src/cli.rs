@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bench::Speed;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A URL shortener whose every request leaves exactly one event, and the pipeline that brings those events to people.
 #[derive(Debug, Parser)]
@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Dlq(Dlq),
     /// Send load, or replay an access log, against a running shortener.
     Load(Load),
-    /// Make, list and revoke API keys.
+    /// Make, list, rotate and revoke API keys.
     Keys(Keys),
 }
 
@@ -220,17 +220,51 @@ pub(crate) struct Keys {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysAction {
     /// Make a key and print it, once.
-    Create {
-        /// What it is for.
-        name: String,
-    },
-    /// List the keys, without the keys themselves.
+    Create(NewKey),
+    /// List the keys, without the keys themselves: id, state, owner, roles, when it expires, name.
     List,
+    /// Make a key that does what an old one does, for the same owner and as long a life, and print it, once.
+    Rotate {
+        /// The old key, as `list` prints it.
+        id: String,
+        /// How long the old key still works.
+        #[arg(long, default_value = "1d", value_name = "DURATION", value_parser = duration)]
+        grace: Duration,
+    },
     /// Revoke a key by its id.
     Revoke {
         /// As `list` prints it.
         id: String,
     },
+}
+
+/// `hoplog keys create`
+#[derive(Debug, Args)]
+pub(crate) struct NewKey {
+    /// What it is for.
+    pub name: String,
+    /// What restricts it; may be given several times, and all hold together. Without one it may do everything.
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<KeyRole>,
+    /// It knows only links of this domain, and makes none elsewhere.
+    #[arg(long, value_name = "HOST")]
+    pub domain: Option<String>,
+    /// After that it is refused: `12h`, `90d`. Without it, it does not expire.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub expires: Option<Duration>,
+}
+
+/// What a role may be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyRole {
+    /// It may create links, and nothing else.
+    CreateOnly,
+    /// It may change nothing.
+    ReadOnly,
+    /// It knows only links of its owner.
+    OwnLinks,
+    /// It sees no visits that belong to no link.
+    NoOrphanVisits,
 }
 
 /// A number and a unit: seconds, minutes, hours or days.

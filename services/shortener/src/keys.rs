@@ -68,12 +68,28 @@ pub enum KeyError {
     Store(#[source] StoreError),
 }
 
+/// A key to be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewKey {
+    /// See [`ApiKey::name`].
+    pub name: String,
+    /// See [`ApiKey::roles`].
+    pub roles: Vec<Role>,
+    /// See [`ApiKey::expires_at`].
+    pub expires_at: Option<UnixSeconds>,
+    /// See [`ApiKey::owner`]; without one, the key is its own.
+    pub owner: Option<String>,
+}
+
+impl NewKey {
+    /// One that may do everything and does not expire.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+}
+
 /// Makes and stores a key. The text is returned once and kept nowhere.
-pub async fn create(
-    store: &dyn LinkStore,
-    name: &str,
-    expires_at: Option<UnixSeconds>,
-) -> Result<(ApiKey, String), KeyError> {
+pub async fn create(store: &dyn LinkStore, new: NewKey) -> Result<(ApiKey, String), KeyError> {
     let mut secret = [0_u8; 32];
     getrandom::fill(&mut secret).map_err(KeyError::Random)?;
     let text = format!("hl_{}", URL_SAFE_NO_PAD.encode(secret));
@@ -81,16 +97,39 @@ pub async fn create(
     getrandom::fill(&mut id).map_err(KeyError::Random)?;
     let id = format!("k{}", URL_SAFE_NO_PAD.encode(id));
     let key = ApiKey {
-        owner: id.clone(),
+        owner: new.owner.unwrap_or_else(|| id.clone()),
         id,
-        name: name.to_owned(),
-        roles: Vec::new(),
+        name: new.name,
+        roles: new.roles,
         created_at: now(),
-        expires_at,
+        expires_at: new.expires_at,
         revoked_at: None,
     };
     store.insert_key(&key, &hash(&text)).await.map_err(KeyError::Store)?;
     Ok((key, text))
+}
+
+/// Makes a key that does what key `id` does, for the same owner and as long a life, and has the old one expire after
+/// `grace_s` seconds. Nothing when there is no such key that is accepted now.
+pub async fn rotate(
+    store: &dyn LinkStore,
+    id: &str,
+    grace_s: UnixSeconds,
+) -> Result<Option<(ApiKey, String)>, KeyError> {
+    let now = now();
+    let keys = store.list_keys().await.map_err(KeyError::Store)?;
+    let Some(old) = keys.into_iter().find(|key| key.id == id && key.is_valid_at(now)) else {
+        return Ok(None);
+    };
+    let new = NewKey {
+        expires_at: old.expires_at.map(|expires_at| now.saturating_add(expires_at - old.created_at)),
+        name: old.name,
+        roles: old.roles,
+        owner: Some(old.owner),
+    };
+    let made = create(store, new).await?;
+    store.expire_key(id, now.saturating_add(grace_s)).await.map_err(KeyError::Store)?;
+    Ok(Some(made))
 }
 
 /// All keys, the oldest first.

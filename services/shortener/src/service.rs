@@ -25,6 +25,7 @@ use crate::shared::{Guarded, SharedState};
 use crate::statistics::Statistics;
 use crate::store::{LinkStore, StoreError};
 use crate::target::OwnHosts;
+use crate::target::blocklist::{Blocklist, BlocklistError};
 use crate::{api, redirect};
 use emitter::{Emitter, Hop};
 use warehouse::Warehouse;
@@ -45,6 +46,9 @@ pub enum OpenError {
     /// The system has no randomness for the key of the codes.
     #[error("no randomness from the system")]
     Random(#[source] getrandom::Error),
+    /// A blocklist can't be read.
+    #[error("the links' blocklist can't be used")]
+    Blocklist(#[source] BlocklistError),
     /// The store has no schema, or does not answer.
     #[error("the link store can't be used")]
     Store(#[source] StoreError),
@@ -93,6 +97,7 @@ pub(crate) struct App {
     /// User agents that redirect rules have asked about.
     pub(crate) agents: Mutex<Agents>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) blocklist: Arc<Blocklist>,
     pub(crate) statistics: Statistics,
     pub(crate) robots: Cache<(), Bytes>,
     admission: Arc<Admission>,
@@ -133,6 +138,8 @@ impl Shortener {
                 codes,
                 metrics.clone(),
             ),
+            // Before anything is served, so it may take its time.
+            blocklist: Blocklist::open(&config.links.blocklist_files).map_err(OpenError::Blocklist)?,
             cache,
             statistics: Statistics::new(&config.statistics, warehouse, &metrics),
             domains,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use shortener::keys;
+use shortener::keys::{self, NewKey};
 use shortener::store::LinkStore;
 use warehouse::Warehouse;
 
@@ -47,6 +47,6 @@ pub(crate) async fn ensure_admin_key(store: &dyn LinkStore, file: &Path) -> Resu
         return Ok(());
     }
     // Killed between the two, a key is left in the store that nobody knows: it opens nothing.
-    let (_, text) = keys::create(store, "admin", None).await.context("can't make the admin key")?;
+    let (_, text) = keys::create(store, NewKey::named("admin")).await.context("can't make the admin key")?;
     secret_file::write_new(file, &text)
 }

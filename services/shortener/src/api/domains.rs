@@ -21,7 +21,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Respons
         Err(error) => return Problem::store(&caller.hop, &error),
     };
     // By name, and the empty one, which is the default, before all others.
-    let data = domains.iter().map(|domain| {
+    let known = |domain: &&Domain| caller.access.domain().is_none_or(|only| only == domain.authority);
+    let data = domains.iter().filter(known).map(|domain| {
         let is_default = domain.authority == DEFAULT_DOMAIN;
         json!({
             "domain": if is_default { app.base_url.authority() } else { &domain.authority },

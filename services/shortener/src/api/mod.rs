@@ -1,6 +1,7 @@
 //! The management API: Shlink's REST v3 as far as it is here, with keys, limits and problem documents.
 //! Handlers translate between HTTP and [`crate::links`]; they decide nothing about links.
 
+mod authority;
 mod cors;
 mod domains;
 mod fields;
@@ -24,6 +25,7 @@ use axum::routing::{MethodRouter, get, patch};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 
+use crate::access::Access;
 use crate::keys::ApiKey;
 use crate::limits::Quota;
 use crate::service::App;
@@ -104,6 +106,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
 pub(crate) struct Caller {
     pub(crate) hop: Hop,
     pub(crate) key: Option<ApiKey>,
+    pub(crate) access: Access,
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -111,7 +114,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let Ok(hop) = Hop::from_request_parts(parts, &()).await;
-        Ok(Self { hop, key: parts.extensions.get().cloned() })
+        let (key, access) = (parts.extensions.get().cloned(), parts.extensions.get().cloned());
+        Ok(Self { hop, key, access: access.unwrap_or_default() })
     }
 }
 
@@ -123,7 +127,7 @@ async fn admit(State(app): State<Arc<App>>, hop: Hop, request: Request, next: Ne
     }
 }
 
-async fn require_key(State(app): State<Arc<App>>, hop: Hop, mut request: Request, next: Next) -> Response {
+async fn require_key(State(app): State<Arc<App>>, hop: Hop, request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS {
         return next.run(request).await;
     }
@@ -134,28 +138,38 @@ async fn require_key(State(app): State<Arc<App>>, hop: Hop, mut request: Request
     // What is no text is no key; it is still somebody's try, and answered as such.
     let text = key.to_str().unwrap_or_default();
     match app.links.authenticate(&hop, text).await {
-        Ok(Some(key)) => {
-            hop.api_key_id(&key.id);
-            let calls = work::calls(request.method(), route(&request));
-            let quota = app.limits.call(&hop, &key.id, calls).await;
-            request.extensions_mut().insert(key);
-            let mut response = match quota.and_then(|quota| quota.limited()) {
-                Some(limited) => {
-                    app.refuse(&hop, &limited);
-                    Problem::limited(&limited).into_response()
-                }
-                None => next.run(request).await,
-            };
-            for (name, value) in quota.iter().flat_map(Quota::headers) {
-                if let Ok(value) = HeaderValue::try_from(value) {
-                    response.headers_mut().insert(name, value);
-                }
-            }
-            response
-        }
+        Ok(Some(key)) => with_key(&app, &hop, key, request, next).await,
         Ok(None) => Problem::invalid_api_key().answer(&hop),
         Err(error) => Problem::store(&hop, &error),
     }
+}
+
+/// A request with a key that is accepted: within its quota, and if its roles allow it.
+async fn with_key(app: &App, hop: &Hop, key: ApiKey, mut request: Request, next: Next) -> Response {
+    hop.api_key_id(&key.id);
+    let calls = work::calls(request.method(), route(&request));
+    let quota = app.limits.call(hop, &key.id, calls).await;
+    let access = Access::of(key.clone());
+    let mut response = if let Some(limited) = quota.and_then(|quota| quota.limited()) {
+        app.refuse(hop, &limited);
+        Problem::limited(&limited).into_response()
+    } else {
+        let (method, route, uri) = (request.method(), route(&request), request.uri());
+        match authority::check(app, hop, &access, method, route, uri).await {
+            Err(response) => response,
+            Ok(()) => {
+                request.extensions_mut().insert(key);
+                request.extensions_mut().insert(access);
+                next.run(request).await
+            }
+        }
+    };
+    for (name, value) in quota.iter().flat_map(Quota::headers) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 /// The route of a request, as the router knows it.

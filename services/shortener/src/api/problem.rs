@@ -165,6 +165,22 @@ impl Problem {
         Self::shlink(StatusCode::UNAUTHORIZED, "invalid-api-key", "key_invalid", "Invalid API key", detail)
     }
 
+    pub(crate) fn forbidden() -> Self {
+        let detail = "The roles of this API key do not let it do that.";
+        Self::shlink(StatusCode::FORBIDDEN, "forbidden", "forbidden", "Forbidden", detail)
+    }
+
+    pub(crate) fn forbidden_tags() -> Self {
+        let detail = "Only API keys without roles may rename or delete tags.";
+        Self::shlink(
+            StatusCode::FORBIDDEN,
+            "forbidden-tag-operation",
+            "forbidden",
+            "Forbidden tag operation",
+            detail,
+        )
+    }
+
     pub(crate) fn no_route() -> Self {
         Self::shlink(
             StatusCode::NOT_FOUND,

@@ -10,6 +10,12 @@ use crate::target::{self, Target, TargetError};
 pub(super) fn parse(app: &App, domain: &str, text: &str) -> Result<Target, TargetError> {
     let target = target::parse(text, app.config.links.url_bytes_max, &app.own_hosts)?;
     let url = url::Url::parse(target.as_str()).map_err(|_| TargetError::Invalid)?;
+    if !app.config.links.private_targets && target::is_private(&url) {
+        return Err(TargetError::Private);
+    }
+    if app.blocklist.blocks(url.host_str().unwrap_or_default()) {
+        return Err(TargetError::Blocked);
+    }
     match parse_authority(url.authority()) {
         // The domain of a link that is being made may be no known one yet.
         Ok(authority) if authority == domain => Err(TargetError::OwnHost),

@@ -1,5 +1,7 @@
 //! What links may look like.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use url::Url;
 
@@ -30,6 +32,12 @@ pub struct LinksConfig {
     pub codes_key: Option<SecretKey>,
     /// Most tags on a link. Default 32.
     pub tags_max: usize,
+    /// Whether links may lead to private networks, this machine and names without a dot. Default true, since shorteners
+    /// on intranets are for nothing else and targets are never fetched; false where strangers make links.
+    pub private_targets: bool,
+    /// Files with hosts that no link may lead to: one host a line, which stands for all names below it, or lines of a
+    /// hosts file. Read again when they change. Links that exist already answer 410. Default none.
+    pub blocklist_files: Vec<PathBuf>,
 }
 
 impl Default for LinksConfig {
@@ -43,6 +51,8 @@ impl Default for LinksConfig {
             lease_ids: 1_000,
             codes_key: None,
             tags_max: 32,
+            private_targets: true,
+            blocklist_files: Vec::new(),
         }
     }
 }

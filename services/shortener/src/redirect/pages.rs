@@ -33,6 +33,10 @@ pub(super) fn gone() -> Response {
     html(StatusCode::GONE, page("Gone", "<p>This link is no longer valid.</p>"))
 }
 
+pub(super) fn blocked() -> Response {
+    html(StatusCode::GONE, page("Blocked", "<p>Where this link leads is blocked here.</p>"))
+}
+
 pub(super) fn unavailable() -> Response {
     retry(page("Unavailable", "<p>This link can't be looked up at the moment.</p>"))
 }

@@ -133,6 +133,9 @@ impl<'a> Visit<'a> {
         };
         self.hop.route(asked.route());
         self.tell(&link);
+        if self.app.blocklist.blocks(&link.target_host) {
+            return self.blocked();
+        }
         if let Some(response) = self.unfollowed(&asked, &link) {
             return response;
         }
@@ -233,6 +236,9 @@ impl<'a> Visit<'a> {
             Some(decision) => (decision.location, decision.target_host),
             None => (&link.location, &*link.target_host),
         };
+        if decision.is_some() && self.app.blocklist.blocks(target_host) {
+            return self.blocked();
+        }
         let forwarded = Some(query).filter(|query| link.forward_query && !query.is_empty());
         let location = forwarded
             .and_then(|query| query::merge(location, query, self.app.config.links.url_bytes_max))
@@ -250,6 +256,12 @@ impl<'a> Visit<'a> {
             self.hop.click();
         }
         answer::redirect(&self.app.config.redirect, link, location, follows)
+    }
+
+    /// The host that the link leads to has come onto a blocklist.
+    fn blocked(&self) -> Response {
+        self.hop.error_type("target_blocked");
+        pages::blocked()
     }
 
     /// Whether a location is what was asked for: a browser would come back here for ever.

@@ -1,11 +1,14 @@
 //! Where a link may lead: an absolute http or https URL, normalised, that is no way to attack who follows it.
 //! Nothing is fetched and no name resolved; what a `Target` holds is safe in a `Location` header.
 
+pub mod blocklist;
 #[cfg(test)]
 mod hostile;
 mod own_hosts;
+mod private;
 
 pub use own_hosts::OwnHosts;
+pub(crate) use private::is_private;
 
 use http::HeaderValue;
 use url::Url;
@@ -66,6 +69,12 @@ pub enum TargetError {
     /// It leads back here.
     #[error("leads to this service itself")]
     OwnHost,
+    /// It leads into a private network, which is configured to be refused.
+    #[error("leads into a private network")]
+    Private,
+    /// It leads to a host on a blocklist.
+    #[error("leads to a host that is blocked here")]
+    Blocked,
     /// Anything else.
     #[error("is not a valid URL")]
     Invalid,

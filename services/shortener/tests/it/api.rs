@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use shortener::keys;
+use shortener::keys::{self, NewKey};
 
 use crate::server::Server;
 
@@ -174,9 +174,11 @@ async fn keys_are_needed_and_can_be_revoked_and_expire() {
     assert_eq!(server.call(Method::GET, LINKS, &both, "").await.status, 401, "two keys are none");
 
     let store = &server.store.inner;
-    let (_, expired) = keys::create(store, "expired", Some(1)).await.unwrap();
+    let (_, expired) =
+        keys::create(store, NewKey { expires_at: Some(1), ..NewKey::named("expired") }).await.unwrap();
     assert_eq!(ask(&expired).await, invalid);
-    let (key, text) = keys::create(store, "second", Some(i64::MAX)).await.unwrap();
+    let (key, text) =
+        keys::create(store, NewKey { expires_at: Some(i64::MAX), ..NewKey::named("second") }).await.unwrap();
     assert!(keys::revoke(store, &key.id).await.unwrap());
     assert!(!keys::revoke(store, &key.id).await.unwrap(), "once");
     assert!(!keys::revoke(store, "nobody").await.unwrap());

@@ -33,10 +33,11 @@ pub(in crate::api) async fn create(
         Ok(object) => object,
         Err(problem) => return problem.answer(hop),
     };
-    let request = match read_creation(&app, object, caller.key.map(|key| key.owner)) {
+    let mut request = match read_creation(&app, object, caller.key.map(|key| key.owner)) {
         Ok(request) => request,
         Err(problem) => return problem.answer(hop),
     };
+    caller.access.claim(&mut request);
     let (domain, alias) = (request.domain.clone(), request.alias.clone());
     match app.links.create(hop, request).await {
         Ok(Created::New(link)) => {

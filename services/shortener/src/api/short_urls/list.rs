@@ -10,6 +10,7 @@ use serde_json::json;
 use super::document::document;
 use crate::api::problem::Problem;
 use crate::api::{Caller, json, names, query};
+use crate::link::Page;
 use crate::service::App;
 
 pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
@@ -24,7 +25,12 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, ur
             Err(error) => return Problem::invalid(&[("domain", error.to_string())]).answer(hop),
         }
     }
-    let page = match app.links.list(hop, &request.query).await {
+    let page = if caller.access.narrow_list(&mut request.query) {
+        app.links.list(hop, &request.query).await
+    } else {
+        Ok(Page { links: Vec::new(), total: Some(0) })
+    };
+    let page = match page {
         Ok(page) => page,
         Err(error) => return Problem::store(hop, &error),
     };

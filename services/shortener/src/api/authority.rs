@@ -1,0 +1,57 @@
+//! Which need a route has, and whether a key has what it takes: asked before any handler runs, so that none can
+//! forget. A route that is not named here is for keys that may do everything.
+//! What a handler lists it narrows itself, by [`Access`].
+
+use axum::response::Response;
+use http::{Method, Uri};
+
+use super::names::LinkName;
+use super::problem::Problem;
+use crate::access::{Access, Need, Refusal};
+use crate::service::App;
+use emitter::Hop;
+
+const SHORT_URLS: &str = "/rest/v3/short-urls";
+
+/// What a key needs for a route.
+fn need(route: &str, reads: bool) -> Need {
+    let tag_visits = route.starts_with("/rest/v3/tags/") && route.ends_with("/visits");
+    let domain_visits = route.starts_with("/rest/v3/domains/") && route.ends_with("/visits");
+    match route {
+        SHORT_URLS if !reads => Need::Create,
+        SHORT_URLS | "/rest/v3/domains" | "/rest/v3/visits" | "/rest/v3/visits/non-orphan" if reads => {
+            Need::Some
+        }
+        "/rest/v3/tags" | "/rest/v3/tags/stats" if reads => Need::TagCounts,
+        "/rest/v3/tags" => Need::Tags,
+        "/rest/v3/visits/orphan" => Need::Orphans,
+        _ if (tag_visits || domain_visits) && reads => Need::Some,
+        _ if route.starts_with("/rest/v3/short-urls/{") => Need::One,
+        _ => Need::All,
+    }
+}
+
+/// Whether `access` goes as far as the request. A link out of its reach is as unknown as one that is not there.
+pub(super) async fn check(
+    app: &App,
+    hop: &Hop,
+    access: &Access,
+    method: &Method,
+    route: &str,
+    uri: &Uri,
+) -> Result<(), Response> {
+    let need = need(route, method.is_safe());
+    access.may(need, method.is_safe()).map_err(|refusal| match refusal {
+        Refusal::Role => Problem::forbidden().answer(hop),
+        Refusal::Tags => Problem::forbidden_tags().answer(hop),
+    })?;
+    if need != Need::One || access.reaches_all() {
+        return Ok(());
+    }
+    let name = LinkName::read(app, hop, uri).map_err(|problem| problem.answer(hop))?;
+    match app.links.find(hop, name.link()).await {
+        Ok(Some(link)) if access.reaches(&link) => Ok(()),
+        Ok(_) => Err(name.not_found().answer(hop)),
+        Err(error) => Err(Problem::store(hop, &error)),
+    }
+}

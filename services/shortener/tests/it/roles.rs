@@ -1,0 +1,152 @@
+//! Keys and their roles: every route with every role, and lists that are narrowed.
+
+use http::Method;
+use serde_json::{Value, json};
+use shortener::keys::{self, NewKey, Role};
+
+use crate::server::Server;
+
+/// A key's place in the rows below.
+const KEYS: [&str; 6] = ["admin", "create-only", "read-only", "own-links", "domain", "no-orphan-visits"];
+
+/// Method, path, body, and the status for each of [`KEYS`]. The link in `{own}` is of the key that asks where it may
+/// make links, `{other}` of the admin; both are on the default domain, which is not the one that `domain` is for.
+/// 404 and not 403 where a link is out of reach: that it is there is nobody's business.
+type Row = (Method, &'static str, &'static str, [u16; 6]);
+
+const LINK: &str = r#"{"longUrl":"https://example.com/"}"#;
+
+const TABLE: &[Row] = &[
+    (Method::POST, "/rest/v3/short-urls", LINK, [201, 201, 403, 201, 201, 201]),
+    (Method::GET, "/rest/v3/short-urls", "", [200, 403, 200, 200, 200, 200]),
+    (Method::GET, "/rest/v3/short-urls/{own}", "", [200, 403, 200, 200, 404, 200]),
+    (Method::GET, "/rest/v3/short-urls/{other}", "", [200, 403, 200, 404, 404, 200]),
+    (Method::GET, "/rest/v3/short-urls/nobody", "", [404, 403, 404, 404, 404, 404]),
+    (Method::PATCH, "/rest/v3/short-urls/{own}", r#"{"title":"t"}"#, [200, 403, 403, 200, 404, 200]),
+    (Method::PATCH, "/rest/v3/short-urls/{other}", r#"{"title":"t"}"#, [200, 403, 403, 404, 404, 200]),
+    (Method::GET, "/rest/v3/short-urls/{own}/redirect-rules", "", [200, 403, 200, 200, 404, 200]),
+    (Method::GET, "/rest/v3/short-urls/{other}/redirect-rules", "", [200, 403, 200, 404, 404, 200]),
+    (
+        Method::POST,
+        "/rest/v3/short-urls/{other}/redirect-rules",
+        r#"{"redirectRules":[]}"#,
+        [200, 403, 403, 404, 404, 200],
+    ),
+    (Method::GET, "/rest/v3/short-urls/{other}/visits", "", [200, 403, 200, 404, 404, 200]),
+    (Method::DELETE, "/rest/v3/short-urls/{other}/visits", "", [200, 403, 403, 404, 404, 200]),
+    (Method::GET, "/rest/v3/visits", "", [200, 403, 200, 200, 200, 200]),
+    (Method::GET, "/rest/v3/visits/non-orphan", "", [200, 403, 200, 200, 200, 200]),
+    (Method::GET, "/rest/v3/visits/orphan", "", [200, 403, 200, 403, 403, 403]),
+    (Method::DELETE, "/rest/v3/visits/orphan", "", [200, 403, 403, 403, 403, 403]),
+    (Method::GET, "/rest/v3/tags", "", [200, 403, 200, 200, 403, 200]),
+    (Method::GET, "/rest/v3/tags/stats", "", [200, 403, 200, 200, 403, 200]),
+    (Method::GET, "/rest/v3/tags/x/visits", "", [200, 403, 200, 200, 200, 200]),
+    (Method::PUT, "/rest/v3/tags", r#"{"oldName":"x","newName":"y"}"#, [404, 403, 403, 403, 403, 403]),
+    (Method::DELETE, "/rest/v3/tags?tags[]=x", "", [204, 403, 403, 403, 403, 403]),
+    (Method::GET, "/rest/v3/domains", "", [200, 403, 200, 200, 200, 200]),
+    (Method::PATCH, "/rest/v3/domains/redirects", r#"{"domain":"DEFAULT"}"#, [200, 403, 403, 403, 403, 200]),
+    (Method::DELETE, "/rest/v3/short-urls/{own}", "", [204, 403, 403, 204, 404, 204]),
+    (Method::DELETE, "/rest/v3/short-urls/{other}", "", [204, 403, 403, 404, 404, 204]),
+];
+
+async fn key(server: &Server, name: &str, roles: &[Role]) -> String {
+    let new = NewKey { roles: roles.to_vec(), ..NewKey::named(name) };
+    keys::create(server.store.as_ref(), new).await.unwrap().1
+}
+
+async fn keys_of_all_roles(server: &Server) -> [String; 6] {
+    let domain = Role::Domain { domain: "t.example".to_owned() };
+    [
+        key(server, KEYS[0], &[]).await,
+        key(server, KEYS[1], &[Role::CreateOnly]).await,
+        key(server, KEYS[2], &[Role::ReadOnly]).await,
+        key(server, KEYS[3], &[Role::OwnLinks]).await,
+        key(server, KEYS[4], &[domain]).await,
+        key(server, KEYS[5], &[Role::NoOrphanVisits]).await,
+    ]
+}
+
+async fn make(server: &Server, key: &str) -> Option<String> {
+    let made = server.call(Method::POST, "/rest/v3/short-urls", &[("x-api-key", key)], LINK).await;
+    (made.status == 201).then(|| made.json()["shortCode"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn each_role_has_its_answer_on_each_route() {
+    let server = Server::start().await;
+    let keys = keys_of_all_roles(&server).await;
+    let mut wrong = Vec::new();
+    for (method, path, body, expected) in TABLE {
+        for ((name, key), expected) in KEYS.iter().zip(&keys).zip(expected) {
+            let other = make(&server, &keys[0]).await.unwrap();
+            let own = match (*name, make(&server, key).await) {
+                // What it makes is on its domain; these are on the default one.
+                ("domain", _) | (_, None) => other.clone(),
+                (_, Some(own)) => own,
+            };
+            let path = path.replace("{own}", &own).replace("{other}", &other);
+            let answer = server.call(method.clone(), &path, &[("x-api-key", key)], body).await;
+            let found = answer.status.as_u16();
+            // Not every route is served everywhere: what is not there is nobody's.
+            let is_missing = found == 404 && answer.json()["type"] == "https://shlink.io/api/error/not-found";
+            if found != *expected && !is_missing {
+                wrong.push(format!("{method} {path} with {name}: {found} instead of {expected}"));
+            }
+            if found == 403 {
+                let kind = answer.json()["type"].as_str().unwrap_or_default().to_owned();
+                assert!(kind.starts_with("https://shlink.io/api/error/forbidden"), "{kind}");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn lists_and_findings_are_of_links_in_reach() {
+    let server = Server::start().await;
+    let [admin, create, _, own, domain, _] = keys_of_all_roles(&server).await;
+    let call = async |key: &str, method: Method, path: &str, body: &Value| {
+        server.call(method, path, &[("x-api-key", key)], &body.to_string()).await.json()
+    };
+    make(&server, &admin).await.unwrap();
+    let mine = make(&server, &own).await.unwrap();
+    let theirs = make(&server, &domain).await.unwrap();
+    for (key, codes) in [(&own, vec![&*mine]), (&domain, vec![&*theirs]), (&admin, vec!["", "", ""])] {
+        let list = call(key, Method::GET, "/rest/v3/short-urls", &Value::Null).await;
+        let found = list["shortUrls"]["data"].as_array().unwrap();
+        assert_eq!(list["shortUrls"]["pagination"]["totalItems"], codes.len(), "{list}");
+        assert_eq!(found.len(), codes.len());
+        for (link, code) in found.iter().zip(codes).filter(|(_, code)| !code.is_empty()) {
+            assert_eq!(link["shortCode"], code);
+        }
+    }
+    // What is found instead of a new one is in reach, too.
+    let find = json!({ "longUrl": "https://example.com/", "findIfExists": true });
+    let found = call(&own, Method::POST, "/rest/v3/short-urls", &find).await;
+    assert_eq!(found["shortCode"], *mine);
+    let made = call(&create, Method::POST, "/rest/v3/short-urls", &find).await;
+    assert!(made["shortCode"] != *mine && made["shortCode"].is_string(), "{made}");
+}
+
+#[tokio::test]
+async fn a_rotated_key_stands_for_the_same_owner() {
+    let server = Server::start().await;
+    let store = server.store.as_ref();
+    let new = NewKey { roles: vec![Role::OwnLinks], ..NewKey::named("ci") };
+    let (old, old_text) = keys::create(store, new).await.unwrap();
+    let code = make(&server, &old_text).await.unwrap();
+    let (new, new_text) = keys::rotate(store, &old.id, 3_600).await.unwrap().unwrap();
+    assert_eq!((&new.owner, &new.roles, &new.name), (&old.owner, &old.roles, &old.name));
+    assert_ne!(new.id, old.id);
+    let path = format!("/rest/v3/short-urls/{code}");
+    for text in [&old_text, &new_text] {
+        assert_eq!(server.call(Method::GET, &path, &[("x-api-key", text)], "").await.status, 200);
+    }
+    let listed = keys::list(store).await.unwrap();
+    let old = listed.into_iter().find(|key| key.id == old.id).unwrap();
+    assert!(old.expires_at.is_some_and(|at| at > old.created_at), "the old one ends after the grace");
+    let (_, third) = keys::rotate(store, &new.id, 0).await.unwrap().unwrap();
+    assert_eq!(keys::rotate(store, &new.id, 0).await.unwrap(), None, "it is over");
+    assert_eq!(server.call(Method::GET, &path, &[("x-api-key", &third)], "").await.status, 200);
+    assert_eq!(keys::rotate(store, "nobody", 0).await.unwrap(), None);
+}
