@@ -61,7 +61,7 @@ fn set(variable: &str) -> Option<PathBuf> {
 }
 
 /// The cache of `cargo xtask`, found as it finds it.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let shared = || set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     set("HOPLOG_CACHE_DIR")
         .or_else(|| shared().map(|shared| shared.join("hoplog")))

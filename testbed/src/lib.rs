@@ -12,6 +12,8 @@ mod proxy;
 mod redis;
 mod zookeeper;
 
+use std::path::PathBuf;
+
 pub use engine::{Engine, shared_engine_address};
 pub use kafka::{Kafka, KafkaOptions, shared_kafka};
 pub use part::Part;
@@ -20,6 +22,17 @@ pub use postgres::{Postgres, shared_postgres};
 pub use proxy::{Fault, Injected, Mode, Proxy};
 pub use redis::{Redis, RedisOptions, shared_redis};
 pub use zookeeper::ZooKeeper;
+
+/// Something that `cargo xtask test` has put into the tool cache, by its path there. None, said by a line
+/// `NOT COVERED: …`, where it is not.
+pub fn tool(path: &str, what: &str) -> Option<PathBuf> {
+    let tool = java::cache().join("tools").join(path);
+    if tool.exists() {
+        return Some(tool);
+    }
+    not_covered(what, &format!("no {}; `cargo xtask test` fetches it", tool.display()));
+    None
+}
 
 /// Says that a part can't be had, in the words that `cargo xtask test` looks for.
 fn not_covered(part: &str, why: &str) {

@@ -7,6 +7,7 @@ mod command;
 mod engine;
 mod generate;
 mod maven;
+mod npm;
 mod python;
 mod test;
 mod up;

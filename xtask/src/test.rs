@@ -9,10 +9,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, engine, maven, python};
+use crate::{command, engine, maven, npm, python};
 
 /// The scripts in which other people's clients talk to the engine, and what they need installed.
 const CLIENTS: &str = "services/engine/tests/clients";
+
+/// The scripts in which Shlink's clients talk to `hoplog`, and what they need installed.
+const SHLINK_CLIENTS: &str = "services/hoplog/tests/clients";
 
 /// Programs in Java that tests start: the folder of the pom, the variable that tells the crate `testbed` where the jars
 /// are, and what is missing without them.
@@ -37,6 +40,11 @@ pub(crate) fn run(require_all: bool, filter: &[String]) -> Result<()> {
     };
     let classifiers = python::with("agents-check", "bench/agents-check-requirements.txt");
     let classifiers = available(classifiers, "independent classifiers of user agents", &mut not_covered);
+
+    let sdk = npm::modules("shlink-js-sdk", &format!("{SHLINK_CLIENTS}/npm"));
+    available(sdk, "Shlink's JavaScript client", &mut not_covered);
+    let pyshlink = python::with("pyshlink", &format!("{SHLINK_CLIENTS}/requirements.txt"));
+    available(pyshlink, "Python's client for Shlink", &mut not_covered);
 
     let jars =
         JAVA.map(|(name, variable, what)| (variable, available(maven::libs(name), what, &mut not_covered)));

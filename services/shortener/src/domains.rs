@@ -150,7 +150,8 @@ impl Domains {
         });
     }
 
-    fn knows(&self, domain: &str) -> bool {
+    /// Whether this is the name of one of the domains.
+    pub fn knows(&self, domain: &str) -> bool {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         domain == DEFAULT_DOMAIN || table.domains.contains_key(domain)
     }

@@ -16,7 +16,7 @@ use http::header::HOST;
 use http::{HeaderValue, Request, Version};
 use tower::Service;
 
-use crate::api::Problem;
+use crate::api::{self, Problem};
 use crate::client_addr;
 use crate::redirect;
 use crate::service::App;
@@ -46,7 +46,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let extensions = request.extensions();
         let hop = extensions.get::<Hop>();
         if let (Some(hop), Some(ConnectInfo(peer))) = (hop, extensions.get::<ConnectInfo<SocketAddr>>()) {
@@ -60,6 +60,9 @@ where
         }
         if let Some(answer) = hop.and_then(|hop| redirect::at_once(&self.app, hop, &request)) {
             return Either::Right(ready(Ok(answer)));
+        }
+        if let Some(joined) = api::joined(request.uri()) {
+            *request.uri_mut() = joined;
         }
         Either::Left(self.inner.call(request))
     }

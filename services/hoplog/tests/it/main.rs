@@ -15,5 +15,6 @@ mod on_kafka;
 mod proof;
 mod random;
 mod replay;
+mod shlink;
 mod start;
 mod traffic;

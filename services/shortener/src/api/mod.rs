@@ -7,6 +7,7 @@ mod domains;
 mod fields;
 mod json;
 mod names;
+mod paths;
 mod problem;
 mod qr;
 mod query;
@@ -30,6 +31,7 @@ use crate::keys::ApiKey;
 use crate::limits::Quota;
 use crate::service::App;
 use emitter::Hop;
+pub(crate) use paths::joined;
 pub(crate) use problem::Problem;
 
 /// The OpenAPI document of what is here; a test holds it against the routes.

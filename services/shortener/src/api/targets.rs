@@ -18,7 +18,7 @@ pub(super) fn parse(app: &App, domain: &str, text: &str) -> Result<Target, Targe
     }
     match parse_authority(url.authority()) {
         // The domain of a link that is being made may be no known one yet.
-        Ok(authority) if authority == domain => Err(TargetError::OwnHost),
+        Ok(authority) if authority == domain || app.domains.knows(&authority) => Err(TargetError::OwnHost),
         _ => Ok(target),
     }
 }

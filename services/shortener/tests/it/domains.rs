@@ -66,7 +66,10 @@ async fn slugs_have_segments_and_prefixes() {
         (&made["shortCode"], &made["shortUrl"]),
         (&json!("foo/b-r"), &json!(format!("http://{}/foo/b-r", server.addr)))
     );
-    assert_eq!(server.api(Method::GET, &format!("{LINKS}/foo%2Fb-r"), &Value::Null).await.status, 200);
+    for path in ["foo%2Fb-r", "foo/b-r", "foo/b-r/redirect-rules", "foo%2Fb-r/history"] {
+        let answer = server.api(Method::GET, &format!("{LINKS}/{path}"), &Value::Null).await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
     let made = server.create(&json!({ "longUrl": target, "pathPrefix": "foo/", "shortCodeLength": 5 })).await;
     let code = made.json()["shortCode"].as_str().unwrap().to_owned();
     assert!(code.starts_with("foo/") && code.len() == 9, "{code}");
@@ -119,4 +122,37 @@ async fn domains_are_those_with_links_or_redirects() {
         );
     }
     assert_eq!(domains(&server).await, listed);
+}
+
+#[tokio::test]
+async fn nothing_leads_to_a_domain_of_ours() {
+    let server = Server::start().await;
+    server
+        .link(&json!({ "longUrl": "https://example.com/", "customSlug": "a", "domain": "s.example" }))
+        .await;
+    server.link(&json!({ "longUrl": "https://example.com/", "customSlug": "b" })).await;
+    let own = "https://S.example:443/a";
+    let calls = [
+        (Method::POST, LINKS.to_owned(), json!({ "longUrl": own })),
+        (Method::POST, LINKS.to_owned(), json!({ "longUrl": own, "domain": "t.example" })),
+        (Method::PATCH, format!("{LINKS}/b"), json!({ "longUrl": own })),
+        (
+            Method::POST,
+            format!("{LINKS}/b/redirect-rules"),
+            json!({ "redirectRules": [{ "longUrl": own,
+                    "conditions": [{ "type": "device", "matchValue": "ios" }] }] }),
+        ),
+        (
+            Method::PATCH,
+            "/rest/v3/domains/redirects".to_owned(),
+            json!({ "domain": "DEFAULT", "regular404Redirect": own }),
+        ),
+    ];
+    for (method, path, body) in calls {
+        let answer = server.api(method, &path, &body).await;
+        assert_eq!(answer.status, 400, "{path} {body}");
+        assert!(answer.text().contains("leads to this service itself"), "{path} {}", answer.text());
+    }
+    // Another port is another service.
+    server.link(&json!({ "longUrl": "https://s.example:8443/" })).await;
 }

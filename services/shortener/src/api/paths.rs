@@ -1,0 +1,52 @@
+//! Paths as Shlink's clients write them: a slug of several segments stands in them as it is, without encoding.
+//! What it is encoded to is one segment, which routes can be made of.
+
+use http::Uri;
+use http::uri::PathAndQuery;
+
+/// What slugs stand below.
+const LINKS: &str = "/rest/v3/short-urls/";
+
+/// What stands below slugs. A slug that ends in one of them has to be encoded by the client.
+const BELOW: [&str; 3] = ["/redirect-rules", "/visits", "/history"];
+
+/// The address with the slug in one segment; nothing when it is as it should be, as nearly all are.
+pub(crate) fn joined(uri: &Uri) -> Option<Uri> {
+    let path = uri.path().strip_prefix(LINKS)?;
+    let below = BELOW.into_iter().find(|below| path.ends_with(below)).unwrap_or_default();
+    let slug = path.strip_suffix(below)?;
+    if !slug.contains('/') {
+        return None;
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let joined = format!("{LINKS}{}{below}{query}", slug.replace('/', "%2F"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(joined).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_joined_and_nothing_else_is() {
+        for (given, expected) in [
+            ("/rest/v3/short-urls/a/b", Some("/rest/v3/short-urls/a%2Fb")),
+            ("/rest/v3/short-urls/a/b?domain=s.example", Some("/rest/v3/short-urls/a%2Fb?domain=s.example")),
+            ("/rest/v3/short-urls/a/b/c/visits?page=2", Some("/rest/v3/short-urls/a%2Fb%2Fc/visits?page=2")),
+            ("/rest/v3/short-urls/a/b/redirect-rules", Some("/rest/v3/short-urls/a%2Fb/redirect-rules")),
+            ("http://s.example/rest/v3/short-urls/a/b", Some("http://s.example/rest/v3/short-urls/a%2Fb")),
+            ("/rest/v3/short-urls/a", None),
+            ("/rest/v3/short-urls/a%2Fb", None),
+            ("/rest/v3/short-urls/a/visits", None),
+            ("/rest/v3/short-urls/a%2Fb/visits", None),
+            ("/rest/v3/short-urls", None),
+            ("/rest/v3/tags/a/b", None),
+            ("/a/b", None),
+        ] {
+            let found = joined(&given.parse().unwrap()).map(|uri| uri.to_string());
+            assert_eq!(found.as_deref(), expected, "{given}");
+        }
+    }
+}
