@@ -1,8 +1,10 @@
 //! The link store.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::Deserialize;
+use sqlx::postgres::PgConnectOptions;
 
 use super::{SecretText, Wrong, positive};
 
@@ -39,11 +41,56 @@ impl Default for StoreConfig {
 }
 
 /// PostgreSQL as the link store.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PostgresConfig {
-    /// `postgres://user:password@host:port/database?sslmode=…`. Default empty: links are in SQLite.
+    /// `postgres://user:password@host:port/database?sslmode=…`. Default empty: links are in SQLite. The default of
+    /// `sslmode` encrypts where the server can; `verify-full` with `sslrootcert=…` trusts nobody else.
     pub url: SecretText,
+    /// Replicas that redirects read from, in turn; what they don't know is asked for at `url`. Default none. Worth it when
+    /// misses of the caches alone keep the primary busy.
+    pub replica_urls: Vec<SecretText>,
+    /// Connections at most, to the primary and to each replica. Default 16. Times the number of instances it must stay
+    /// below the server's `max_connections`.
+    pub connections_max: u32,
+    /// How long a call waits for a connection, a free one or a new one. Default 500. Below `store.read_ms_max`, so that
+    /// the error says that there was none.
+    pub connect_ms_max: u64,
+    /// After which the server itself ends a statement, or the session of a transaction that sleeps; after half of it, one
+    /// that waits for a lock. Default 5,000. Not below `store.write_ms_max`.
+    pub statement_ms_max: u64,
+    /// Whether connections are told `statement_ms_max`. Default true. Off behind PgBouncer in transaction mode, which
+    /// refuses to be told; there `ALTER ROLE … SET statement_timeout` does the same.
+    pub session_timeouts: bool,
+}
+
+impl Default for PostgresConfig {
+    fn default() -> Self {
+        Self {
+            url: SecretText::default(),
+            replica_urls: Vec::new(),
+            connections_max: 16,
+            connect_ms_max: 500,
+            statement_ms_max: 5_000,
+            session_timeouts: true,
+        }
+    }
+}
+
+impl PostgresConfig {
+    fn check(&self, wrong: &mut Wrong) {
+        positive(wrong, "store.postgres.connections_max", u64::from(self.connections_max));
+        positive(wrong, "store.postgres.connect_ms_max", self.connect_ms_max);
+        positive(wrong, "store.postgres.statement_ms_max", self.statement_ms_max);
+        // What is wrong with one is not said: it would be a part of it.
+        let is_wrong = |url: &SecretText| PgConnectOptions::from_str(url.expose()).is_err();
+        if !self.url.is_empty() && is_wrong(&self.url) {
+            wrong.push(("store.postgres.url", "must be a postgres:// URL".to_owned()));
+        }
+        if self.replica_urls.iter().any(is_wrong) {
+            wrong.push(("store.postgres.replica_urls", "must be postgres:// URLs".to_owned()));
+        }
+    }
 }
 
 impl StoreConfig {
@@ -51,5 +98,31 @@ impl StoreConfig {
         positive(wrong, "store.read_connections_max", u64::from(self.read_connections_max));
         positive(wrong, "store.read_ms_max", self.read_ms_max);
         positive(wrong, "store.write_ms_max", self.write_ms_max);
+        self.postgres.check(wrong);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_url_is_named_and_not_shown() {
+        let mut config = StoreConfig::default();
+        config.postgres.url = SecretText::new("postgres://hoplog:secret@db:not-a-port/links");
+        config.postgres.replica_urls = vec![SecretText::new("no url with a secret")];
+        config.postgres.connections_max = 0;
+        let mut wrong = Vec::new();
+        config.check(&mut wrong);
+        let names: Vec<_> = wrong.iter().map(|(name, _)| *name).collect();
+        let expected =
+            ["store.postgres.connections_max", "store.postgres.url", "store.postgres.replica_urls"];
+        assert_eq!(names, expected);
+        assert!(!format!("{wrong:?}").contains("secret"));
+        config.postgres = PostgresConfig::default();
+        config.postgres.url = SecretText::new("postgres://hoplog:secret@db/links?sslmode=require");
+        let mut wrong = Vec::new();
+        config.check(&mut wrong);
+        assert_eq!(wrong, []);
     }
 }

@@ -1,6 +1,7 @@
 //! The seam between the shortener and where links are kept: one trait, SQLite and PostgreSQL behind it.
 //! It knows nothing of HTTP and caches nothing; every call has a deadline of its own.
 
+pub mod postgres;
 pub mod sqlite;
 
 use std::ops::Range;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::postgres::PostgresStore;
 use self::sqlite::SqliteStore;
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
@@ -32,6 +34,16 @@ pub enum StoreError {
     /// It answered what can't be: repeating won't help.
     #[error("the link store answered nonsense: {0}")]
     Corrupt(String),
+    /// Its schema is older than this program needs.
+    #[error(
+        "the schema of the link store is at version {found}, {needed} is needed: run `hoplog migrate` first"
+    )]
+    Schema {
+        /// Its last migration; 0 without any.
+        found: i64,
+        /// The last one that this program knows.
+        needed: i64,
+    },
     /// Its schema could not be brought up to date.
     #[error("the schema of the link store could not be migrated")]
     Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -45,6 +57,7 @@ impl StoreError {
             Self::BreakerOpen => "store_breaker_open",
             Self::Timeout { .. } => "store_timeout",
             Self::Corrupt(_) => "store_corrupt",
+            Self::Schema { .. } => "store_schema",
             Self::Migrate(_) => "store_migrate",
         }
     }
@@ -55,7 +68,10 @@ impl StoreError {
 /// # Errors
 /// When it can't be opened or reached.
 pub async fn open(config: &StoreConfig) -> Result<Arc<dyn LinkStore>, StoreError> {
-    Ok(Arc::new(SqliteStore::open(config).await?))
+    if config.postgres.url.is_empty() {
+        return Ok(Arc::new(SqliteStore::open(config).await?));
+    }
+    Ok(Arc::new(PostgresStore::open(config)?))
 }
 
 /// How fresh an answer must be.

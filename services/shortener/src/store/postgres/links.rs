@@ -1,0 +1,287 @@
+//! Links of the PostgreSQL store one at a time: found, changed, deleted, visited.
+
+use std::sync::LazyLock;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Row};
+
+use super::counts::Counts;
+use super::pool::failed;
+use super::tags::{self, TagIds};
+use super::{Changed, StoreError, rows};
+use crate::keys::now;
+use crate::link::{Link, LinkEdit, LinkRef, Match, PastTarget};
+use crate::target::target_hash;
+
+static FIND: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM links WHERE domain = $1 AND code = $2", rows::LINK_COLUMNS));
+
+static FIND_IDS: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM links WHERE id = ANY ($1)", rows::LINK_COLUMNS));
+
+static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM unnest($1::text[], $2::text[]) AS asked (domain, code)
+         JOIN links ON links.domain = asked.domain AND links.code = asked.code",
+        rows::LINK_COLUMNS
+    )
+});
+
+/// Equal targets looked through for a match. More than that many links to one target, none of which matches,
+/// get a new one more, which is no harm.
+static FIND_TARGET: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM links WHERE target_hash = $1::uuid AND target = $2 AND domain = $3
+         ORDER BY id DESC LIMIT 1000",
+        rows::LINK_COLUMNS
+    )
+});
+
+/// One statement that locks the row it counts in: exact however many there are at once. A limit that was lifted meanwhile,
+/// which a cached link may not know yet, refuses nobody.
+const TAKE_VISIT: &str = "INSERT INTO link_visits AS old (link_id, visits)
+     SELECT id, 1 FROM links WHERE id = $1 AND (max_visits IS NULL OR max_visits >= 1)
+     ON CONFLICT (link_id) DO UPDATE SET visits = old.visits + 1
+     WHERE old.visits < coalesce((SELECT max_visits FROM links WHERE id = $1), 9223372036854775807)";
+
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    link: LinkRef<'_>,
+) -> Result<Option<Link>, StoreError> {
+    let row = sqlx::query(AssertSqlSafe(FIND.as_str()))
+        .bind(link.domain)
+        .bind(link.code)
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)?;
+    row.as_ref().map(rows::link).transpose()
+}
+
+pub(super) async fn find_ids(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Link>, StoreError> {
+    let statement = AssertSqlSafe(FIND_IDS.as_str());
+    rows::links(&sqlx::query(statement).bind(ids).fetch_all(connection).await.map_err(failed)?)
+}
+
+pub(super) async fn find_many(
+    connection: &mut PgConnection,
+    links: &[LinkRef<'_>],
+) -> Result<Vec<Link>, StoreError> {
+    let (domains, codes): (Vec<_>, Vec<_>) = links.iter().map(|link| (link.domain, link.code)).unzip();
+    let statement = AssertSqlSafe(FIND_MANY.as_str());
+    let found = sqlx::query(statement).bind(domains).bind(codes).fetch_all(connection).await;
+    rows::links(&found.map_err(failed)?)
+}
+
+pub(super) async fn find_match(
+    connection: &mut PgConnection,
+    target: &str,
+    by: &Match,
+) -> Result<Option<Link>, StoreError> {
+    let found = sqlx::query(AssertSqlSafe(FIND_TARGET.as_str()))
+        .bind(hash_text(target_hash(target)))
+        .bind(target)
+        .bind(&by.domain)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    for row in &found {
+        let link = rows::link(row)?;
+        if by.accepts(&link) {
+            return Ok(Some(link));
+        }
+    }
+    Ok(None)
+}
+
+/// A hash as PostgreSQL reads a uuid.
+pub(super) fn hash_text(hash: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(hash))
+}
+
+pub(super) async fn taken(
+    connection: &mut PgConnection,
+    domain: &str,
+    codes: &[String],
+) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar("SELECT code FROM links WHERE code = ANY ($2) AND domain = $1")
+        .bind(domain)
+        .bind(codes)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)
+}
+
+pub(super) async fn edit(
+    connection: &mut PgConnection,
+    name: LinkRef<'_>,
+    edit: &LinkEdit,
+) -> Result<Changed, StoreError> {
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    tags::protect(&mut transaction).await?;
+    let new_tags = match &edit.tags {
+        Some(names) => Some(tags::made(&mut transaction, names).await?),
+        None => None,
+    };
+    let Some(old) = lock(&mut transaction, name).await? else {
+        transaction.rollback().await.map_err(failed)?;
+        return Ok(Changed::NotFound);
+    };
+    if edit.if_revision.is_some_and(|revision| revision != old.revision) {
+        transaction.rollback().await.map_err(failed)?;
+        return Ok(Changed::Conflict(old));
+    }
+    let mut link = old.clone();
+    edit.apply(&mut link);
+    if link.version != old.version {
+        note_target(&mut transaction, &link, edit).await?;
+    }
+    update(&mut transaction, &link, new_tags.as_ref()).await?;
+    if let Some(new) = new_tags {
+        let mut counts = Counts::default();
+        counts.tags(&link, tag_ids(&mut transaction, &old).await?, -1);
+        counts.tags(&link, new.into_values(), 1);
+        counts.store(&mut transaction).await?;
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok(Changed::Done(link))
+}
+
+pub(super) async fn delete(
+    connection: &mut PgConnection,
+    name: LinkRef<'_>,
+    if_revision: Option<i64>,
+) -> Result<Changed, StoreError> {
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    tags::protect(&mut transaction).await?;
+    let Some(link) = lock(&mut transaction, name).await? else {
+        transaction.rollback().await.map_err(failed)?;
+        return Ok(Changed::NotFound);
+    };
+    if if_revision.is_some_and(|revision| revision != link.revision) {
+        transaction.rollback().await.map_err(failed)?;
+        return Ok(Changed::Conflict(link));
+    }
+    let statement = "DELETE FROM links WHERE id = $1";
+    sqlx::query(statement).bind(link.id).execute(&mut *transaction).await.map_err(failed)?;
+    let mut counts = Counts::default();
+    counts.link(&link, tag_ids(&mut transaction, &link).await?, -1);
+    counts.store(&mut transaction).await?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(Changed::Done(link))
+}
+
+/// Locks a link against other changes, and only then reads it: a read that had to wait for the lock would see new tags of
+/// the link, and not yet what they are called.
+async fn lock(transaction: &mut PgConnection, name: LinkRef<'_>) -> Result<Option<Link>, StoreError> {
+    let locked = sqlx::query("SELECT FROM links WHERE domain = $1 AND code = $2 FOR UPDATE")
+        .bind(name.domain)
+        .bind(name.code)
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    if locked.is_none() {
+        return Ok(None);
+    }
+    find(transaction, name).await
+}
+
+async fn tag_ids(
+    transaction: &mut PgConnection,
+    link: &Link,
+) -> Result<impl Iterator<Item = i32> + use<>, StoreError> {
+    let names: Vec<String> = link.settings.tags.iter().cloned().collect();
+    Ok(tags::known(transaction, &names).await?.into_values())
+}
+
+/// Moves the target, which is about to be replaced, into the history.
+async fn note_target(transaction: &mut PgConnection, link: &Link, edit: &LinkEdit) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO past_targets (link_id, version, target, since, owner)
+         SELECT id, version, target, coalesce(target_since, created_at),
+                CASE WHEN target_since IS NULL THEN owner ELSE target_by END FROM links WHERE id = $1",
+    )
+    .bind(link.id)
+    .execute(&mut *transaction)
+    .await
+    .map_err(failed)?;
+    sqlx::query("UPDATE links SET target = $2, target_hash = $3::uuid, version = $4, target_since = $5, target_by = $6
+                 WHERE id = $1")
+        .bind(link.id)
+        .bind(&link.target)
+        .bind(hash_text(target_hash(&link.target)))
+        .bind(i64::from(link.version))
+        .bind(now())
+        .bind(&edit.by)
+        .execute(transaction)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Stores all but the target.
+async fn update(
+    transaction: &mut PgConnection,
+    link: &Link,
+    new_tags: Option<&TagIds>,
+) -> Result<(), StoreError> {
+    let settings = &link.settings;
+    let tags: Option<Vec<i32>> =
+        new_tags.filter(|tags| !tags.is_empty()).map(|tags| tags.values().copied().collect());
+    sqlx::query(
+        "UPDATE links SET revision = $2 - (SELECT coalesce(sum(tags.revision), 0) FROM tags
+                              WHERE tags.id = ANY (CASE WHEN $13 THEN $14 ELSE links.tags END)),
+                          title = $3, valid_since = $4, valid_until = $5, max_visits = $6,
+                          crawlable = $7, forward_query = $8, redirect_status = $9, cache_lifetime_s = $10,
+                          rules = $11::json, visits_from = $12, tags = CASE WHEN $13 THEN $14 ELSE tags END
+         WHERE id = $1",
+    )
+    .bind(link.id)
+    .bind(link.revision)
+    .bind(&settings.title)
+    .bind(settings.valid_since)
+    .bind(settings.valid_until)
+    .bind(settings.max_visits)
+    .bind(settings.crawlable)
+    .bind(settings.forward_query)
+    .bind(rows::status_number(settings.redirect_status))
+    .bind(settings.cache_lifetime_s.map(i64::from))
+    .bind(rows::rules_text(&link.rules)?)
+    .bind(link.visits_from)
+    .bind(new_tags.is_some())
+    .bind(tags)
+    .execute(transaction)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+pub(super) async fn history(
+    connection: &mut PgConnection,
+    link_id: i64,
+) -> Result<Vec<PastTarget>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT version, target, coalesce(target_since, created_at) AS since,
+                CASE WHEN target_since IS NULL THEN owner ELSE target_by END AS owner
+         FROM links WHERE id = $1
+         UNION ALL SELECT version, target, since, owner FROM past_targets WHERE link_id = $1
+         ORDER BY version DESC",
+    )
+    .bind(link_id)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    let past = rows.iter().map(|row| {
+        Ok(PastTarget {
+            version: rows::whole(row, "version")?,
+            target: row.try_get("target")?,
+            since: row.try_get("since")?,
+            owner: row.try_get("owner")?,
+        })
+    });
+    past.collect::<Result<_, sqlx::Error>>().map_err(failed)
+}
+
+pub(super) async fn take_visit(connection: &mut PgConnection, link_id: i64) -> Result<bool, StoreError> {
+    let done = sqlx::query(TAKE_VISIT).bind(link_id).execute(connection).await.map_err(failed)?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,256 @@
+//! The PostgreSQL link store: a primary for writes and for the API, replicas for redirects, a deadline for each call.
+//! Statements live in the modules beside this one; this one opens, migrates, lends connections and chooses the server.
+//!
+//! Behind PgBouncer in transaction mode it works with `session_timeouts` off and PgBouncer's `max_prepared_statements`
+//! above 0 (its version 1.21 or later): nothing else outlives a transaction. Only `migrate` needs a direct connection,
+//! for the lock that keeps two migrations apart.
+//!
+//! Migrations only add, so that this version and the one before run side by side: a later schema is used as it is, an
+//! older one is refused by `ping`.
+
+mod claims;
+mod counts;
+mod create;
+mod domains;
+mod keys;
+mod links;
+mod list;
+mod pool;
+mod rows;
+mod settings;
+mod tags;
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use self::pool::{Lent, Replicas, deadline, failed};
+use super::{
+    Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, Read, Renamed, Selection, StoreError,
+    TagCount,
+};
+use crate::config::StoreConfig;
+use crate::domain::{Domain, DomainRedirectsEdit};
+use crate::keys::ApiKey;
+use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds};
+
+static MIGRATIONS: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/postgres") };
+
+/// Links in a PostgreSQL database.
+pub struct PostgresStore {
+    primary: PgPool,
+    replicas: Replicas,
+    /// How a connection without timeouts is made: a migration takes as long as it takes.
+    patient: PgConnectOptions,
+    read_ms: u64,
+    write_ms: u64,
+}
+
+/// Work on a connection of a pool, which goes back when the work is done, and is closed when it is given up.
+macro_rules! lend {
+    ($pool:expr, $connection:ident => $work:expr) => {
+        async {
+            let mut lent = Lent::from($pool).await?;
+            let $connection = lent.connection()?;
+            let done = $work.await;
+            lent.give_back();
+            done
+        }
+    };
+}
+
+impl PostgresStore {
+    /// Makes the pools; connections are made when they are needed. The schema is [`LinkStore::migrate`]'s.
+    ///
+    /// # Errors
+    /// When a URL is none.
+    pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let postgres = &config.postgres;
+        let mut replicas = Vec::new();
+        for url in &postgres.replica_urls {
+            replicas.push(pool::pool(pool::options(url, postgres)?, postgres));
+        }
+        Ok(Self {
+            primary: pool::pool(pool::options(&postgres.url, postgres)?, postgres),
+            replicas: Replicas::new(replicas),
+            patient: postgres.url.expose().parse().map_err(failed)?,
+            read_ms: config.read_ms_max,
+            write_ms: config.write_ms_max,
+        })
+    }
+
+    /// What a replica knows of a link; `None` also when there is no replica, or it failed.
+    async fn find_on_replica(&self, link: LinkRef<'_>) -> Option<Link> {
+        let replica = self.replicas.next()?;
+        let find = lend!(&replica.pool, c => links::find(c, link));
+        // Half of the time: the rest is the primary's.
+        match deadline(self.read_ms / 2, find).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.replicas.rest(replica, &error);
+                None
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl LinkStore for PostgresStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let alone = PgPoolOptions::new().max_connections(1).connect_lazy_with(self.patient.clone());
+        let migrated = MIGRATIONS.run(&alone).await;
+        alone.close().await;
+        migrated.map_err(|error| StoreError::Migrate(Box::new(error)))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let version = lend!(&self.primary, c => settings::schema_version(c));
+        let found = deadline(self.read_ms, version).await?.unwrap_or(0);
+        let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        if found < needed { Err(StoreError::Schema { found, needed }) } else { Ok(()) }
+    }
+
+    async fn close(&self) {
+        self.replicas.close().await;
+        self.primary.close().await;
+    }
+
+    async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => settings::secret(c, name, proposed))).await
+    }
+
+    async fn lease(&self, length: u32, count: u64) -> Result<Range<u64>, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => settings::lease(c, length, count))).await
+    }
+
+    async fn find(&self, link: LinkRef<'_>, read: Read) -> Result<Option<Link>, StoreError> {
+        deadline(self.read_ms, async {
+            if read == Read::Recent
+                && let Some(found) = self.find_on_replica(link).await
+            {
+                return Ok(Some(found));
+            }
+            lend!(&self.primary, c => links::find(c, link)).await
+        })
+        .await
+    }
+
+    async fn find_ids(&self, ids: &[i64]) -> Result<Vec<Link>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => links::find_ids(c, ids))).await
+    }
+
+    async fn find_many(&self, names: &[LinkRef<'_>]) -> Result<Vec<Link>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => links::find_many(c, names))).await
+    }
+
+    async fn find_match(&self, target: &str, by: &Match) -> Result<Option<Link>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => links::find_match(c, target, by))).await
+    }
+
+    async fn taken(&self, domain: &str, codes: &[String]) -> Result<Vec<String>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => links::taken(c, domain, codes))).await
+    }
+
+    async fn create(&self, links: &[NewLink], claim: Option<&Claim>) -> Result<Creation, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => create::create(c, links, claim))).await
+    }
+
+    async fn claim(&self, claim: &Claim, lease_s: u32) -> Result<Claimed, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => claims::claim(c, claim, lease_s))).await
+    }
+
+    async fn unclaim(&self, claim: &Claim) -> Result<(), StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => claims::give_up(c, claim))).await
+    }
+
+    async fn forget_claims(&self, before: UnixSeconds, limit: u32) -> Result<u64, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => claims::forget(c, before, limit))).await
+    }
+
+    async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => links::edit(c, link, edit))).await
+    }
+
+    async fn delete(&self, link: LinkRef<'_>, if_revision: Option<i64>) -> Result<Changed, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => links::delete(c, link, if_revision))).await
+    }
+
+    async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => links::history(c, link_id))).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => list::list(c, query))).await
+    }
+
+    async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => list::names(c, of, limit))).await
+    }
+
+    async fn orphan_visits_from(&self) -> Result<Option<UnixSeconds>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => settings::orphan_visits_from(c))).await
+    }
+
+    async fn set_orphan_visits_from(&self, at: UnixSeconds) -> Result<(), StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => settings::set_orphan_visits_from(c, at))).await
+    }
+
+    async fn count(&self, owner: Option<&str>) -> Result<u64, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => counts::total(c, None, None, owner))).await
+    }
+
+    async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => list::crawlable(c, limit))).await
+    }
+
+    async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => links::take_visit(c, link_id))).await
+    }
+
+    async fn tags(&self, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => tags::list(c, owner))).await
+    }
+
+    async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => tags::rename(c, old, new))).await
+    }
+
+    async fn delete_tags(&self, names: &[String]) -> Result<(), StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => tags::delete(c, names))).await
+    }
+
+    async fn domains(&self) -> Result<Vec<Domain>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => domains::list(c))).await
+    }
+
+    async fn set_domain_redirects(
+        &self,
+        domain: &str,
+        edit: &DomainRedirectsEdit,
+    ) -> Result<Option<Domain>, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => domains::set_redirects(c, domain, edit))).await
+    }
+
+    async fn insert_key(&self, key: &ApiKey, hash: &[u8; 32]) -> Result<(), StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => keys::insert(c, key, hash))).await
+    }
+
+    async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<(ApiKey, [u8; 32])>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => keys::find(c, hash))).await
+    }
+
+    async fn list_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => keys::list(c))).await
+    }
+
+    async fn revoke_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => keys::revoke(c, id, at))).await
+    }
+
+    async fn expire_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => keys::expire(c, id, at))).await
+    }
+}

@@ -1,0 +1,156 @@
+//! Connections to PostgreSQL: what each is told when it is made, how one is lent, and which replica is asked.
+//! Statements are not known here.
+
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+
+use super::StoreError;
+use crate::config::{PostgresConfig, SecretText};
+
+/// Idle for longer than this, a connection is asked whether it still works before it is used: servers restart and firewalls
+/// forget. One that was used just now is not, which saves a round trip for each statement under load.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// Connections beyond those in use go after this, so that a peak does not hold on to the server's.
+const IDLE_MAX: Duration = Duration::from_secs(300);
+
+/// A replica that failed is not asked for this long: short enough that its load is soon shared again, long enough that
+/// hardly a read waits for it in vain.
+const REST_MS: u64 = 2_000;
+
+/// What a new connection is told.
+pub(super) fn options(url: &SecretText, config: &PostgresConfig) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url.expose()).map_err(failed)?.application_name("hoplog");
+    if !config.session_timeouts {
+        return Ok(options);
+    }
+    let statement = config.statement_ms_max;
+    Ok(options.options([
+        ("statement_timeout", format!("{statement}ms")),
+        // Before the statement's, so that the error says what it waited for.
+        ("lock_timeout", format!("{}ms", (statement / 2).max(1))),
+        // A transaction of ours never waits for anything but the server: who sleeps in one is gone.
+        ("idle_in_transaction_session_timeout", format!("{statement}ms")),
+    ]))
+}
+
+/// Opens a pool; connections are made when they are needed.
+pub(super) fn pool(options: PgConnectOptions, config: &PostgresConfig) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(config.connections_max)
+        .acquire_timeout(Duration::from_millis(config.connect_ms_max))
+        .idle_timeout(IDLE_MAX)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move { Ok(meta.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok()) })
+        })
+        .connect_lazy_with(options)
+}
+
+/// A connection that goes back to its pool when the work is done. Dropped before that, because the deadline passed or the
+/// client went, it is closed: its statement may be under way for who knows how long.
+pub(super) struct Lent(Option<PoolConnection<Postgres>>);
+
+impl Lent {
+    pub(super) async fn from(pool: &PgPool) -> Result<Self, StoreError> {
+        Ok(Self(Some(pool.acquire().await.map_err(failed)?)))
+    }
+
+    pub(super) fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
+        let connection = self.0.as_deref_mut();
+        connection.ok_or_else(|| StoreError::Corrupt("a connection was given back twice".to_owned()))
+    }
+
+    pub(super) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
+/// Read replicas, asked in turn.
+#[derive(Debug)]
+pub(super) struct Replicas {
+    all: Vec<Replica>,
+    turn: AtomicUsize,
+    started: Instant,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) pool: PgPool,
+    /// Until when it is not asked, in ms since the start.
+    rests_until_ms: AtomicU64,
+}
+
+impl Replicas {
+    pub(super) fn new(pools: Vec<PgPool>) -> Self {
+        let replica = |pool| Replica { pool, rests_until_ms: AtomicU64::new(0) };
+        let all = pools.into_iter().map(replica).collect();
+        Self { all, turn: AtomicUsize::new(0), started: Instant::now() }
+    }
+
+    /// The next one that does not rest.
+    pub(super) fn next(&self) -> Option<&Replica> {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let now = self.now_ms();
+        (0..self.all.len())
+            .map(|step| &self.all[first.wrapping_add(step) % self.all.len()])
+            .find(|replica| replica.rests_until_ms.load(Ordering::Relaxed) <= now)
+    }
+
+    /// It failed: it rests.
+    pub(super) fn rest(&self, replica: &Replica, error: &StoreError) {
+        let now = self.now_ms();
+        let before = replica.rests_until_ms.swap(now + REST_MS, Ordering::Relaxed);
+        // Calls that were under way together fail together: one line for all of them.
+        if before <= now {
+            tracing::warn!(error = error as &dyn std::error::Error, "a read replica failed and rests");
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        for replica in &self.all {
+            replica.pool.close().await;
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+pub(super) async fn deadline<T>(
+    ms: u64,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let timed = tokio::time::timeout(Duration::from_millis(ms), work).await;
+    timed.unwrap_or(Err(StoreError::Timeout { ms }))
+}
+
+/// What PostgreSQL says when it fails is, but for values that can't be read or stored, a matter of time.
+pub(super) fn failed(error: sqlx::Error) -> StoreError {
+    /// SQLSTATE class of values that a type can't hold, such as a NUL in a text.
+    const DATA: &str = "22";
+    match &error {
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+            StoreError::Corrupt(error.to_string())
+        }
+        sqlx::Error::Database(said) if said.code().is_some_and(|code| code.starts_with(DATA)) => {
+            StoreError::Corrupt(error.to_string())
+        }
+        _ => StoreError::Unavailable(Box::new(error)),
+    }
+}

@@ -1,0 +1,151 @@
+//! What is changed, changes once, for whom it was meant, and leaves a history.
+
+use std::sync::Arc;
+
+use shortener::link::{LinkEdit, LinkRef};
+use shortener::store::{Changed, Counted, LinkStore, Read, Selection};
+
+use crate::store::{create, link, tagged, tags, target};
+
+super::of_each_store!(
+    a_change_is_all_that_changes,
+    a_new_target_goes_into_the_history,
+    a_change_is_made_to_the_revision_it_was_meant_for,
+    what_is_deleted_is_gone,
+    names_say_since_when_visits_count,
+    orphan_visits_stay_deleted,
+);
+
+fn done(changed: Changed) -> shortener::link::Link {
+    match changed {
+        Changed::Done(link) => link,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_change_is_all_that_changes(store: Arc<dyn LinkStore>) {
+    let mut new = tagged("a", &["x", "y"]);
+    new.settings.title = Some("title".to_owned());
+    new.settings.max_visits = Some(3);
+    let made = create(&*store, &[new, tagged("b", &["x"])]).await.remove(0);
+    let unchanged = done(store.edit(made.name(), &LinkEdit::default()).await.unwrap());
+    let mut expected = made.clone();
+    expected.revision = 2;
+    assert_eq!(unchanged, expected);
+    let edit = LinkEdit {
+        title: Some(None),
+        tags: Some(tags(&["y", "z"])),
+        valid_until: Some(Some(9)),
+        max_visits: Some(Some(4)),
+        crawlable: Some(true),
+        visits_from: Some(77),
+        rules: Some(Vec::new()),
+        ..LinkEdit::default()
+    };
+    let edited = done(store.edit(made.name(), &edit).await.unwrap());
+    edit.apply(&mut expected);
+    assert_eq!(edited, expected);
+    assert_eq!((edited.version, edited.revision, edited.visits_from), (1, 3, Some(77)));
+    assert_eq!(store.find(made.name(), Read::Latest).await.unwrap(), Some(expected));
+    let none = store.edit(LinkRef::on_default("none"), &edit).await.unwrap();
+    assert_eq!(none, Changed::NotFound);
+    let without = LinkEdit { tags: Some(tags(&[])), ..LinkEdit::default() };
+    assert!(done(store.edit(made.name(), &without).await.unwrap()).settings.tags.is_empty());
+    let counts = store.tags(None).await.unwrap();
+    let counts: Vec<_> = counts.iter().map(|tag| (tag.name.as_str(), tag.links)).collect();
+    assert_eq!(counts, [("x", 1)]);
+}
+
+async fn a_new_target_goes_into_the_history(store: Arc<dyn LinkStore>) {
+    let mut new = link("a");
+    (new.owner, new.created_at) = (Some("k1".to_owned()), Some(1_000));
+    let made = create(&*store, &[new]).await.remove(0);
+    for (url, by) in
+        [("https://one.example/", "k2"), ("https://one.example/", "k3"), ("https://two.example/", "k3")]
+    {
+        let edit = LinkEdit { target: Some(target(url)), by: Some(by.to_owned()), ..LinkEdit::default() };
+        done(store.edit(made.name(), &edit).await.unwrap());
+    }
+    let now = store.find(made.name(), Read::Latest).await.unwrap().unwrap();
+    assert_eq!((now.target.as_str(), now.version, now.revision), ("https://two.example/", 3, 4));
+    let history = store.history(made.id).await.unwrap();
+    let seen: Vec<_> =
+        history.iter().map(|past| (past.version, past.target.as_str(), past.owner.as_deref())).collect();
+    let expected = [
+        (3, "https://two.example/", Some("k3")),
+        (2, "https://one.example/", Some("k2")),
+        (1, "https://example.com/a", Some("k1")),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(history[2].since, 1_000);
+    assert!(history[1].since > 1_700_000_000 && history[0].since >= history[1].since);
+    // It is found by its new target, and not by the old one.
+    let by = shortener::link::Match::default();
+    assert!(store.find_match("https://two.example/", &by).await.unwrap().is_some());
+    assert_eq!(store.find_match("https://example.com/a", &by).await.unwrap(), None);
+}
+
+async fn a_change_is_made_to_the_revision_it_was_meant_for(store: Arc<dyn LinkStore>) {
+    let made = create(&*store, &[link("a")]).await.remove(0);
+    let edit = |title: &str, revision| LinkEdit {
+        title: Some(Some(title.to_owned())),
+        if_revision: Some(revision),
+        ..LinkEdit::default()
+    };
+    let second = done(store.edit(made.name(), &edit("one", 1)).await.unwrap());
+    assert_eq!(store.edit(made.name(), &edit("two", 1)).await.unwrap(), Changed::Conflict(second.clone()));
+    assert_eq!(store.delete(made.name(), Some(1)).await.unwrap(), Changed::Conflict(second.clone()));
+    assert_eq!(store.find(made.name(), Read::Latest).await.unwrap(), Some(second.clone()));
+    assert_eq!(store.delete(made.name(), Some(2)).await.unwrap(), Changed::Done(second));
+}
+
+async fn what_is_deleted_is_gone(store: Arc<dyn LinkStore>) {
+    let mut new = tagged("a", &["x"]);
+    new.settings.max_visits = Some(5);
+    let made = create(&*store, &[new.clone(), tagged("b", &["x"])]).await.remove(0);
+    assert!(store.take_visit(made.id).await.unwrap());
+    let last = done(store.delete(made.name(), None).await.unwrap());
+    assert_eq!((last.id, last.visits), (made.id, 1));
+    assert_eq!(store.delete(made.name(), None).await.unwrap(), Changed::NotFound);
+    assert_eq!(store.find(made.name(), Read::Latest).await.unwrap(), None);
+    assert!(store.history(made.id).await.unwrap().is_empty());
+    assert!(!store.take_visit(made.id).await.unwrap());
+    assert_eq!(store.tags(None).await.unwrap()[0].links, 1);
+    let again = create(&*store, &[new]).await.remove(0);
+    assert!(again.id > made.id && again.visits == 0 && again.revision == 1);
+    assert_eq!(store.count(None).await.unwrap(), 2);
+}
+
+async fn names_say_since_when_visits_count(store: Arc<dyn LinkStore>) {
+    let given = [("a", "k1", ""), ("b", "k1", "s.example"), ("c", "k2", "")].map(|(code, owner, domain)| {
+        let mut link = tagged(code, if code == "c" { &["y"] } else { &["x"] });
+        (link.owner, link.domain, link.created_at) = (Some(owner.to_owned()), domain.to_owned(), Some(100));
+        link
+    });
+    let made = create(&*store, &given).await;
+    let from = LinkEdit { visits_from: Some(500), ..LinkEdit::default() };
+    store.edit(made[0].name(), &from).await.unwrap();
+    let counted = |domain: &str, code: &str, from| Counted { domain: domain.into(), code: code.into(), from };
+    let (a, b, c) = (counted("", "a", 500), counted("s.example", "b", 100), counted("", "c", 100));
+    let of = |tag: &str, domain: Option<&str>, owner: &str| Selection {
+        tag: (!tag.is_empty()).then(|| tag.to_owned()),
+        domain: domain.map(str::to_owned),
+        owner: (!owner.is_empty()).then(|| owner.to_owned()),
+    };
+    let all = store.names(&Selection::default(), 10).await.unwrap();
+    assert_eq!(all, [c.clone(), b.clone(), a.clone()]);
+    assert_eq!(store.names(&Selection::default(), 2).await.unwrap(), [c.clone(), b.clone()]);
+    assert_eq!(store.names(&of("x", None, ""), 10).await.unwrap(), [b.clone(), a.clone()]);
+    assert_eq!(store.names(&of("x", Some(""), "k1"), 10).await.unwrap(), [a]);
+    assert_eq!(store.names(&of("", Some("s.example"), ""), 10).await.unwrap(), [b]);
+    assert_eq!(store.names(&of("", None, "k2"), 10).await.unwrap(), [c]);
+    assert!(store.names(&of("none", None, ""), 10).await.unwrap().is_empty());
+}
+
+async fn orphan_visits_stay_deleted(store: Arc<dyn LinkStore>) {
+    assert_eq!(store.orphan_visits_from().await.unwrap(), None);
+    for (at, expected) in [(100, 100), (300, 300), (200, 300)] {
+        store.set_orphan_visits_from(at).await.unwrap();
+        assert_eq!(store.orphan_visits_from().await.unwrap(), Some(expected));
+    }
+}
