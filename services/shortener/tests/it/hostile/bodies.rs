@@ -3,7 +3,7 @@
 use super::table::Row;
 
 /// Bodies of a creation.
-pub const BODIES: &[Row<&[u8]>] = &[
+pub(super) const BODIES: &[Row<&[u8]>] = &[
     (b"", 400, "invalid_data"),
     (b"{}", 400, "invalid_data"),
     (b"{", 400, "body_no_json"),
@@ -35,7 +35,7 @@ pub const BODIES: &[Row<&[u8]>] = &[
 ];
 
 /// One field and its JSON value beside a fine `longUrl`.
-pub const FIELDS: &[Row<(&str, &str)>] = &[
+pub(super) const FIELDS: &[Row<(&str, &str)>] = &[
     (("longUrl", "1"), 400, "invalid_data"),
     (("longUrl", "null"), 400, "invalid_data"),
     (("longUrl", "[\"https://e.example/\"]"), 400, "invalid_data"),
@@ -86,7 +86,7 @@ pub const FIELDS: &[Row<(&str, &str)>] = &[
 ];
 
 /// Targets. All of them, in more ways, are in the table of `target::parse`; these go the whole way.
-pub const TARGETS: &[Row<&str>] = &[
+pub(super) const TARGETS: &[Row<&str>] = &[
     ("https://b\u{fc}cher.example/\u{e4}?\u{f6}#\u{df}", 201, ""),
     ("https://\u{430}\u{440}\u{440}\u{4cf}\u{435}.example/", 201, ""),
     ("http://[::ffff:127.0.0.1]:9000/", 201, ""),

@@ -2,10 +2,10 @@
 //! and so that the fuzzers can start from it. An empty error type is an answer that is none.
 
 /// An input, the status it is answered with (0: none, the connection closes) and the event's error type.
-pub type Row<T> = (T, u16, &'static str);
+pub(super) type Row<T> = (T, u16, &'static str);
 
 /// Whole requests, byte by byte.
-pub const WIRE: &[Row<&[u8]>] = &[
+pub(super) const WIRE: &[Row<&[u8]>] = &[
     (b"GET /known HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 302, ""),
     (b"GET /known HTTP/1.0\r\n\r\n", 302, ""),
     (b"GET /known\r\n\r\n", 400, "syntax"),
@@ -53,7 +53,7 @@ pub const WIRE: &[Row<&[u8]>] = &[
 ];
 
 /// Header lines of a `GET /known`.
-pub const HEADERS: &[Row<&str>] = &[
+pub(super) const HEADERS: &[Row<&str>] = &[
     ("", 400, "host_missing"),
     ("Host: a\r\nHost: b\r\n", 400, "host_repeated"),
     ("Host: a b\r\n", 400, "host_invalid"),
@@ -83,7 +83,7 @@ pub const HEADERS: &[Row<&str>] = &[
 ];
 
 /// Paths, of a `GET`.
-pub const PATHS: &[Row<&str>] = &[
+pub(super) const PATHS: &[Row<&str>] = &[
     ("/%6Bnown", 302, ""),
     ("/known?", 302, ""),
     ("/known?url=javascript:alert(1)&%0d%0aSet-Cookie:%20a=b", 302, ""),
@@ -125,7 +125,7 @@ pub const PATHS: &[Row<&str>] = &[
 ];
 
 /// `X-Api-Key` lines of a list of links; `{key}` is one that is accepted.
-pub const KEYS: &[Row<&str>] = &[
+pub(super) const KEYS: &[Row<&str>] = &[
     ("", 401, "key_missing"),
     ("X-Api-Key: {key}\r\n", 200, ""),
     ("X-Api-Key:    {key}   \r\n", 200, ""),
@@ -141,7 +141,7 @@ pub const KEYS: &[Row<&str>] = &[
 ];
 
 /// Queries of a list of links.
-pub const QUERIES: &[Row<&str>] = &[
+pub(super) const QUERIES: &[Row<&str>] = &[
     ("page=1&page=2", 200, ""),
     ("page=0", 400, "invalid_data"),
     ("page=-1", 400, "invalid_data"),
