@@ -6,7 +6,7 @@ usage: python3 pyshlink_client.py URL KEY
 import sys
 
 import requests
-from pyshlink import Shlink
+from shlink import Shlink
 
 url, key = sys.argv[1:]
 body = {"longUrl": "https://example.com/python", "customSlug": "python", "title": "Python"}

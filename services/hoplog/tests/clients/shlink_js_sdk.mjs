@@ -80,11 +80,11 @@ async function shortUrls(client, own) {
 
 async function lists(client, own) {
   const tagged = (...names) => names.map((name) => `${name}-${own}`);
-  const make = (slug, more) => client.createShortUrl({ longUrl: `https://example.com/${slug}`, customSlug: `${slug}-${own}`, ...more });
+  const make = (slug, more) => client.createShortUrl({ longUrl: `https://example.com/list-${own}/${slug}`, customSlug: `${slug}-${own}`, ...more });
   await make('one', { title: 'Zebra', tags: tagged('red', 'blue') });
   await make('two', { title: 'Apple', tags: tagged('red') });
   await make('three', { title: 'Mango', tags: tagged('green'), validUntil: '2020-01-01T00:00:00+00:00' });
-  const mine = { searchTerm: `-${own}`, orderBy: { field: 'title', dir: 'ASC' } };
+  const mine = { searchTerm: `list-${own}`, orderBy: { field: 'title', dir: 'ASC' } };
   const listed = async (params) => codes(await client.listShortUrls({ ...mine, ...params }));
   for (const [params, expected] of [
     [{}, ['two', 'three', 'one']],
