@@ -32,7 +32,7 @@ fn request() -> anyhow::Result<Request<Body>> {
         .header("accept", "*/*")
         .header("referer", "https://news.example/item")
         .body(Body::empty())?;
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4711))));
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4711))));
     Ok(request)
 }
 
@@ -62,6 +62,9 @@ async fn main() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let mut config = ShortenerConfig::default();
     config.store.path = directory.path().join("links.db");
+    // The client is asked about as any is, and never refused.
+    config.limits.visits_per_s = 1e6;
+    config.limits.visits_burst = 1_000_000;
     let store = Arc::new(SqliteStore::open(&config.store).await?);
     store.migrate().await?;
     let target = target::parse(TARGET, 2_048, &OwnHosts::default())?;

@@ -239,6 +239,37 @@ mod tests {
         assert_eq!(authority(&"a".repeat(260)), None);
     }
 
+    #[tokio::test]
+    async fn what_another_instance_changes_is_read() {
+        use crate::domain::DomainRedirectsEdit;
+        use crate::store::sqlite::SqliteStore;
+        let directory = tempfile::tempdir().unwrap();
+        let config = crate::config::StoreConfig { path: directory.path().join("l.db"), ..Default::default() };
+        let store = Arc::new(SqliteStore::open(&config).await.unwrap());
+        store.migrate().await.unwrap();
+        let base_url = Url::parse("https://s.example/").unwrap();
+        let domains = Domains::new(&base_url, store.clone(), Metrics::default());
+        assert_eq!(domains.named("two.example"), "two.example", "nothing is known yet");
+        domains.read().await.unwrap();
+        assert_eq!(domains.named("two.example"), DEFAULT_DOMAIN);
+        let (sender, changes) = tokio::sync::broadcast::channel(8);
+        domains.follow(changes);
+        let goes = |domains: &Arc<Domains>| domains.orphans_go("", Orphan::BaseUrl, "s.example", "/");
+        assert_eq!(goes(&domains), None);
+        let target = crate::target::parse("https://e.example/", 100, &Default::default()).unwrap();
+        let edit = DomainRedirectsEdit { base_url: Some(Some(target)), ..Default::default() };
+        store.set_domain_redirects("", &edit).await.unwrap().unwrap();
+        sender.send(Change::Domains).unwrap();
+        let seen = async {
+            while goes(&domains).is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), seen).await.unwrap();
+        domains.has_link("three.example");
+        assert_eq!(domains.named("Three.example:443"), "three.example");
+    }
+
     #[test]
     fn placeholders_are_filled_in_paths_and_queries() {
         let cases = [

@@ -4,6 +4,7 @@
 
 mod malformed;
 mod stream;
+mod timer;
 
 pub use malformed::{Malformed, MalformedKind, OnMalformed};
 
@@ -19,7 +20,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::{Service, ServiceExt as _};
@@ -27,6 +28,7 @@ use tower::{Service, ServiceExt as _};
 use crate::config::HttpConfig;
 use crate::metrics::Metrics;
 use stream::ClientStream;
+use timer::ConnectionTimer;
 
 /// Pause after a failed accept. It fails for want of file descriptors, which come back as connections end.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -74,6 +76,7 @@ where
     let (phase, phases) = watch::channel(Phase::Serving);
     let http = http(limits);
     let write_stall = Duration::from_millis(limits.write_stall_ms_max);
+    let header_read = Duration::from_millis(limits.header_read_ms_max);
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -103,7 +106,9 @@ where
             on_malformed: Arc::clone(&on_malformed),
             phases: phases.clone(),
         };
-        tokio::spawn(connection.run(http.clone(), place));
+        let mut http = http.clone();
+        http.timer(ConnectionTimer::new(header_read));
+        tokio::spawn(connection.run(http, place));
     }
     // The socket closes first, so that a load balancer's next connection goes elsewhere.
     drop(tcp);
@@ -131,8 +136,7 @@ async fn accept(
 
 fn http(limits: &HttpConfig) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits.header_read_ms_max))
+    http.header_read_timeout(Duration::from_millis(limits.header_read_ms_max))
         .max_headers(limits.headers_max)
         // hyper's buffer is the limit of a head; it refuses less than 8,192.
         .max_buf_size(limits.header_bytes_max.max(8_192))

@@ -59,6 +59,7 @@ impl FromRequestParts<Arc<App>> for Arrival {
 }
 
 impl Arrival {
+    #[allow(clippy::result_large_err)] // it is the answer, and goes no further up
     fn of(app: &App, hop: &Hop) -> Result<Self, Response> {
         let place = app.admit(hop, Class::Visit).ok_or_else(pages::busy)?;
         app.limits.visit(hop).map_err(|limited| limit(app, hop, &limited))?;

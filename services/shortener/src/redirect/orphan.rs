@@ -20,7 +20,7 @@ pub(super) fn answer(
         visit.hop.domain(&domain);
         visit.hop.orphan(kind, path);
     }
-    let sent = visit.app.domains.orphans_go(&domain, kind, visit.host(), path).and_then(|url| {
+    let sent = visit.app.domains.orphans_go(&domain, kind, visit.host, path).and_then(|url| {
         let location = HeaderValue::from_str(url.as_str()).ok()?;
         (!visit.is_itself(url.host_str()?, &location)).then(|| answer::bare(StatusCode::FOUND, location))
     });

@@ -40,6 +40,8 @@ pub(super) struct Visit<'a> {
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
+    /// The host that was asked for.
+    pub(super) host: &'a str,
     peer: Option<IpAddr>,
 }
 
@@ -74,8 +76,7 @@ pub(crate) fn at_once<B>(app: &App, hop: &Hop, request: &http::Request<B>) -> Op
     if *method != Method::GET && *method != Method::HEAD {
         return None;
     }
-    let peer = peer(request.extensions());
-    let visit = Visit { app, hop, method, uri: request.uri(), headers: request.headers(), peer };
+    let visit = Visit::new(app, hop, method, request.uri(), request.headers(), request.extensions());
     let asked = visit.asked()?;
     let link = app.links.at_hand(asked.link())?;
     hop.route(asked.route());
@@ -92,8 +93,21 @@ pub(crate) fn at_once<B>(app: &App, hop: &Hop, request: &http::Request<B>) -> Op
 impl<'a> Visit<'a> {
     /// Takes all of an arrival, so that what holds a visit holds its place.
     pub(super) fn of(app: &'a App, arrival: &'a Arrival, parts: &'a Parts) -> Self {
-        let peer = peer(&parts.extensions);
-        Self { app, hop: &arrival.hop, method: &parts.method, uri: &parts.uri, headers: &parts.headers, peer }
+        Self::new(app, &arrival.hop, &parts.method, &parts.uri, &parts.headers, &parts.extensions)
+    }
+
+    fn new(
+        app: &'a App,
+        hop: &'a Hop,
+        method: &'a Method,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        extensions: &Extensions,
+    ) -> Self {
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let named = || uri.authority().map(http::uri::Authority::as_str);
+        let host = client_addr::host(peer, headers, &app.config.http).or_else(named).unwrap_or_default();
+        Self { app, hop, method, uri, headers, host, peer }
     }
 
     /// Whether somebody is sent somewhere by it. HEAD and what a browser fetches ahead, which its user may never open,
@@ -107,15 +121,9 @@ impl<'a> Visit<'a> {
                 .any(|purpose| purpose.as_bytes().split(|byte| *byte == b';').next().is_some_and(is_prefetch))
     }
 
-    /// The host that was asked for.
-    pub(super) fn host(&self) -> &'a str {
-        let named = || self.uri.authority().map(http::uri::Authority::as_str);
-        client_addr::host(self.peer, self.headers, &self.app.config.http).or_else(named).unwrap_or_default()
-    }
-
     /// The domain that was asked for, by its name in the store.
     pub(super) fn domain(&self) -> Cow<'a, str> {
-        self.app.domains.named(self.host())
+        self.app.domains.named(self.host)
     }
 
     pub(super) async fn answer(self) -> Response {
@@ -266,7 +274,7 @@ impl<'a> Visit<'a> {
 
     /// Whether a location is what was asked for: a browser would come back here for ever.
     pub(super) fn is_itself(&self, target_host: &str, location: &http::HeaderValue) -> bool {
-        let host = self.host();
+        let host = self.host;
         if host.len() < target_host.len() || !host.is_char_boundary(target_host.len()) {
             return false;
         }
@@ -303,10 +311,6 @@ impl Asked<'_> {
             ROUTE
         }
     }
-}
-
-fn peer(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }
 
 /// The alias in a path. Nothing when it is no UTF-8, or hides a slash.
