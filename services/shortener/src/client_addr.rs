@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use emitter::Hop;
 use http::header::HOST;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Uri};
 use serde::Deserialize;
 
 use crate::config::HttpConfig;
@@ -129,16 +129,24 @@ pub(crate) fn country<'a>(peer: IpAddr, headers: &'a HeaderMap, config: &HttpCon
     is_trusted(peer, &config.trusted_proxies).then(|| believed_country(headers, config)).flatten()
 }
 
-/// The host that was asked for: of `Host`, or where so configured, of a trusted proxy. A list would be of several
-/// proxies, and is not believed.
-pub(crate) fn host<'a>(peer: Option<IpAddr>, headers: &'a HeaderMap, config: &HttpConfig) -> Option<&'a str> {
+/// The host that was asked for: the request target's or else of `Host`, or where so configured, what a trusted proxy
+/// says. A list would be of several proxies, and is not believed.
+pub(crate) fn host<'a>(
+    peer: Option<IpAddr>,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    config: &HttpConfig,
+) -> Option<&'a str> {
     if config.forwarded_host
         && peer.is_some_and(|peer| is_trusted(peer, &config.trusted_proxies))
         && let Some(forwarded) = headers.get(&X_FORWARDED_HOST)
     {
         return forwarded.to_str().ok().filter(|host| !host.contains(',')).map(str::trim);
     }
-    headers.get(HOST)?.to_str().ok()
+    match uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => headers.get(HOST)?.to_str().ok(),
+    }
 }
 
 fn believed_country<'a>(headers: &'a HeaderMap, config: &HttpConfig) -> Option<&'a str> {

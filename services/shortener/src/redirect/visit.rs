@@ -105,8 +105,7 @@ impl<'a> Visit<'a> {
         extensions: &Extensions,
     ) -> Self {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let named = || uri.authority().map(http::uri::Authority::as_str);
-        let host = client_addr::host(peer, headers, &app.config.http).or_else(named).unwrap_or_default();
+        let host = client_addr::host(peer, uri, headers, &app.config.http).unwrap_or_default();
         Self { app, hop, method, uri, headers, host, peer }
     }
 
