@@ -1,15 +1,221 @@
 //! The PostgreSQL store when its server goes away, has replicas, or another schema.
 
-use shortener::store::postgres::PostgresStore;
-use shortener::store::{LinkStore, StoreError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::store::postgres_at;
+use shortener::config::SecretText;
+use shortener::link::{LinkEdit, LinkRef};
+use shortener::store::postgres::PostgresStore;
+use shortener::store::{LinkStore, Read, StoreError};
+use sqlx::{Connection as _, PgConnection};
+use testbed::Postgres;
+
+use super::{create, link, postgres_at, tagged};
+
+/// How long is waited for what is to come; never a statement about speed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks again until it is so.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "waited in vain: {what}");
+}
+
+/// The store's connections, as its server counts them.
+async fn connections(url: &str) -> i64 {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let counted = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hoplog'
+                   AND datname = current_database()";
+    let count = sqlx::query_scalar(counted).fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    count
+}
+
+/// Calls of all kinds by many at once, until it is stopped; how they ended.
+#[derive(Default)]
+struct Load {
+    stop: AtomicBool,
+    worked: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Load {
+    fn start(self: &Arc<Self>, store: &Arc<PostgresStore>) -> Vec<tokio::task::JoinHandle<()>> {
+        let worker = |worker: u64| {
+            let (load, store) = (Arc::clone(self), Arc::clone(store));
+            tokio::spawn(async move {
+                for at in 0.. {
+                    if load.stop.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    load.call(&store, worker, at).await;
+                }
+            })
+        };
+        (0..24).map(worker).collect()
+    }
+
+    async fn call(&self, store: &PostgresStore, worker: u64, at: u64) {
+        let called = match at % 3 {
+            0 => store.create(&[tagged(&format!("{worker}-{at}"), &["load"])], None).await.map(drop),
+            1 => store.find(LinkRef::on_default("known"), Read::Recent).await.map(drop),
+            _ => store.list(&super::everything()).await.map(drop),
+        };
+        match called {
+            Ok(()) => self.worked.fetch_add(1, Ordering::SeqCst),
+            Err(StoreError::Unavailable(_) | StoreError::Timeout { .. }) => {
+                self.refused.fetch_add(1, Ordering::SeqCst)
+            }
+            Err(other) => panic!("{other:?}"),
+        };
+    }
+
+    async fn works_again(&self) {
+        let before = self.worked.load(Ordering::SeqCst);
+        until("calls work", async || self.worked.load(Ordering::SeqCst) > before + 100).await;
+    }
+
+    async fn is_refused(&self) {
+        let before = self.refused.load(Ordering::SeqCst);
+        until("calls fail", async || self.refused.load(Ordering::SeqCst) > before + 50).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_was_away_is_used_again_within_the_bound_of_connections() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.database();
+    let mut config = postgres_at(&url);
+    (config.read_ms_max, config.write_ms_max) = (400, 800);
+    (config.postgres.connections_max, config.postgres.connect_ms_max) = (6, 200);
+    config.postgres.statement_ms_max = 1_000;
+    let store = Arc::new(PostgresStore::open(&config).unwrap());
+    store.migrate().await.unwrap();
+    create(&*store, &[link("known")]).await;
+    let load = Arc::new(Load::default());
+    let workers = load.start(&store);
+    load.works_again().await;
+    assert!((1..=6).contains(&connections(&url).await));
+
+    tokio::task::block_in_place(|| server.kill());
+    load.is_refused().await;
+    tokio::task::block_in_place(|| server.restart());
+    load.works_again().await;
+    assert!(connections(&url).await <= 6);
+
+    tokio::task::block_in_place(|| server.pause());
+    load.is_refused().await;
+    tokio::task::block_in_place(|| server.resume());
+    load.works_again().await;
+    // Those that were closed while nobody answered are noticed one by one.
+    until("old connections end", async || connections(&url).await <= 6).await;
+    load.stop.store(true, Ordering::SeqCst);
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    // What was answered is there, and counted.
+    let page = store.list(&super::everything()).await.unwrap();
+    assert_eq!(page.total, Some(store.count(None).await.unwrap()));
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let links: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM links").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(page.total, u64::try_from(links).ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_are_asked_first_and_not_relied_on() {
+    let (Some(primary), Some(replica)) = (testbed::shared_postgres(), Postgres::start()) else { return };
+    // No replication: what only one of them knows shows who was asked.
+    let mut config = postgres_at(&primary.database());
+    let replica_url = replica.database();
+    let aside = PostgresStore::open(&postgres_at(&replica_url)).unwrap();
+    aside.migrate().await.unwrap();
+    create(&aside, &[link("replica")]).await;
+    config.postgres.replica_urls = vec![SecretText::new(replica_url)];
+    let store = PostgresStore::open(&config).unwrap();
+    store.migrate().await.unwrap();
+    create(&store, &[link("primary")]).await;
+    let knows = async |code: &str, read| store.find(LinkRef::on_default(code), read).await.unwrap().is_some();
+    assert!(knows("replica", Read::Recent).await && !knows("replica", Read::Latest).await);
+    assert!(knows("primary", Read::Recent).await && knows("primary", Read::Latest).await);
+    assert!(!knows("none", Read::Recent).await);
+    tokio::task::block_in_place(|| replica.kill());
+    assert!(knows("primary", Read::Recent).await && !knows("replica", Read::Recent).await);
+    tokio::task::block_in_place(|| replica.restart());
+    until("the replica is asked again", async || knows("replica", Read::Recent).await).await;
+}
 
 #[tokio::test]
-async fn a_schema_that_is_missing_is_named() {
+async fn an_older_schema_is_refused_and_a_later_one_used() {
     let Some(server) = testbed::shared_postgres() else { return };
-    let store = PostgresStore::open(&postgres_at(&server.database())).unwrap();
+    let url = server.database();
+    let store = Arc::new(PostgresStore::open(&postgres_at(&url)).unwrap());
     let error = store.ping().await.unwrap_err();
     assert!(matches!(error, StoreError::Schema { found: 0, .. }), "{error:?}");
     assert!(error.to_string().contains("hoplog migrate"), "{error}");
+    // Several at once, as when several instances are rolled out.
+    let migrations = (0..4).map(|_| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.migrate().await })
+    });
+    for migration in migrations.collect::<Vec<_>>() {
+        migration.await.unwrap().unwrap();
+    }
+    store.ping().await.unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'of a later version', true, '', 0)";
+    sqlx::query(later).execute(&mut connection).await.unwrap();
+    store.ping().await.unwrap();
+    store.migrate().await.unwrap();
+    create(&*store, &[link("a")]).await;
+    sqlx::query("DELETE FROM _sqlx_migrations WHERE version > 1").execute(&mut connection).await.unwrap();
+    let error = store.ping().await.unwrap_err();
+    assert!(matches!(error, StoreError::Schema { found: 1, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_locked_link_delays_its_changes_up_to_their_deadline_and_no_reads() {
+    let Some(server) = testbed::shared_postgres() else { return };
+    let url = server.database();
+    let mut config = postgres_at(&url);
+    config.postgres.statement_ms_max = 500;
+    let patient = PostgresStore::open(&config).unwrap();
+    patient.migrate().await.unwrap();
+    config.write_ms_max = 100;
+    let hasty = PostgresStore::open(&config).unwrap();
+    let made = create(&patient, &[link("a")]).await.remove(0);
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    sqlx::query("SELECT FROM links FOR UPDATE").execute(&mut *lock).await.unwrap();
+    let edit = LinkEdit { title: Some(Some("new".to_owned())), ..LinkEdit::default() };
+    // The server ends it, where its deadline does not.
+    assert!(matches!(patient.edit(made.name(), &edit).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(hasty.edit(made.name(), &edit).await, Err(StoreError::Timeout { ms: 100 })));
+    for store in [&patient, &hasty] {
+        assert_eq!(store.find(made.name(), Read::Latest).await.unwrap(), Some(made.clone()));
+    }
+    lock.rollback().await.unwrap();
+    until("it can be changed", async || hasty.edit(made.name(), &edit).await.is_ok()).await;
+    let now = patient.find(made.name(), Read::Latest).await.unwrap().unwrap();
+    assert_eq!(now.settings.title.as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn without_settings_of_the_session_it_works_the_same() {
+    let Some(server) = testbed::shared_postgres() else { return };
+    let mut config = postgres_at(&server.database());
+    config.postgres.session_timeouts = false;
+    let store = PostgresStore::open(&config).unwrap();
+    store.migrate().await.unwrap();
+    let made = create(&store, &[tagged("a", &["x"])]).await.remove(0);
+    assert_eq!(store.list(&super::everything()).await.unwrap().links, [made]);
+    // A text that PostgreSQL can't hold is no outage.
+    let error = store.find(LinkRef::on_default("nul\0"), Read::Latest).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
 }
