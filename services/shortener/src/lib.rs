@@ -5,6 +5,7 @@ pub mod admission;
 mod api;
 pub mod breaker;
 pub mod cache;
+mod claims;
 pub mod client_addr;
 pub mod codes;
 pub mod config;

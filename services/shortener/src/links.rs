@@ -1,6 +1,8 @@
 //! What can be done with links and keys: the store, the cache and the codes, put together.
 //! Endpoints call this; it knows no HTTP. Each store call is timed and told to the hop.
 
+mod create;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,24 +13,23 @@ use crate::codes::{CodeError, Codes};
 use crate::domain::{DEFAULT_DOMAIN, Domain, DomainRedirectsEdit};
 use crate::domains::Domains;
 use crate::keys::{self, ApiKey, now};
-use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, Settings};
+use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, Page, PastTarget, Settings, UnixSeconds};
 use crate::metrics::Metrics;
 use crate::rule::Rule;
 use crate::shared::{Change, Listener, SharedState, listen};
-use crate::store::{Changed, Created, Creation, LinkStore, Read, Renamed, StoreError, TagCount};
+use crate::store::{Changed, LinkStore, Read, Renamed, StoreError, TagCount};
 use crate::target::Target;
 use emitter::Hop;
 use wide_event::Cache as Tier;
+
+use create::SKIPS_MAX;
+pub use create::{Made, Once, Outcome};
 
 /// Seconds for which an accepted key is not asked for again, and so the longest a revoked one still works.
 pub const KEY_CACHE_S: u64 = 10;
 
 /// Accepted keys remembered: far more than one installation hands out.
 const KEY_CACHE_ENTRIES: u64 = 10_000;
-
-/// Generated codes that custom slugs may already have, in a row. Slugs can't aim at codes without the key, so with
-/// a hundred million of them a code is hit once in 35,000; eight in a row mean that something else is wrong.
-const SKIPS_MAX: u32 = 8;
 
 /// Pairs of a domain and a code of the default one's that are remembered for when the store is away; about 20 MB.
 const DEFAULTED_MAX: u64 = 100_000;
@@ -50,6 +51,8 @@ pub struct CreateLink {
     pub unless: Option<Match>,
     /// Whose it is, see [`ApiKey::owner`].
     pub owner: Option<String>,
+    /// When it was made, for one that is imported; without it, now.
+    pub created_at: Option<UnixSeconds>,
 }
 
 /// The alias of a link to be made.
@@ -66,12 +69,9 @@ pub enum Alias {
     },
 }
 
-/// Why a link was not made.
+/// Why links were not made: none of them.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// Another link has the alias.
-    #[error("the alias is taken")]
-    Taken,
     /// There is no code of the length.
     #[error("no code could be made")]
     Code(#[source] CodeError),
@@ -81,6 +81,15 @@ pub enum CreateError {
     /// Generated codes keep being taken, which can't be.
     #[error("{SKIPS_MAX} generated codes in a row are taken")]
     CodesTaken,
+    /// The same request is under way already.
+    #[error("the same request is under way")]
+    InFlight,
+    /// The idempotency key was used for something else.
+    #[error("the idempotency key was used for another request")]
+    OtherPayload,
+    /// The system has no randomness.
+    #[error("no randomness from the system")]
+    Random(#[source] getrandom::Error),
 }
 
 /// Links, keys and what stands behind them.
@@ -156,55 +165,6 @@ impl Links {
     /// Takes a visit of a link with `max_visits`.
     pub async fn take_visit(&self, hop: &Hop, id: i64) -> Result<bool, StoreError> {
         self.timed(hop, "take_visit", self.store.take_visit(id)).await
-    }
-
-    /// Makes a link. `Created::Taken` never comes back: it is an error.
-    pub async fn create(&self, hop: &Hop, request: CreateLink) -> Result<Created, CreateError> {
-        if let Some(by) = &request.unless {
-            // Without a transaction first: what is found costs neither a write nor a code.
-            let found =
-                self.timed(hop, "find_match", self.store.find_match(request.target.as_str(), by)).await;
-            if let Some(found) = found.map_err(CreateError::Store)? {
-                return Ok(Created::Found(found));
-            }
-        }
-        let custom = matches!(request.alias, Alias::Custom(_));
-        for _ in 0..SKIPS_MAX {
-            let code = match &request.alias {
-                Alias::Custom(slug) => slug.clone(),
-                Alias::Generated { prefix, length } => {
-                    let code = self.codes.next(*length).await.map_err(CreateError::Code)?;
-                    format!("{prefix}{code}")
-                }
-            };
-            let link = NewLink {
-                domain: request.domain.clone(),
-                code,
-                generated: !custom,
-                target: request.target.clone(),
-                settings: request.settings.clone(),
-                rules: request.rules.clone(),
-                owner: request.owner.clone(),
-                created_at: None,
-                unless: request.unless.clone(),
-            };
-            let creation = self.timed(hop, "create", self.store.create(&[link], None)).await;
-            match creation.map_err(CreateError::Store)? {
-                Creation::Done(mut created) => match created.pop() {
-                    Some(Created::New(link)) => {
-                        self.took_in(&link).await;
-                        return Ok(Created::New(link));
-                    }
-                    Some(Created::Found(link)) => return Ok(Created::Found(link)),
-                    Some(Created::Taken) | None => return Err(CreateError::Taken),
-                },
-                Creation::Collided(_) | Creation::ClaimLost => {
-                    // A slug that somebody chose is the code of this id: the id is spent, the next one is another.
-                    self.metrics.codes_skipped.inc();
-                }
-            }
-        }
-        Err(CreateError::CodesTaken)
     }
 
     /// The link as stored.

@@ -26,7 +26,7 @@ use crate::statistics::Statistics;
 use crate::store::{LinkStore, StoreError};
 use crate::target::OwnHosts;
 use crate::target::blocklist::{Blocklist, BlocklistError};
-use crate::{api, redirect};
+use crate::{api, claims, redirect};
 use emitter::{Emitter, Hop};
 use warehouse::Warehouse;
 use wide_event::agent::Agents;
@@ -144,13 +144,15 @@ impl Shortener {
             statistics: Statistics::new(&config.statistics, warehouse, &metrics),
             domains,
             agents: Mutex::default(),
-            limits: Limits::start(&config.limits, shared, &secret),
+            limits: Limits::start(&config.limits, Arc::clone(&shared), &secret),
             robots: Cache::builder().max_capacity(1).time_to_live(ROBOTS_AGE).build(),
             admission: Admission::new(&config.limits, metrics.clone()),
             metrics,
             config,
         };
-        Ok(Self { app: Arc::new(app) })
+        let app = Arc::new(app);
+        claims::forget_regularly(&app, shared);
+        Ok(Self { app })
     }
 
     /// All public routes behind their [`Entrance`]. The event's layer goes around it.

@@ -13,12 +13,18 @@ use emitter::Hop;
 
 const SHORT_URLS: &str = "/rest/v3/short-urls";
 
+/// Many are created here; all else on this path is of the link that has this code.
+const BULK: &str = "/rest/v3/short-urls/bulk";
+
 /// What a key needs for a route.
-fn need(route: &str, reads: bool) -> Need {
+fn need(route: &str, method: &Method) -> Need {
+    let reads = method.is_safe();
     let tag_visits = route.starts_with("/rest/v3/tags/") && route.ends_with("/visits");
     let domain_visits = route.starts_with("/rest/v3/domains/") && route.ends_with("/visits");
     match route {
         SHORT_URLS if !reads => Need::Create,
+        BULK if *method == Method::POST => Need::Create,
+        BULK => Need::One,
         SHORT_URLS | "/rest/v3/domains" | "/rest/v3/visits" | "/rest/v3/visits/non-orphan" if reads => {
             Need::Some
         }
@@ -40,7 +46,7 @@ pub(super) async fn check(
     route: &str,
     uri: &Uri,
 ) -> Result<(), Response> {
-    let need = need(route, method.is_safe());
+    let need = need(route, method);
     access.may(need, method.is_safe()).map_err(|refusal| match refusal {
         Refusal::Role => Problem::forbidden().answer(hop),
         Refusal::Tags => Problem::forbidden_tags().answer(hop),

@@ -16,7 +16,16 @@ use crate::config::LimitsConfig;
 
 /// The object in a body. An empty body is an empty object, as in Shlink: what is missing is named by its field.
 pub(super) async fn object(request: Request, limits: &LimitsConfig) -> Result<Map<String, Value>, Problem> {
-    let bytes = read(request.into_body(), limits).await?;
+    object_within(request, limits, limits.body_bytes_max).await
+}
+
+/// The same with a size of its own.
+pub(super) async fn object_within(
+    request: Request,
+    limits: &LimitsConfig,
+    bytes_max: usize,
+) -> Result<Map<String, Value>, Problem> {
+    let bytes = read(request.into_body(), limits, bytes_max).await?;
     if bytes.is_empty() {
         return Ok(Map::new());
     }
@@ -35,8 +44,7 @@ pub(super) async fn object(request: Request, limits: &LimitsConfig) -> Result<Ma
     }
 }
 
-async fn read(body: Body, limits: &LimitsConfig) -> Result<Bytes, Problem> {
-    let bytes_max = limits.body_bytes_max;
+async fn read(body: Body, limits: &LimitsConfig, bytes_max: usize) -> Result<Bytes, Problem> {
     let deadline = Duration::from_millis(limits.body_read_ms_max);
     match tokio::time::timeout(deadline, Limited::new(body, bytes_max).collect()).await {
         Err(_) => Err(Problem::body_too_slow()),

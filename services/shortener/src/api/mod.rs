@@ -2,9 +2,13 @@
 //! Handlers translate between HTTP and [`crate::links`]; they decide nothing about links.
 
 mod authority;
+mod bulk;
 mod cors;
+mod cursor;
 mod domains;
+mod etag;
 mod fields;
+mod idempotency;
 mod json;
 mod names;
 mod paths;
@@ -42,6 +46,7 @@ const SHLINK_VERSION: &str = "5.0.0";
 
 /// Methods of each path, for `Allow`.
 const ALLOW_COLLECTION: &str = "GET, HEAD, POST, OPTIONS";
+const ALLOW_BULK: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
 const ALLOW_ITEM: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
 const ALLOW_RULES: &str = "GET, HEAD, POST, PATCH, OPTIONS";
 const ALLOW_TAGS: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
@@ -56,6 +61,16 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
                 .post(short_urls::create)
                 .options(|| async { allow(ALLOW_COLLECTION) })
                 .fallback(async |hop: Hop| refused_method(&hop, ALLOW_COLLECTION)),
+        )
+        .route(
+            // A link may have this code too: only creation is another thing here.
+            "/rest/v3/short-urls/bulk",
+            get(short_urls::show)
+                .patch(short_urls::edit)
+                .delete(short_urls::delete)
+                .post(bulk::create)
+                .options(|| async { allow(ALLOW_BULK) })
+                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_BULK)),
         )
         .route(
             "/rest/v3/short-urls/{short_code}",

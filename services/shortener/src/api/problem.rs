@@ -2,7 +2,7 @@
 //! 5xx documents say nothing of the cause: the event has it.
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::limits::Limited;
@@ -86,13 +86,14 @@ impl Problem {
         )
     }
 
-    /// `domain`: where it is not the default one.
-    pub(crate) fn slug_taken(slug: &str, domain: Option<&str>) -> Self {
+    /// `domain`: where it is not the default one. `suggestions`: slugs like it that are free.
+    pub(crate) fn slug_taken(slug: &str, domain: Option<&str>, suggestions: &[String]) -> Self {
         let on = domain.map(|domain| format!(" for domain \"{domain}\"")).unwrap_or_default();
         let detail = format!("Provided slug \"{slug}\" is already in use{on}.");
         // Shlink answers 400; its clients look at the type, everybody else is better served by the right status.
         Self::shlink(StatusCode::CONFLICT, "non-unique-slug", "slug_taken", "Invalid custom slug", detail)
             .with("customSlug", slug)
+            .with("suggestions", suggestions)
             .on_domain(domain)
     }
 
@@ -230,9 +231,64 @@ impl Problem {
         .with("violated-policies", json!([limited.limiter]))
     }
 
+    /// The link is not what `If-Match` says.
+    pub(crate) fn changed_meanwhile() -> Self {
+        let detail = "The short URL was changed meanwhile. Its tag is in the ETag header.";
+        Self::plain(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail)
+    }
+
+    pub(crate) fn precondition_malformed(field: &HeaderName) -> Self {
+        let detail = format!("{field} is neither * nor a list of entity tags.");
+        Self::plain(StatusCode::BAD_REQUEST, "precondition_malformed", detail)
+    }
+
+    pub(crate) fn idempotency_key_malformed() -> Self {
+        let detail = "Idempotency-Key is one value of 1 to 255 visible ASCII characters.";
+        Self::plain(StatusCode::BAD_REQUEST, "idempotency_key_malformed", detail)
+    }
+
+    /// Another try of the same request is not done.
+    pub(crate) fn idempotency_in_flight() -> Self {
+        let detail = "A request with this Idempotency-Key is under way.";
+        let mut problem = Self::plain(StatusCode::CONFLICT, "idempotency_in_flight", detail);
+        problem.retry_after_s = Some(1);
+        problem
+    }
+
+    pub(crate) fn idempotency_other_payload() -> Self {
+        let detail = "This Idempotency-Key was used for another request.";
+        Self::plain(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_other_payload", detail)
+    }
+
+    /// An earlier try of the same request made it.
+    pub(crate) fn deleted_since() -> Self {
+        let detail = "The short URL that this request made was deleted since.";
+        Self::plain(StatusCode::NOT_FOUND, "deleted_since", detail)
+    }
+
     /// The short URL can't be drawn.
     pub(crate) fn no_qr_code(detail: &str) -> Self {
         Self::plain(StatusCode::UNPROCESSABLE_ENTITY, "qr_too_long", detail)
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The document alone, for one among others.
+    pub(crate) fn document(&self) -> Value {
+        let kind = match self.name {
+            None => "about:blank".to_owned(),
+            Some(name) if name.contains(':') => name.to_owned(),
+            Some(name) => format!("{TYPES}{name}"),
+        };
+        let mut document = Map::new();
+        document.insert("type".to_owned(), kind.into());
+        document.insert("title".to_owned(), self.title.into());
+        document.insert("detail".to_owned(), self.detail.as_str().into());
+        document.insert("status".to_owned(), self.status.as_u16().into());
+        document.extend(self.more.clone());
+        Value::Object(document)
     }
 
     /// The document, and in the hop what it was.
@@ -260,18 +316,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let kind = match self.name {
-            None => "about:blank".to_owned(),
-            Some(name) if name.contains(':') => name.to_owned(),
-            Some(name) => format!("{TYPES}{name}"),
-        };
-        let mut document = Map::new();
-        document.insert("type".to_owned(), kind.into());
-        document.insert("title".to_owned(), self.title.into());
-        document.insert("detail".to_owned(), self.detail.into());
-        document.insert("status".to_owned(), self.status.as_u16().into());
-        document.extend(self.more);
-        let mut response = super::json::answer(self.status, &Value::Object(document));
+        let mut response = super::json::answer(self.status, &self.document());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(after_s) = self.retry_after_s {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::cursor;
 use super::fields::{parse_date, tag};
 use crate::keys::now;
 use crate::link::{ListQuery, Order};
@@ -16,7 +17,8 @@ const ITEMS_MAX: u32 = 1_000;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ListRequest {
     pub(super) query: ListQuery,
-    pub(super) page: u64,
+    /// Counted from 1; none with a cursor.
+    pub(super) page: Option<u64>,
     pub(super) domain: Option<String>,
 }
 
@@ -43,7 +45,7 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
         offset: 0,
         limit: ITEMS_DEFAULT,
     };
-    let (mut page, mut domain) = (1_u64, None);
+    let (mut page, mut domain, mut cursor) = (1_u64, None, None);
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let mut refuse = |name: &'static str, why: &str| wrong.push((name, why.to_owned()));
         match &*name {
@@ -87,11 +89,25 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
             },
             "excludeMaxVisitsReached" => list.exclude_exhausted = value == "true",
             "excludePastValidUntil" => list.exclude_expired_at = (value == "true").then(now),
+            "cursor" => cursor = Some(value.into_owned()),
             "domain" => domain = Some(value.into_owned()),
             _ => {}
         }
     }
-    list.offset = (page - 1).saturating_mul(u64::from(list.limit));
+    let page = if cursor.is_none() { Some(page) } else { None };
+    match cursor {
+        None => list.offset = page.map_or(0, |page| page - 1).saturating_mul(u64::from(list.limit)),
+        Some(text) => {
+            list.count = false;
+            // An empty one is where a list begins that is never counted.
+            if !text.is_empty() {
+                match cursor::read(&text, &list) {
+                    Ok(after) => list.after = Some(after),
+                    Err(why) => wrong.push(("cursor", why.to_owned())),
+                }
+            }
+        }
+    }
     if wrong.is_empty() { Ok(ListRequest { query: list, page, domain }) } else { Err(wrong) }
 }
 
@@ -138,7 +154,7 @@ mod tests {
              &excludeTags[]=C&excludeTagsMode=all",
         ))
         .unwrap();
-        assert_eq!(read.page, 3);
+        assert_eq!(read.page, Some(3));
         assert_eq!(read.query.offset, 40);
         assert_eq!(read.query.search.as_deref(), Some("x y"));
         assert_eq!(read.query.tags.iter().collect::<Vec<_>>(), ["a", "b"]);

@@ -7,10 +7,12 @@
 mod lease;
 mod permutation;
 mod slug;
+mod suggest;
 
 pub use lease::{CodeError, Codes};
 pub use permutation::Permutation;
 pub use slug::{SlugError, is_possible, normalise, normalise_prefix};
+pub use suggest::{RANDOM_BYTES, candidates};
 
 /// Shortest generated code. Shlink's minimum; 14.7 million codes.
 pub const CODE_LENGTH_MIN: u32 = 4;

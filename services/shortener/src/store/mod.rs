@@ -136,10 +136,60 @@ pub enum Claimed {
     Ours,
     /// Another try is under way.
     InFlight,
-    /// It was done: the ids of the links that it created or found, in their order, `None` where the alias was taken.
-    Done(Vec<Option<i64>>),
+    /// It was done: what became of its links, in their order.
+    Done(Vec<Settled>),
     /// The key was used for something else.
     Mismatch,
+}
+
+/// What became of one of the links of a claim that was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// This link was created.
+    New(i64),
+    /// This link was there.
+    Found(i64),
+    /// The alias was taken.
+    Taken,
+}
+
+impl From<&Created> for Settled {
+    fn from(created: &Created) -> Self {
+        match created {
+            Created::New(link) => Self::New(link.id),
+            Created::Found(link) => Self::Found(link.id),
+            Created::Taken => Self::Taken,
+        }
+    }
+}
+
+impl Settled {
+    /// As it is stored: the id of a link that was created, minus the id of one that was found, nothing for an alias
+    /// that was taken. Ids are positive.
+    pub(crate) fn to_stored(self) -> Option<i64> {
+        match self {
+            Self::New(id) => Some(id),
+            Self::Found(id) => Some(-id),
+            Self::Taken => None,
+        }
+    }
+
+    /// What [`Settled::to_stored`] gave.
+    pub(crate) fn from_stored(stored: Option<i64>) -> Self {
+        match stored {
+            Some(id) if id < 0 => Self::Found(-id),
+            Some(id) => Self::New(id),
+            None => Self::Taken,
+        }
+    }
+
+    /// The link, if there is one.
+    pub fn link_id(&self) -> Option<i64> {
+        match self {
+            Self::New(id) | Self::Found(id) => Some(*id),
+            Self::Taken => None,
+        }
+    }
 }
 
 /// A tag and how many links have it.

@@ -19,11 +19,72 @@ pub(crate) struct FaultyStore {
     pub(crate) finds: AtomicU64,
     down: AtomicBool,
     held: watch::Sender<bool>,
+    /// Calls of `create` under way.
+    creating: AtomicU64,
+    creates_fail: AtomicBool,
+    creates_held: watch::Sender<Option<At>>,
+    /// Where a call of `create` is held.
+    reached: watch::Sender<Option<At>>,
+}
+
+/// Where `create` can be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Before anything is stored.
+    Start,
+    /// When all is stored and nobody knows.
+    End,
+}
+
+/// Counts a call that is under way, until it ends or is dropped.
+struct UnderWay<'a>(&'a AtomicU64);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl FaultyStore {
     pub(crate) fn new(inner: SqliteStore) -> Self {
-        Self { inner, finds: AtomicU64::new(0), down: AtomicBool::new(false), held: watch::channel(false).0 }
+        Self {
+            inner,
+            finds: AtomicU64::new(0),
+            down: AtomicBool::new(false),
+            held: watch::channel(false).0,
+            creating: AtomicU64::new(0),
+            creates_fail: AtomicBool::new(false),
+            creates_held: watch::channel(None).0,
+            reached: watch::channel(None).0,
+        }
+    }
+
+    /// `create` does not go on from there until it is let go.
+    pub(crate) fn hold_creates(&self, at: Option<At>) {
+        self.reached.send_replace(None);
+        self.creates_held.send_replace(at);
+    }
+
+    /// Waits until a call of `create` is held.
+    pub(crate) async fn create_held(&self) {
+        self.reached.subscribe().wait_for(Option::is_some).await.expect("the store is there");
+    }
+
+    /// Every `create` fails from now on, or works again.
+    pub(crate) fn fail_creates(&self, fail: bool) {
+        self.creates_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// Calls of `create` under way.
+    pub(crate) fn creating(&self) -> u64 {
+        self.creating.load(Ordering::SeqCst)
+    }
+
+    async fn hold(&self, at: At) {
+        if *self.creates_held.borrow() == Some(at) {
+            self.reached.send_replace(Some(at));
+        }
+        self.creates_held.subscribe().wait_for(|held| *held != Some(at)).await.expect("the store is there");
     }
 
     /// Every call fails from now on, or works again.
@@ -94,7 +155,15 @@ impl LinkStore for FaultyStore {
     }
     async fn create(&self, links: &[NewLink], claim: Option<&Claim>) -> Result<Creation, StoreError> {
         self.check()?;
-        self.inner.create(links, claim).await
+        self.creating.fetch_add(1, Ordering::SeqCst);
+        let _under_way = UnderWay(&self.creating);
+        self.hold(At::Start).await;
+        if self.creates_fail.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("creations fail".into()));
+        }
+        let done = self.inner.create(links, claim).await;
+        self.hold(At::End).await;
+        done
     }
     async fn claim(&self, claim: &Claim, lease_s: u32) -> Result<Claimed, StoreError> {
         self.check()?;

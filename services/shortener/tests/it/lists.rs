@@ -59,7 +59,7 @@ async fn lists_are_filtered_ordered_and_paged() {
     let answer = server.api(Method::GET, "/rest/v3/short-urls?itemsPerPage=3&page=2", &Value::Null).await;
     assert_eq!(
         answer.json()["shortUrls"]["pagination"],
-        json!({ "currentPage": 2, "pagesCount": 2, "itemsPerPage": 3, "itemsInCurrentPage": 1, "totalItems": 4 })
+        json!({ "currentPage": 2, "pagesCount": 2, "itemsPerPage": 3, "itemsInCurrentPage": 1, "totalItems": 4, "nextCursor": null })
     );
     for query in ["?page=0", "?page=x", "?orderBy=visits", "?domain=a..b", "?tagsMode=x"] {
         let answer = server.api(Method::GET, &format!("/rest/v3/short-urls{query}"), &Value::Null).await;

@@ -4,14 +4,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod bulk;
 mod cache;
 mod codes;
 mod cors;
+mod cursors;
 mod domains;
 mod events;
 mod faulty;
 mod hostile;
 mod hosts;
+mod idempotency;
+mod instances;
 mod limits;
 mod lists;
 mod log;
@@ -19,6 +23,7 @@ mod malformed;
 mod openapi;
 mod orphans;
 mod overload;
+mod preconditions;
 mod qr;
 mod redirects;
 mod redis;

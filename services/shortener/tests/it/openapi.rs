@@ -23,6 +23,8 @@ async fn every_documented_operation_is_served_and_no_other() {
             let answer = server.api(method, &path, &body(name, &path)).await;
             let status = answer.status.as_u16();
             match item.get(name) {
+                // A link may have this code: all but POST is documented at `{shortCode}`.
+                None if path.ends_with("/bulk") => {}
                 None => assert_eq!(status, 405, "{name} {path} is served and not documented"),
                 Some(operation) => {
                     let content = &operation["responses"][status.to_string()];
@@ -44,6 +46,9 @@ fn body(method: &str, path: &str) -> Value {
         ("post" | "patch", path) if path.ends_with("/redirect-rules") => json!({ "redirectRules": [] }),
         ("put", "/rest/v3/tags") => json!({ "oldName": "documented", "newName": "documented" }),
         ("patch", "/rest/v3/domains/redirects") => json!({ "domain": "DEFAULT" }),
+        ("post", "/rest/v3/short-urls/bulk") => {
+            json!({ "shortUrls": [{ "longUrl": "https://example.com/" }] })
+        }
         ("post", _) => json!({ "longUrl": "https://example.com/" }),
         _ => json!({}),
     }

@@ -1,11 +1,13 @@
 //! `POST /rest/v3/short-urls`.
 //! What a field may be is said by [`super::super::fields`]; whether an alias is free, by the store.
 
+use std::slice;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::check_period;
@@ -15,13 +17,13 @@ use crate::api::fields::{
 };
 use crate::api::names::{self, other_domain, tell};
 use crate::api::problem::Problem;
-use crate::api::{Caller, json, targets};
+use crate::api::{Caller, etag, idempotency, json, targets};
 use crate::codes::{self, CODE_LENGTH_MAX, CODE_LENGTH_MIN, CodeError};
 use crate::domain::DEFAULT_DOMAIN;
-use crate::link::{Match, Settings};
-use crate::links::{Alias, CreateError, CreateLink};
+use crate::link::{Link, Match, Settings};
+use crate::links::{Alias, CreateError, CreateLink, Made};
 use crate::service::App;
-use crate::store::Created;
+use emitter::Hop;
 
 pub(in crate::api) async fn create(
     State(app): State<Arc<App>>,
@@ -29,8 +31,13 @@ pub(in crate::api) async fn create(
     request: Request,
 ) -> Response {
     let hop = &caller.hop;
+    let headers = request.headers().clone();
     let object = match json::object(request, &app.config.limits).await {
         Ok(object) => object,
+        Err(problem) => return problem.answer(hop),
+    };
+    let once = match idempotency::once(&headers, caller.key.as_ref(), "short-urls", &object) {
+        Ok(once) => once,
         Err(problem) => return problem.answer(hop),
     };
     let mut request = match read_creation(&app, object, caller.key.map(|key| key.owner)) {
@@ -38,32 +45,58 @@ pub(in crate::api) async fn create(
         Err(problem) => return problem.answer(hop),
     };
     caller.access.claim(&mut request);
-    let (domain, alias) = (request.domain.clone(), request.alias.clone());
-    match app.links.create(hop, request).await {
-        Ok(Created::New(link)) => {
+    let outcome = match app.links.create(hop, slice::from_ref(&request), once).await {
+        Ok(outcome) => outcome,
+        Err(error) => return refused(hop, error),
+    };
+    let response = match outcome.all.into_iter().next() {
+        Some(Made::New(link)) => {
             tell(hop, &link);
-            json::answer(StatusCode::CREATED, &document(&app, &link))
+            let mut response = etag::answer(StatusCode::CREATED, &link, &document(&app, &link));
+            response.headers_mut().extend(location(&link));
+            response
         }
-        Ok(Created::Found(link)) => {
+        Some(Made::Found(link)) => {
             tell(hop, &link);
-            json::answer(StatusCode::OK, &document(&app, &link))
+            etag::answer(StatusCode::OK, &link, &document(&app, &link))
         }
-        Ok(Created::Taken) | Err(CreateError::Taken) => {
-            let slug = if let Alias::Custom(slug) = &alias { slug } else { "" };
-            Problem::slug_taken(slug, other_domain(&domain)).answer(hop)
+        Some(Made::Gone) => Problem::deleted_since().answer(hop),
+        Some(Made::Taken) | None => {
+            let (domain, slug) = (request.domain.as_str(), request.slug());
+            let free = app.links.suggestions(hop, &[(domain, slug)], app.config.links.slug_bytes_max).await;
+            Problem::slug_taken(slug, other_domain(domain), &free.concat()).answer(hop)
         }
-        Err(CreateError::Code(CodeError::Exhausted(_) | CodeError::Length(_))) => {
+    };
+    idempotency::mark(response, outcome.replayed)
+}
+
+/// Why nothing was created.
+pub(in crate::api) fn refused(hop: &Hop, error: CreateError) -> Response {
+    match error {
+        CreateError::Code(CodeError::Exhausted(_) | CodeError::Length(_)) => {
             let why = "has no unused codes left: choose a longer one".to_owned();
             Problem::invalid(&[("shortCodeLength", why)]).answer(hop)
         }
-        Err(error @ CreateError::CodesTaken) => Problem::unavailable(hop, "codes_taken", &error),
-        Err(CreateError::Store(error) | CreateError::Code(CodeError::Store(error))) => {
-            Problem::store(hop, &error)
-        }
+        CreateError::InFlight => Problem::idempotency_in_flight().answer(hop),
+        CreateError::OtherPayload => Problem::idempotency_other_payload().answer(hop),
+        error @ CreateError::CodesTaken => Problem::unavailable(hop, "codes_taken", &error),
+        error @ CreateError::Random(_) => Problem::unavailable(hop, "no_randomness", &error),
+        CreateError::Store(error) | CreateError::Code(CodeError::Store(error)) => Problem::store(hop, &error),
     }
 }
 
-fn read_creation(
+/// Where a new short URL is managed.
+fn location(link: &Link) -> Option<(HeaderName, HeaderValue)> {
+    let code = utf8_percent_encode(&link.code, NON_ALPHANUMERIC);
+    let mut path = format!("/rest/v3/short-urls/{code}");
+    if link.domain != DEFAULT_DOMAIN {
+        path = format!("{path}?domain={}", utf8_percent_encode(&link.domain, NON_ALPHANUMERIC));
+    }
+    HeaderValue::try_from(path).ok().map(|path| (header::LOCATION, path))
+}
+
+/// What an object of fields asks for.
+pub(in crate::api) fn read_creation(
     app: &App,
     object: Map<String, Value>,
     owner: Option<String>,
@@ -111,7 +144,7 @@ fn read_creation(
         redirect_status: status,
         cache_lifetime_s: lifetime,
     };
-    Ok(CreateLink { domain, alias, target, settings, rules: Vec::new(), unless, owner })
+    Ok(CreateLink { domain, alias, target, settings, rules: Vec::new(), unless, owner, created_at: None })
 }
 
 fn read_domain(app: &App, fields: &mut Fields) -> String {

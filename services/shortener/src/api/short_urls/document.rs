@@ -9,7 +9,7 @@ use crate::api::names::other_domain;
 use crate::link::{Link, UnixSeconds};
 use crate::service::App;
 
-pub(super) fn document(app: &App, link: &Link) -> Value {
+pub(in crate::api) fn document(app: &App, link: &Link) -> Value {
     let settings = &link.settings;
     json!({
         "shortCode": link.code,

@@ -12,7 +12,7 @@ use super::document::document;
 use crate::api::fields::{Fields, boolean, cache_lifetime, date, positive, redirect_status, tags, title};
 use crate::api::names::{LinkName, tell};
 use crate::api::problem::Problem;
-use crate::api::{Caller, json, targets};
+use crate::api::{Caller, etag, json, targets};
 use crate::link::LinkEdit;
 use crate::service::App;
 use crate::store::Changed;
@@ -23,21 +23,27 @@ pub(in crate::api) async fn edit(State(app): State<Arc<App>>, caller: Caller, re
         Ok(name) => name,
         Err(problem) => return problem.answer(hop),
     };
+    let headers = request.headers().clone();
     let object = match json::object(request, &app.config.limits).await {
         Ok(object) => object,
         Err(problem) => return problem.answer(hop),
     };
     let by = caller.key.map(|key| key.owner);
-    let edit = match read_edit(&app, name.link().domain, object, by) {
+    let mut edit = match read_edit(&app, name.link().domain, object, by) {
         Ok(edit) => edit,
         Err(problem) => return problem.answer(hop),
+    };
+    edit.if_revision = match etag::revision(&app, hop, &headers, name.link()).await {
+        Ok(revision) => revision,
+        Err(response) => return response,
     };
     match app.links.edit(hop, name.link(), &edit).await {
         Ok(Changed::Done(link)) => {
             tell(hop, &link);
-            json::answer(StatusCode::OK, &document(&app, &link))
+            etag::answer(StatusCode::OK, &link, &document(&app, &link))
         }
-        Ok(_) => name.not_found().answer(hop),
+        Ok(Changed::Conflict(link)) => etag::conflict(&app, hop, &link),
+        Ok(Changed::NotFound) => name.not_found().answer(hop),
         Err(error) => Problem::store(hop, &error),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::document::document;
 use crate::api::problem::Problem;
-use crate::api::{Caller, json, names, query};
+use crate::api::{Caller, cursor, json, names, query};
 use crate::link::Page;
 use crate::service::App;
 
@@ -35,6 +35,8 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, ur
         Err(error) => return Problem::store(hop, &error),
     };
     let per_page = u64::from(request.query.limit);
+    // A page that is not full is the last one.
+    let last = page.links.last().filter(|_| page.links.len() as u64 == per_page);
     json::answer(
         StatusCode::OK,
         &json!({
@@ -42,10 +44,11 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, ur
                 "data": page.links.iter().map(|link| document(&app, link)).collect::<Vec<_>>(),
                 "pagination": {
                     "currentPage": request.page,
-                    "pagesCount": page.total.unwrap_or_default().div_ceil(per_page),
+                    "pagesCount": page.total.map(|total| total.div_ceil(per_page)),
                     "itemsPerPage": per_page,
                     "itemsInCurrentPage": page.links.len(),
                     "totalItems": page.total,
+                    "nextCursor": last.map(|link| cursor::write(&request.query, link)),
                 }
             }
         }),

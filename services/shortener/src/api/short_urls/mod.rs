@@ -11,50 +11,55 @@ mod rules;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, Uri};
+use http::StatusCode;
 
-use self::document::document;
+pub(super) use self::document::document;
 use super::fields::Fields;
 use super::names::{LinkName, tell};
 use super::problem::Problem;
-use super::{Caller, json};
+use super::{Caller, etag};
 use crate::link::UnixSeconds;
 use crate::service::App;
 use crate::store::Changed;
 
-pub(super) use create::create;
+pub(super) use create::{create, read_creation, refused};
 pub(super) use edit::edit;
 pub(super) use history::history;
 pub(super) use list::list;
 pub(super) use rules::{set_rules, show_rules};
 
-pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
     let hop = &caller.hop;
-    let name = match LinkName::read(&app, hop, &uri) {
+    let name = match LinkName::read(&app, hop, request.uri()) {
         Ok(name) => name,
         Err(problem) => return problem.answer(hop),
     };
     match app.links.find(hop, name.link()).await {
         Ok(Some(link)) => {
             tell(hop, &link);
-            json::answer(StatusCode::OK, &document(&app, &link))
+            etag::answer_unless_known(request.headers(), &link, &document(&app, &link))
         }
         Ok(None) => name.not_found().answer(hop),
         Err(error) => Problem::store(hop, &error),
     }
 }
 
-pub(super) async fn delete(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+pub(super) async fn delete(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
     let hop = &caller.hop;
-    let name = match LinkName::read(&app, hop, &uri) {
+    let name = match LinkName::read(&app, hop, request.uri()) {
         Ok(name) => name,
         Err(problem) => return problem.answer(hop),
     };
-    match app.links.delete(hop, name.link(), None).await {
+    let revision = match etag::revision(&app, hop, request.headers(), name.link()).await {
+        Ok(revision) => revision,
+        Err(response) => return response,
+    };
+    match app.links.delete(hop, name.link(), revision).await {
         Ok(Changed::Done(_)) => StatusCode::NO_CONTENT.into_response(),
-        Ok(_) => name.not_found().answer(hop),
+        Ok(Changed::Conflict(link)) => etag::conflict(&app, hop, &link),
+        Ok(Changed::NotFound) => name.not_found().answer(hop),
         Err(error) => Problem::store(hop, &error),
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, Row};
 
 use super::pool::failed;
-use super::{Claim, Claimed, Created, StoreError};
+use super::{Claim, Claimed, Created, Settled, StoreError};
 use crate::link::UnixSeconds;
 
 /// How often a claim is tried that was given up or forgotten between a try and the look at it.
@@ -59,7 +59,7 @@ async fn look(connection: &mut PgConnection, claim: &Claim) -> Result<Option<Cla
     let same: bool = row.try_get("same").map_err(failed)?;
     Ok(Some(match done {
         _ if !same => Claimed::Mismatch,
-        Some(ids) => Claimed::Done(ids),
+        Some(settled) => Claimed::Done(settled.into_iter().map(Settled::from_stored).collect()),
         None => Claimed::InFlight,
     }))
 }
@@ -70,20 +70,14 @@ pub(super) async fn finish(
     claim: &Claim,
     outcome: &[Created],
 ) -> Result<bool, StoreError> {
-    let ids: Vec<Option<i64>> = outcome
-        .iter()
-        .map(|created| match created {
-            Created::New(link) | Created::Found(link) => Some(link.id),
-            Created::Taken => None,
-        })
-        .collect();
+    let settled: Vec<_> = outcome.iter().map(|created| Settled::from(created).to_stored()).collect();
     let done = sqlx::query(
         "UPDATE claims SET done = $4 WHERE owner = $1 AND key = $2 AND nonce = $3 AND done IS NULL",
     )
     .bind(&claim.owner)
     .bind(&claim.key)
     .bind(claim.nonce.as_slice())
-    .bind(ids)
+    .bind(settled)
     .execute(transaction)
     .await
     .map_err(failed)?;

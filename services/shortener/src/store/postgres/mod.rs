@@ -29,8 +29,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use self::pool::{Lent, Replicas, deadline, failed};
 use super::{
-    Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, Read, Renamed, Selection, StoreError,
-    TagCount,
+    Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, Read, Renamed, Selection, Settled,
+    StoreError, TagCount,
 };
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};

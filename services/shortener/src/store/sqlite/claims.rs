@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Row, SqlitePool};
 
-use super::{Claim, Claimed, Created, StoreError, rows, unavailable};
+use super::{Claim, Claimed, Created, Settled, StoreError, rows, unavailable};
 use crate::keys::now;
 use crate::link::UnixSeconds;
 
@@ -24,9 +24,10 @@ pub(super) async fn claim(pool: &SqlitePool, claim: &Claim, lease_s: u32) -> Res
         let lease_until: UnixSeconds = row.try_get("lease_until").map_err(unavailable)?;
         match done {
             Some(_) if !same => return Ok(Claimed::Mismatch),
-            Some(ids) => {
-                let ids = serde_json::from_str(ids);
-                return ids.map(Claimed::Done).map_err(|error| StoreError::Corrupt(error.to_string()));
+            Some(settled) => {
+                let settled: Vec<Option<i64>> =
+                    serde_json::from_str(settled).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+                return Ok(Claimed::Done(settled.into_iter().map(Settled::from_stored).collect()));
             }
             None if nonce != claim.nonce && now < lease_until => {
                 return Ok(if same { Claimed::InFlight } else { Claimed::Mismatch });
@@ -83,14 +84,8 @@ pub(super) async fn finish(
     claim: &Claim,
     outcome: &[Created],
 ) -> Result<bool, StoreError> {
-    let ids: Vec<Option<i64>> = outcome
-        .iter()
-        .map(|created| match created {
-            Created::New(link) | Created::Found(link) => Some(link.id),
-            Created::Taken => None,
-        })
-        .collect();
-    let done = serde_json::to_string(&ids).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let settled: Vec<_> = outcome.iter().map(|created| Settled::from(created).to_stored()).collect();
+    let done = serde_json::to_string(&settled).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let updated =
         sqlx::query("UPDATE claims SET done = ? WHERE owner = ? AND key = ? AND nonce = ? AND done IS NULL")
             .bind(done)

@@ -21,8 +21,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row, SqlitePool};
 
 use super::{
-    Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, Read, Renamed, Selection, StoreError,
-    TagCount,
+    Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, Read, Renamed, Selection, Settled,
+    StoreError, TagCount,
 };
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shortener::store::{Claim, Claimed, Creation, LinkStore};
+use shortener::store::{Claim, Claimed, Creation, LinkStore, Settled};
 
 use crate::store::link;
 
@@ -29,7 +29,10 @@ async fn a_claim_is_done_with_its_effect(store: Arc<dyn LinkStore>) {
     let Creation::Done(made) = store.create(&links, Some(&ours)).await.unwrap() else { panic!() };
     let shortener::store::Created::New(made) = &made[0] else { panic!() };
     for claim in [&again, &ours] {
-        assert_eq!(store.claim(claim, 60).await.unwrap(), Claimed::Done(vec![Some(made.id), None]));
+        assert_eq!(
+            store.claim(claim, 60).await.unwrap(),
+            Claimed::Done(vec![Settled::New(made.id), Settled::Taken])
+        );
     }
     assert_eq!(store.claim(&claim("a", 2, 2), 60).await.unwrap(), Claimed::Mismatch);
     // What is done stays done.

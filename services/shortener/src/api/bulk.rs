@@ -1,0 +1,101 @@
+//! `POST /rest/v3/short-urls/bulk`: up to a thousand short URLs in one transaction, with a result for each, which says
+//! what a single creation would have said.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::names::other_domain;
+use super::problem::Problem;
+use super::short_urls::{document, read_creation, refused};
+use super::{Caller, idempotency, json};
+use crate::links::{CreateLink, Made};
+use crate::service::App;
+use emitter::Hop;
+
+/// Short URLs in a call at most: a transaction of tens of milliseconds. More take more calls.
+pub(super) const ITEMS_MAX: usize = 1_000;
+
+pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
+    let hop = &caller.hop;
+    let headers = request.headers().clone();
+    let limits = &app.config.limits;
+    let object = match json::object_within(request, limits, app.config.api.bulk_body_bytes_max).await {
+        Ok(object) => object,
+        Err(problem) => return problem.answer(hop),
+    };
+    let once = match idempotency::once(&headers, caller.key.as_ref(), "bulk", &object) {
+        Ok(once) => once,
+        Err(problem) => return problem.answer(hop),
+    };
+    let items = match read_items(object.get("shortUrls")) {
+        Ok(items) => items,
+        Err(why) => return Problem::invalid(&[("shortUrls", why)]).answer(hop),
+    };
+    let owner = caller.key.map(|key| key.owner);
+    let read = |item: &Value| -> Result<CreateLink, Problem> {
+        let mut request = read_item(&app, item, owner.clone())?;
+        caller.access.claim(&mut request);
+        Ok(request)
+    };
+    let read: Vec<_> = items.iter().map(read).collect();
+    // Those that can be made go together, the others keep their places.
+    let requests: Vec<CreateLink> = read.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
+    let outcome = match app.links.create(hop, &requests, once).await {
+        Ok(outcome) => outcome,
+        Err(error) => return refused(hop, error),
+    };
+    let mut results = results(&app, hop, &requests, outcome.all).await.into_iter();
+    let all: Vec<Value> = read
+        .into_iter()
+        .map(|item| match item {
+            Ok(_) => results.next().unwrap_or_default(),
+            Err(problem) => problem_result(&problem),
+        })
+        .collect();
+    let answer = json::answer(StatusCode::OK, &json!({ "results": all }));
+    idempotency::mark(answer, outcome.replayed)
+}
+
+fn read_items(items: Option<&Value>) -> Result<&[Value], String> {
+    match items {
+        Some(Value::Array(items)) if items.is_empty() => Err("is empty".to_owned()),
+        Some(Value::Array(items)) if items.len() > ITEMS_MAX => {
+            Err(format!("has more than {ITEMS_MAX} items"))
+        }
+        Some(Value::Array(items)) => Ok(items),
+        Some(_) => Err("is not an array".to_owned()),
+        None => Err("is missing".to_owned()),
+    }
+}
+
+fn read_item(app: &App, item: &Value, owner: Option<String>) -> Result<CreateLink, Problem> {
+    match item {
+        Value::Object(fields) => read_creation(app, fields.clone(), owner),
+        _ => Err(Problem::invalid(&[("shortUrls", "holds what is not an object".to_owned())])),
+    }
+}
+
+async fn results(app: &App, hop: &Hop, requests: &[CreateLink], all: Vec<Made>) -> Vec<Value> {
+    let taken = requests.iter().zip(&all).filter(|(_, made)| **made == Made::Taken);
+    let asked: Vec<_> = taken.map(|(request, _)| (request.domain.as_str(), request.slug())).collect();
+    let free = app.links.suggestions(hop, &asked, app.config.links.slug_bytes_max).await;
+    let mut free = free.into_iter();
+    let result = |(request, made): (&CreateLink, Made)| match made {
+        Made::New(link) => json!({ "status": 201, "shortUrl": document(app, &link) }),
+        Made::Found(link) => json!({ "status": 200, "shortUrl": document(app, &link) }),
+        Made::Gone => problem_result(&Problem::deleted_since()),
+        Made::Taken => {
+            let (slug, free) = (request.slug(), free.next().unwrap_or_default());
+            problem_result(&Problem::slug_taken(slug, other_domain(&request.domain), &free))
+        }
+    };
+    requests.iter().zip(all).map(result).collect()
+}
+
+fn problem_result(problem: &Problem) -> Value {
+    json!({ "status": problem.status().as_u16(), "problem": problem.document() })
+}
