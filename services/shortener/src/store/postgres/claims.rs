@@ -32,7 +32,8 @@ async fn take(connection: &mut PgConnection, claim: &Claim, lease_s: u32) -> Res
          SELECT $1, $2, $3, $4, now_s, now_s + $5 FROM (SELECT extract(epoch FROM clock_timestamp())::bigint AS now_s)
          AS clock
          ON CONFLICT (owner, key) DO UPDATE
-         SET payload = excluded.payload, nonce = excluded.nonce, claimed_at = excluded.claimed_at, lease_until = excluded.lease_until
+         SET payload = excluded.payload, nonce = excluded.nonce, claimed_at = excluded.claimed_at,
+             lease_until = excluded.lease_until
          WHERE old.done IS NULL AND (old.nonce = excluded.nonce OR old.lease_until <= excluded.claimed_at)",
     )
     .bind(&claim.owner)
