@@ -10,6 +10,8 @@ use wide_event::Orphan;
 
 use crate::server::Server;
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 const TWO: (&str, &str) = ("host", "two.example");
 
 fn to(target: &str) -> Target {
@@ -31,8 +33,8 @@ async fn the_event_says_of_what_kind_a_visit_was_that_reached_no_link() {
     let open = server.link(&json!({ "longUrl": target })).await;
     server.get(&format!("/{spent}")).await;
     let (base, invalid, regular) = (Orphan::BaseUrl, Orphan::InvalidShortUrl, Orphan::Regular404);
-    let prefetch: &[(&str, &str)] = &[("sec-purpose", "prefetch")];
-    let cases: &[(Method, &str, &[(&str, &str)], u16, Orphan, &str)] = &[
+    let prefetch: Headers<'_> = &[("sec-purpose", "prefetch")];
+    let cases: &[(Method, &str, Headers<'_>, u16, Orphan, &str)] = &[
         (Method::GET, "/", &[], 200, base, "/"),
         (Method::GET, "/?token=secret", &[], 200, base, "/"),
         (Method::GET, "/unknown", &[], 404, invalid, "/unknown"),

@@ -20,6 +20,8 @@ const LINUX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Fi
 const CHROMEOS: &str = "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) \
                         Chrome/126.0.0.0 Safari/537.36";
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 fn rule(place: usize, conditions: Vec<Condition>) -> Rule {
     Rule { target: format!("https://rule{place}.example/?kept=1"), conditions }
 }
@@ -90,7 +92,7 @@ async fn each_kind_of_condition_is_asked() {
         vec![Condition::Country { country: text("FR") }, Condition::After { at: 1 }],
     ])
     .await;
-    let cases: &[(&str, &[(&str, &str)], u8)] = &[
+    let cases: &[(&str, Headers<'_>, u8)] = &[
         ("", &[], 0),
         ("", &[("accept-language", "de-AT,de;q=0.8")], 1),
         ("", &[("accept-language", "de,en")], 0),
