@@ -18,13 +18,11 @@ pub(crate) fn urls(corpus: &str) {
 pub(crate) fn requests(corpus: &str) {
     const KEY: &str = "X-Api-Key: $KEY\r\n";
     let get = |path: &str, lines: &str| format!("GET {path} HTTP/1.1\r\n{lines}\r\n").into_bytes();
-    let post = |body: &[u8]| {
-        let head = format!(
-            "POST /rest/v3/short-urls HTTP/1.1\r\nHost: h\r\n{KEY}Content-Length: {}\r\n\r\n",
-            body.len()
-        );
+    let post_to = |path: &str, body: &[u8]| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\n{KEY}Content-Length: {}\r\n\r\n", body.len());
         [head.as_bytes(), body].concat()
     };
+    let post = |body: &[u8]| post_to("/rest/v3/short-urls", body);
     let list = |query: &str| get(&format!("/rest/v3/short-urls?{query}"), &format!("Host: h\r\n{KEY}"));
     let field = |name: &str, value: &str| {
         post(format!("{{\"longUrl\":\"https://e.example/\",\"{name}\":{value}}}").as_bytes())
@@ -35,6 +33,13 @@ pub(crate) fn requests(corpus: &str) {
     let rows = rows.chain(table::QUERIES.iter().map(|(query, ..)| list(query)));
     let rows = rows.chain(bodies::BODIES.iter().map(|(body, ..)| post(body)));
     let rows = rows.chain(bodies::FIELDS.iter().map(|((name, value), ..)| field(name, value)));
+    let rows = rows.chain(table::KEYS.iter().map(|(lines, ..)| {
+        get("/rest/v3/short-urls", &format!("Host: h\r\n{}", lines.replace("{key}", "$KEY")))
+    }));
+    let rows = rows.chain(bodies::RULES.iter().map(|(rule, ..)| {
+        let body = format!("{{\"redirectRules\":[{rule}]}}");
+        post_to("/rest/v3/short-urls/known/redirect-rules", body.as_bytes())
+    }));
     write(corpus, rows);
 }
 

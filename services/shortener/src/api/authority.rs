@@ -19,20 +19,16 @@ const BULK: &str = "/rest/v3/short-urls/bulk";
 /// What a key needs for a route.
 fn need(route: &str, method: &Method) -> Need {
     let reads = method.is_safe();
-    let tag_visits = route.starts_with("/rest/v3/tags/") && route.ends_with("/visits");
-    let domain_visits = route.starts_with("/rest/v3/domains/") && route.ends_with("/visits");
     match route {
         SHORT_URLS if !reads => Need::Create,
         BULK if *method == Method::POST => Need::Create,
         BULK => Need::One,
-        SHORT_URLS | "/rest/v3/domains" | "/rest/v3/visits" | "/rest/v3/visits/non-orphan" if reads => {
-            Need::Some
-        }
+        SHORT_URLS | "/rest/v3/domains" | "/rest/v3/mercure-info" if reads => Need::Some,
         "/rest/v3/tags" | "/rest/v3/tags/stats" if reads => Need::TagCounts,
         "/rest/v3/tags" => Need::Tags,
         "/rest/v3/visits/orphan" => Need::Orphans,
-        _ if (tag_visits || domain_visits) && reads => Need::Some,
         _ if route.starts_with("/rest/v3/short-urls/{") => Need::One,
+        // Visits of several links among them: ClickHouse does not know whose a link is.
         _ => Need::All,
     }
 }

@@ -140,9 +140,6 @@ impl<'a> Visit<'a> {
         };
         self.hop.route(asked.route());
         self.tell(&link);
-        if self.app.blocklist.blocks(&link.target_host) {
-            return self.blocked();
-        }
         if let Some(response) = self.unfollowed(&asked, &link) {
             return response;
         }
@@ -219,6 +216,9 @@ impl<'a> Visit<'a> {
 
     /// The answer where the link is not followed: it may not be, or is only looked at.
     fn unfollowed(&self, asked: &Asked<'_>, link: &CachedLink) -> Option<Response> {
+        if self.app.blocklist.blocks(&link.target_host) {
+            return Some(self.blocked());
+        }
         let (why, page): (_, fn() -> Response) = match standing(link) {
             Standing::Open if asked.preview => {
                 let target = link.location.to_str().unwrap_or_default();

@@ -62,7 +62,7 @@ pub(super) const FIELDS: &[Row<(&str, &str)>] = &[
     (("shortCodeLength", "1000000000"), 400, "invalid_data"),
     (("validSince", "\"0000-00-00\""), 400, "invalid_data"),
     (("validSince", "0"), 400, "invalid_data"),
-    (("validUntil", "\"9999-12-31T23:59:60Z\""), 400, "invalid_data"),
+    (("validUntil", "\"9999-12-31T23:59:60Z\""), 201, ""),
     (("crawlable", "\"false\""), 400, "invalid_data"),
     (("forwardQuery", "0"), 400, "invalid_data"),
     (("findIfExists", "[]"), 400, "invalid_data"),
@@ -120,4 +120,58 @@ pub(super) const TARGETS: &[Row<&str>] = &[
     ("http://own.example/known", 400, "invalid_data"),
     ("http://OWN.example./known", 400, "invalid_data"),
     ("http://%6fwn.example/known", 400, "invalid_data"),
+];
+
+/// Redirect rules of a link.
+pub(super) const RULES: &[Row<&str>] = &[
+    ("1", 400, "invalid_data"),
+    ("{}", 400, "invalid_data"),
+    (
+        r#"{"longUrl":"javascript:alert(1)","conditions":[{"type":"device","matchValue":"ios"}]}"#,
+        400,
+        "invalid_data",
+    ),
+    (
+        r#"{"longUrl":"http://own.example/","conditions":[{"type":"device","matchValue":"ios"}]}"#,
+        400,
+        "invalid_data",
+    ),
+    (r#"{"longUrl":"https://e.example/","conditions":{}}"#, 400, "invalid_data"),
+    (r#"{"longUrl":"https://e.example/","conditions":[null]}"#, 400, "invalid_data"),
+    (
+        r#"{"longUrl":"https://e.example/","conditions":[{"type":"eval","matchValue":"1"}]}"#,
+        400,
+        "invalid_data",
+    ),
+    (r#"{"longUrl":"https://e.example/","conditions":[{"type":["device"]}]}"#, 400, "invalid_data"),
+    (
+        r#"{"longUrl":"https://e.example/","conditions":[{"type":"language","matchValue":"en\r\nSet-Cookie: a"}]}"#,
+        400,
+        "invalid_data",
+    ),
+    (
+        r#"{"longUrl":"https://e.example/","conditions":[{"type":"ip-address","matchValue":"1.2.3.4/99"}]}"#,
+        400,
+        "invalid_data",
+    ),
+    (
+        r#"{"longUrl":"https://e.example/","conditions":[{"type":"ip-address","matchValue":"(a+)+$"}]}"#,
+        400,
+        "invalid_data",
+    ),
+    (
+        r#"{"longUrl":"https://e.example/","conditions":[{"type":"before-date","matchValue":"9e99-01-01"}]}"#,
+        400,
+        "invalid_data",
+    ),
+    (
+        r#"{"longUrl":"https://e.example/","conditions":[{"type":"geolocation-country-code","matchValue":"\u0000"}]}"#,
+        400,
+        "invalid_data",
+    ),
+    (
+        r#"{"longUrl":"https://e.example/","conditions":[{"type":"query-param","matchKey":"<b>","matchValue":"'--"}]}"#,
+        200,
+        "",
+    ),
 ];

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use self::bodies::{BODIES, FIELDS, TARGETS};
+use self::bodies::{BODIES, FIELDS, RULES, TARGETS};
 use self::table::{HEADERS, KEYS, PATHS, QUERIES, Row, WIRE};
 use crate::server::{Server, until};
 
 /// Far longer than any answer takes here.
 const ENDS_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+const LINKS: &str = "/rest/v3/short-urls";
 
 struct Strangers {
     server: Server,
@@ -53,7 +55,7 @@ impl Strangers {
         assert!(found < 500, "{what}: {answer}");
         let markup = answer.contains("text/html") && answer.to_lowercase().contains("<script");
         assert!(!markup, "{what}: {answer}");
-        assert!(!answer.to_lowercase().contains("set-cookie"), "{what}: {answer}");
+        assert!(!answer.to_lowercase().contains("\nset-cookie"), "{what}: {answer}");
     }
 
     async fn get(&mut self, path: &str, headers: &str, (status, error_type): (u16, &str)) {
@@ -61,9 +63,9 @@ impl Strangers {
         self.meet(&format!("{path} {headers}"), request.as_bytes(), status, error_type).await;
     }
 
-    async fn post(&mut self, body: &[u8], (status, error_type): (u16, &str)) {
+    async fn post(&mut self, path: &str, body: &[u8], (status, error_type): (u16, &str)) {
         let head = format!(
-            "POST /rest/v3/short-urls HTTP/1.1\r\nHost: h\r\nX-Api-Key: {}\r\nContent-Length: {}\r\n\
+            "POST {path} HTTP/1.1\r\nHost: h\r\nX-Api-Key: {}\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n",
             self.server.key,
             body.len()
@@ -108,9 +110,9 @@ async fn requests_headers_and_paths() {
         strangers.get(path, "Host: h\r\n", (*status, error_type)).await;
     }
     let long = format!("/{}", "a".repeat(8_000));
-    strangers.get(&long, "Host: h\r\n", (404, "unknown_code")).await;
+    strangers.get(&long, "Host: h\r\n", (404, "no_route")).await;
     let slashes = "/".repeat(8_000);
-    strangers.get(&slashes, "Host: h\r\n", (404, "unknown_code")).await;
+    strangers.get(&slashes, "Host: h\r\n", (404, "no_route")).await;
     let many = "X: y\r\n".repeat(200);
     strangers.get("/known", &many, (431, "headers_too_large")).await;
     let large = format!("Host: h\r\nX: {}\r\n", "y".repeat(20_000));
@@ -144,15 +146,15 @@ async fn keys_and_queries() {
 async fn bodies_fields_and_targets() {
     let mut strangers = Strangers::start().await;
     for (body, status, error_type) in BODIES {
-        strangers.post(body, (*status, error_type)).await;
+        strangers.post(LINKS, body, (*status, error_type)).await;
     }
     for ((field, value), status, error_type) in FIELDS {
         let body = format!("{{\"longUrl\":\"https://e.example/\",\"{field}\":{value}}}");
-        strangers.post(body.as_bytes(), (*status, error_type)).await;
+        strangers.post(LINKS, body.as_bytes(), (*status, error_type)).await;
     }
     for (target, status, error_type) in TARGETS {
         let body = json!({ "longUrl": target }).to_string();
-        strangers.post(body.as_bytes(), (*status, error_type)).await;
+        strangers.post(LINKS, body.as_bytes(), (*status, error_type)).await;
     }
     let made: [Row<Vec<u8>>; 5] = [
         ([b"[".repeat(50_000), b"]".repeat(50_000)].concat(), 413, "body_too_large"),
@@ -162,9 +164,25 @@ async fn bodies_fields_and_targets() {
         (long_field("customSlug", 300), 400, "invalid_data"),
     ];
     for (body, status, error_type) in made {
-        strangers.post(&body, (status, error_type)).await;
+        strangers.post(LINKS, &body, (status, error_type)).await;
     }
-    strangers.judge(100);
+    for (rule, status, error_type) in RULES {
+        let body = format!("{{\"redirectRules\":[{rule}]}}");
+        strangers
+            .post(&format!("{LINKS}/known/redirect-rules"), body.as_bytes(), (*status, error_type))
+            .await;
+    }
+    strangers.judge(120);
+}
+
+#[tokio::test]
+async fn previews_show_what_is_followed() {
+    let server = Server::start().await;
+    let target = "https://\u{430}\u{440}\u{440}\u{4cf}\u{435}.example/<b>?\"x";
+    let code = server.link(&json!({ "longUrl": target, "title": "<script>\"'&" })).await;
+    let page = server.get(&format!("/{code}+")).await.text();
+    assert!(page.contains("https://xn--80ak6aa92e.example/%3Cb%3E?%22x"), "punycode: {page}");
+    assert!(page.contains("&#60;script&#62;&#34;&#39;&#38;"), "{page}");
 }
 
 fn long_field(name: &str, chars: usize) -> Vec<u8> {
