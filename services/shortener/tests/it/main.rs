@@ -4,11 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
-<<<<<<< HEAD
-mod bulk;
-=======
 mod blocklist;
->>>>>>> 053ae2a (shortener: blocked links also when they are in memory; the table of hostile inputs says what is answered)
+mod bulk;
 mod cache;
 mod codes;
 mod cors;
