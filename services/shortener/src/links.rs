@@ -17,7 +17,7 @@ use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, Page, PastTarget, S
 use crate::metrics::Metrics;
 use crate::rule::Rule;
 use crate::shared::{Change, Listener, SharedState, listen};
-use crate::store::{Changed, LinkStore, Read, Renamed, StoreError, TagCount};
+use crate::store::{Changed, Counted, LinkStore, Read, Renamed, Selection, StoreError, TagCount};
 use crate::target::Target;
 use emitter::Hop;
 use wide_event::Cache as Tier;
@@ -260,6 +260,21 @@ impl Links {
             self.announce(&Change::Domains).await;
         }
         Ok(set)
+    }
+
+    /// Names of the links selected, with the times since when their visits count.
+    pub async fn names(&self, hop: &Hop, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError> {
+        self.timed(hop, "names", self.store.names(of, limit)).await
+    }
+
+    /// Since when orphan visits are shown.
+    pub async fn orphan_visits_from(&self, hop: &Hop) -> Result<Option<UnixSeconds>, StoreError> {
+        self.timed(hop, "orphan_visits_from", self.store.orphan_visits_from()).await
+    }
+
+    /// Sets since when orphan visits are shown.
+    pub async fn set_orphan_visits_from(&self, hop: &Hop, at: UnixSeconds) -> Result<(), StoreError> {
+        self.timed(hop, "set_orphan_visits_from", self.store.set_orphan_visits_from(at)).await
     }
 
     /// Codes that robots may follow.

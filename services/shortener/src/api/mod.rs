@@ -4,6 +4,7 @@
 mod authority;
 mod bulk;
 mod cors;
+mod countries;
 mod cursor;
 mod domains;
 mod etag;
@@ -16,8 +17,11 @@ mod problem;
 mod qr;
 mod query;
 mod short_urls;
+mod statistics_scope;
+mod stats;
 mod tags;
 mod targets;
+mod visits;
 mod work;
 
 use std::sync::Arc;
@@ -51,6 +55,7 @@ const ALLOW_ITEM: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
 const ALLOW_RULES: &str = "GET, HEAD, POST, PATCH, OPTIONS";
 const ALLOW_TAGS: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
 const ALLOW_EDIT: &str = "PATCH, OPTIONS";
+const ALLOW_DELETE: &str = "GET, HEAD, DELETE, OPTIONS";
 const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
 
 pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
@@ -106,6 +111,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
                 .fallback(async |hop: Hop| refused_method(&hop, ALLOW_EDIT)),
         )
         .route("/rest/v3/mercure-info", read_only(get(mercure)))
+        .merge(visits::routes())
+        .merge(stats::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), require_key));
     Router::new()
         .route("/rest/health", read_only(get(health)))
@@ -225,6 +232,13 @@ async fn no_route(caller: Caller) -> Response {
 /// Shlink's clients ask for it before they subscribe to anything.
 async fn mercure(caller: Caller) -> Response {
     Problem::no_mercure().answer(&caller.hop)
+}
+
+/// What can be read, and deleted as a whole.
+fn deletable(route: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
+    route
+        .options(|| async { allow(ALLOW_DELETE) })
+        .fallback(async |hop: Hop| refused_method(&hop, ALLOW_DELETE))
 }
 
 fn read_only(route: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {

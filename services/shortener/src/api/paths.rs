@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 const LINKS: &str = "/rest/v3/short-urls/";
 
 /// What stands below slugs. A slug that ends in one of them has to be encoded by the client.
-const BELOW: [&str; 3] = ["/redirect-rules", "/visits", "/history"];
+const BELOW: [&str; 4] = ["/redirect-rules", "/visits", "/stats", "/history"];
 
 /// The address with the slug in one segment; nothing when it is as it should be, as nearly all are.
 pub(crate) fn joined(uri: &Uri) -> Option<Uri> {

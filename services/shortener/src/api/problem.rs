@@ -6,11 +6,15 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::limits::Limited;
+use crate::statistics::StatisticsError;
 use crate::store::StoreError;
 use emitter::Hop;
 
 /// Where Shlink's types live. Its clients compare them.
 const TYPES: &str = "https://shlink.io/api/error/";
+
+/// The type of what Shlink has no type for, since there statistics are in the same database as links.
+const STATISTICS_UNAVAILABLE: &str = "urn:hoplog:error:statistics-unavailable";
 
 /// Seconds after which a refused client may come again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -300,6 +304,20 @@ impl Problem {
     /// The store failed: the cause goes to the hop, the client may come again.
     pub(crate) fn store(hop: &Hop, error: &StoreError) -> Response {
         Self::unavailable(hop, error.kind(), error)
+    }
+
+    /// There are no statistics: never, or not now, and then the client may come again.
+    pub(crate) fn statistics(hop: &Hop, error: &StatisticsError) -> Response {
+        hop.fail(error.kind(), error);
+        let detail = match error {
+            StatisticsError::Absent => "This service keeps no statistics.",
+            StatisticsError::TooMuch(_) => "The question is too large: ask for a shorter time.",
+            _ => "Statistics can't be read at the moment, and nothing is known of before.",
+        };
+        let mut problem = Self::plain(StatusCode::SERVICE_UNAVAILABLE, error.kind(), detail);
+        problem.name = Some(STATISTICS_UNAVAILABLE);
+        problem.title = "Statistics unavailable";
+        problem.into_response()
     }
 
     /// Something that the client can't help failed.

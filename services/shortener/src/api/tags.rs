@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::fields::{Fields, tag, tag_name};
 use super::problem::Problem;
 use super::query::is_array;
+use super::visits::put_tag_summaries;
 use super::{Caller, json};
 use crate::service::App;
 use crate::store::{Renamed, TagCount};
@@ -74,7 +75,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, caller: Caller, uri: Uri
     }
 }
 
-/// What is known of a tag. Counts of visits are left out: zeros would be a lie.
+/// What is known of a tag, but for its visits.
 fn stats_of(tag: &TagCount) -> Value {
     json!({ "tag": tag.name, "shortUrlsCount": tag.links })
 }
@@ -100,6 +101,11 @@ async fn answer(
     let skipped = (asked.page - 1).saturating_mul(per_page).min(total);
     let page = &tags[skipped..skipped.saturating_add(per_page).min(total)];
     let mut list = document(&asked, page);
+    let stats = if asked.with_stats { "stats" } else { "data" };
+    // The data of a plain list are names, and those of the rest documents.
+    if let Some(documents) = list[stats].as_array_mut().filter(|data| data.iter().all(Value::is_object)) {
+        put_tag_summaries(app, caller, page, documents).await;
+    }
     list["pagination"] = json!({
         "currentPage": asked.page,
         "pagesCount": total.div_ceil(per_page),

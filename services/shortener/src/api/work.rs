@@ -13,7 +13,8 @@ const BULK: &[&str] =
 /// Which places a call may take.
 pub(super) fn class(route: &str) -> Class {
     // Statistics are asked of ClickHouse, in whole scans.
-    let statistics = route.ends_with("/visits") || route.contains("/visits/");
+    let statistics =
+        ["/visits", "/stats"].iter().any(|end| route.ends_with(end)) || route.contains("/visits/");
     if statistics || BULK.contains(&route) { Class::Bulk } else { Class::Api }
 }
 

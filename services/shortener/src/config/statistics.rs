@@ -22,7 +22,7 @@ pub struct StatisticsConfig {
     /// How long a last known answer may still be given while ClickHouse is away, seconds. Default 86,400, a day.
     pub remembered_s: u64,
     /// Links that one question may be about: those of a tag, or of a key's owner. Of more, the newest are counted, and
-    /// the answer says so. Default 10,000; time and text of a question grow with it.
+    /// the answer says so. Default 1,000; the time of a question grows with it, to seconds at a billion clicks.
     pub links_max: u32,
     /// The longest that a visit may take from its first byte to its event, and clocks of instances may differ, seconds:
     /// what is said to be complete ends so long ago at least. Default 30, above every deadline of a redirect.
@@ -40,7 +40,7 @@ impl Default for StatisticsConfig {
             retry_ms: 2_000,
             remembered_bytes_max: 64 << 20,
             remembered_s: 86_400,
-            links_max: 10_000,
+            links_max: 1_000,
             hold_back_s: 30,
             silence_s: 600,
         }

@@ -53,6 +53,9 @@ impl Statistics {
     /// # Errors
     /// See [`StatisticsError`].
     pub async fn tallies(&self, visits: &Visits, limit: u32) -> Result<Answer<Vec<Tally>>, StatisticsError> {
+        if visits.are_none() {
+            return Ok(Answer::default());
+        }
         let mut sql = Sql::default();
         sql.push("SELECT toString(dimension), toString(value), sumIf(n, NOT bot) AS people, sumIf(n, bot) AS robots FROM (");
         visits.counts(&mut sql, By::Dimension);

@@ -31,7 +31,7 @@ pub use dimensions::{Dimension, Tally};
 pub use page::{SingleVisit, VisitsPage, VisitsQuery};
 pub use reader::{Answer, StatisticsError};
 pub use scope::{OrphanKind, Scope, Span, Visits};
-pub use series::{Interval, Point, SERIES_POINTS_MAX, Series, VISITORS_DAYS_MAX};
+pub use series::{ALL_VISITORS_DAYS_MAX, Interval, Point, SERIES_POINTS_MAX, Series, VISITORS_DAYS_MAX};
 
 /// Visits, told apart by whether a rule says that a bot made them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -113,39 +113,15 @@ impl Statistics {
     /// # Errors
     /// See [`StatisticsError`].
     pub async fn counts(&self, visits: &Visits) -> Result<Answer<Counts>, StatisticsError> {
+        if visits.are_none() {
+            return Ok(Answer::default());
+        }
         let mut sql = Sql::default();
         sql.push("SELECT bot, sum(n) FROM (");
         visits.counts(&mut sql, By::Nothing);
         sql.push(") GROUP BY bot");
         let rows = self.reader()?.ask::<(bool, i64)>(&sql).await?;
         Ok(rows.map(|rows| Counts::sum(rows.iter().copied())))
-    }
-
-    /// Visits of links and visits that reached none, in one question.
-    ///
-    /// # Errors
-    /// See [`StatisticsError`].
-    pub async fn overview(
-        &self,
-        domain: Option<String>,
-        orphans_from: Option<UnixSeconds>,
-    ) -> Result<Answer<(Counts, Counts)>, StatisticsError> {
-        let all = domain.clone().map_or(Scope::All, Scope::Domain);
-        let all = Visits { scope: all, span: Span::default(), exclude_bots: false };
-        let orphans = Scope::Orphans { domain, kind: None };
-        let orphans =
-            Visits { scope: orphans, span: Span { from: orphans_from, to: None }, exclude_bots: false };
-        let mut sql = Sql::default();
-        sql.push("SELECT toString(kind) = 'click' AS linked, bot, sum(n) FROM (");
-        all.counts(&mut sql, By::Kind);
-        sql.push(" UNION ALL ");
-        orphans.counts(&mut sql, By::Kind);
-        sql.push(") GROUP BY linked, bot");
-        let rows = self.reader()?.ask::<(bool, bool, i64)>(&sql).await?;
-        Ok(rows.map(|rows| {
-            let of = |wanted| rows.iter().filter(move |row| row.0 == wanted).map(|row| (row.1, row.2));
-            (Counts::sum(of(true)), Counts::sum(of(false)))
-        }))
     }
 
     /// How many visits each of some links has.

@@ -26,33 +26,43 @@ pub struct VisitsQuery {
     pub limit: u32,
 }
 
-/// A visit.
+/// A visit. Columns of an answer have names of their own: those of a table would stand for it in conditions, too.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize)]
 pub struct SingleVisit {
     /// When, in seconds since the Unix epoch.
+    #[serde(rename = "visit_ts")]
     pub ts: u32,
     /// See [`crate::domain::Domain::authority`].
+    #[serde(rename = "visit_domain")]
     pub domain: String,
     /// The code; of an orphan visit, the path.
+    #[serde(rename = "visit_asked")]
     pub asked: String,
     /// `click`, or the kind of an orphan visit.
+    #[serde(rename = "visit_kind")]
     pub kind: String,
     /// ISO 3166-1 alpha-2, or empty.
+    #[serde(rename = "visit_country")]
     pub country: String,
     /// `desktop`, `mobile`, `appliance` or empty.
+    #[serde(rename = "visit_device")]
     pub device: String,
     /// Family, or empty.
+    #[serde(rename = "visit_browser")]
     pub browser: String,
     /// Family, or empty.
+    #[serde(rename = "visit_os")]
     pub os: String,
     /// Host of the page that led here, or empty.
+    #[serde(rename = "visit_referrer_host")]
     pub referrer_host: String,
     /// Whether a rule says that a bot made it.
+    #[serde(rename = "visit_bot")]
     pub bot: bool,
 }
 
 /// Some of the visits asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VisitsPage {
     /// The newest first.
     pub visits: Arc<Vec<SingleVisit>>,
@@ -79,6 +89,9 @@ impl Statistics {
     /// See [`StatisticsError`].
     pub async fn page(&self, query: &VisitsQuery) -> Result<Answer<VisitsPage>, StatisticsError> {
         let reader = self.reader()?;
+        if query.visits.are_none() {
+            return Ok(Answer::default());
+        }
         let place = reader.ask::<Place>(&where_it_lies(query)).await?;
         let Some(found) = place.value.first().copied().filter(|found| found.total > 0) else {
             return Ok(place.map(|_| VisitsPage { visits: Arc::default(), total: 0 }));
@@ -112,10 +125,15 @@ fn rows(query: &VisitsQuery, place: &Place) -> Sql {
     let visits = &query.visits;
     let offset = i64::try_from(query.offset).unwrap_or(i64::MAX / 2) - place.before;
     let mut sql = Sql::default();
-    sql.push("SELECT toUInt32(ts), toString(domain), ");
-    sql.push(if visits.is_orphans() { "path, toString(kind), " } else { "code, 'click', " });
+    sql.push("SELECT toUInt32(ts) AS visit_ts, toString(domain) AS visit_domain, ");
+    sql.push(if visits.is_orphans() {
+        "path AS visit_asked, toString(kind) AS visit_kind, "
+    } else {
+        "code AS visit_asked, 'click' AS visit_kind, "
+    });
     sql.push(
-        "toString(country), toString(device), toString(browser), toString(os), toString(referrer_host), bot FROM ",
+        "toString(country) AS visit_country, toString(device) AS visit_device, toString(browser) AS visit_browser, \
+         toString(os) AS visit_os, toString(referrer_host) AS visit_referrer_host, bot AS visit_bot FROM ",
     );
     sql.push(visits.singles()).push(" WHERE ");
     let newest = UnixSeconds::from(place.newest) + HOUR_S;

@@ -64,7 +64,7 @@ impl StatisticsError {
 }
 
 /// What ClickHouse said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Answer<T> {
     /// The answer.
     pub value: T,

@@ -88,7 +88,6 @@ pub(super) enum By {
     Nothing,
     Link,
     Hour,
-    Kind,
     Dimension,
 }
 
@@ -99,16 +98,14 @@ impl By {
             Self::Nothing => "",
             Self::Link => "domain, code, ",
             Self::Hour => "hour, ",
-            Self::Kind => "kind, ",
             Self::Dimension => "dimension, value, ",
         }
     }
 
     /// The same of single visits.
-    fn of_single(self, orphans: bool) -> &'static str {
+    fn of_single(self) -> &'static str {
         match self {
             Self::Hour => "toStartOfHour(ts) AS hour, ",
-            Self::Kind if !orphans => "'click' AS kind, ",
             Self::Dimension => "d.1 AS dimension, d.2 AS value, ",
             same => same.columns(),
         }
@@ -182,6 +179,11 @@ impl Visits {
         sql.push(" GROUP BY ").push(by.columns()).push("bot");
         self.take_off_before(sql, by, grain);
         self.take_off_after(sql, by, grain);
+    }
+
+    /// Whether it is about no link at all.
+    pub(super) fn are_none(&self) -> bool {
+        matches!(&self.scope, Scope::Links(links) if links.is_empty())
     }
 
     /// The visitors of whole hours, as `SELECT visitors`.
@@ -299,7 +301,7 @@ impl Visits {
     }
 
     fn take_off(&self, sql: &mut Sql, by: By) {
-        sql.push(" UNION ALL SELECT ").push(by.of_single(self.is_orphans()));
+        sql.push(" UNION ALL SELECT ").push(by.of_single());
         sql.push("bot, -toInt64(count()) AS n FROM ").push(self.singles());
         if by == By::Dimension {
             sql.push(

@@ -2,15 +2,18 @@
 
 use super::scope::By;
 use super::sql::Sql;
-use super::{Answer, Counts, Statistics, StatisticsError, Visits};
+use super::{Answer, Counts, Scope, Statistics, StatisticsError, Visits};
 use crate::link::UnixSeconds;
 
 /// Points of a series at most: a month of hours, two years of days.
 pub const SERIES_POINTS_MAX: usize = 750;
 
-/// Days over which visitors are told apart at most: of each hour a list of hashes has to be read, hundreds of kilobytes in
-/// a busy one.
+/// Days over which the visitors of links are told apart at most: of each hour a list of hashes has to be read, tens of
+/// kilobytes for a busy link.
 pub const VISITORS_DAYS_MAX: i64 = 31;
+
+/// The same for everything and for domains: hundreds of kilobytes an hour.
+pub const ALL_VISITORS_DAYS_MAX: i64 = 7;
 
 /// How long a point of a series is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub struct Point {
 }
 
 /// A series; points without visits are left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Series {
     /// The oldest first.
     pub points: Vec<Point>,
@@ -52,6 +55,9 @@ impl Statistics {
         interval: Interval,
         offset_h: i8,
     ) -> Result<Answer<Series>, StatisticsError> {
+        if visits.are_none() {
+            return Ok(Answer::default());
+        }
         let mut sql = Sql::default();
         sql.push("SELECT toInt64(toUnixTimestamp(toDateTime(");
         sql.push(match interval {
@@ -78,13 +84,16 @@ impl Statistics {
     }
 
     /// How many visitors there were, estimated to about a percent; one who comes on two days counts twice, since
-    /// their hash is another. Of whole hours. None where the span is open or longer than [`VISITORS_DAYS_MAX`] days.
+    /// their hash is another. Of whole hours. None where the span is open or longer than [`VISITORS_DAYS_MAX`] days, or
+    /// [`ALL_VISITORS_DAYS_MAX`] where it is not about links.
     ///
     /// # Errors
     /// See [`StatisticsError`].
     pub async fn visitors(&self, visits: &Visits) -> Result<Answer<Option<u64>>, StatisticsError> {
         let days = visits.span.from.zip(visits.span.to).map(|(from, to)| (to - from) / 86_400);
-        if days.is_none_or(|days| days > VISITORS_DAYS_MAX) {
+        let of_links = matches!(visits.scope, Scope::Links(_));
+        let days_max = if of_links { VISITORS_DAYS_MAX } else { ALL_VISITORS_DAYS_MAX };
+        if days.is_none_or(|days| days > days_max) || visits.are_none() {
             return Ok(Answer { value: None, stale_since: None });
         }
         let mut sql = Sql::default();

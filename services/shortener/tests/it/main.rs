@@ -35,6 +35,7 @@ mod segments;
 mod server;
 mod shared_limits;
 mod shutdown;
+mod statistics;
 mod statuses;
 mod store;
 mod tags;

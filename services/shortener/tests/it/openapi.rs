@@ -4,12 +4,13 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::server::Server;
+use crate::statistics;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 #[tokio::test]
 async fn every_documented_operation_is_served_and_no_other() {
-    let server = Server::start().await;
+    let server = Server::with_warehouse(statistics::shared("openapi_operations").await, |_| {}).await;
     let answer = server.get("/rest/v3/openapi.json").await;
     assert_eq!(answer.header("content-type"), "application/json");
     let document = answer.json();
@@ -19,7 +20,8 @@ async fn every_documented_operation_is_served_and_no_other() {
                                 "tags": ["documented"] });
             server.create(&alias).await;
             let method: Method = name.to_uppercase().parse().unwrap();
-            let path = path.replace("{shortCode}", "documented");
+            let path = path.replace("{shortCode}", "documented").replace("{tag}", "documented");
+            let path = path.replace("{domain}", "DEFAULT");
             let answer = server.api(method, &path, &body(name, &path)).await;
             let status = answer.status.as_u16();
             match item.get(name) {
@@ -56,7 +58,7 @@ fn body(method: &str, path: &str) -> Value {
 
 #[tokio::test]
 async fn every_reference_leads_somewhere_and_every_property_is_documented() {
-    let server = Server::start().await;
+    let server = Server::with_warehouse(statistics::shared("openapi_properties").await, |_| {}).await;
     let document = server.get("/rest/v3/openapi.json").await.json();
     let mut references = Vec::new();
     collect(&document, &mut references);
@@ -70,7 +72,8 @@ async fn every_reference_leads_somewhere_and_every_property_is_documented() {
     let documented: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
     let served: Vec<_> = made.as_object().unwrap().keys().collect();
     assert_eq!(documented, served);
-    assert_eq!(schema["required"].as_array().unwrap().len(), served.len());
+    // All but `visitsSummary`, which is left out while nothing is known.
+    assert_eq!(schema["required"].as_array().unwrap().len(), served.len() - 1);
 }
 
 fn collect(value: &Value, references: &mut Vec<String>) {

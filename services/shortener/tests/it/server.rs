@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::Layer as _;
+use warehouse::Warehouse;
 use wide_event::{Event, Resource};
 
 use crate::faulty::FaultyStore;
@@ -32,7 +33,7 @@ pub(crate) struct Server {
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) shortener: Shortener,
     pub(crate) malformed: Arc<Mutex<Vec<Malformed>>>,
-    emitter: Emitter,
+    pub(crate) emitter: Emitter,
     _publisher: PublisherHandle,
     log: Arc<KeptLog>,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -65,12 +66,28 @@ impl Server {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut ShortenerConfig)) -> Self {
-        Self::on(async |_| {}, change).await
+        Self::made(async |_| {}, None, change).await
     }
 
     /// On a store that something was done to before.
     pub(crate) async fn on(
         prepare: impl AsyncFnOnce(&SqliteStore),
+        change: impl FnOnce(&mut ShortenerConfig),
+    ) -> Self {
+        Self::made(prepare, None, change).await
+    }
+
+    /// With statistics.
+    pub(crate) async fn with_warehouse(
+        warehouse: Warehouse,
+        change: impl FnOnce(&mut ShortenerConfig),
+    ) -> Self {
+        Self::made(async |_| {}, Some(warehouse), change).await
+    }
+
+    async fn made(
+        prepare: impl AsyncFnOnce(&SqliteStore),
+        warehouse: Option<Warehouse>,
         change: impl FnOnce(&mut ShortenerConfig),
     ) -> Self {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -89,11 +106,13 @@ impl Server {
         prepare(&sqlite).await;
         let (_, key) = keys::create(&sqlite, NewKey::named("test")).await.unwrap();
         let store = Arc::new(FaultyStore::new(sqlite));
-        let shortener = Shortener::open(config.clone(), Parts::alone(store.clone())).await.unwrap();
+        let parts = Parts { warehouse, ..Parts::alone(store.clone()) };
+        let shortener = Shortener::open(config.clone(), parts).await.unwrap();
         let log = Arc::new(KeptLog::default());
         let quick = EmitterConfig { batch_ms_max: 1, ..EmitterConfig::default() };
         let resource = Resource { instance: "test".into(), ..Resource::default() };
         let (emitter, publisher) = Emitter::start(quick, resource, [7; 32], log.clone()).unwrap();
+        shortener.follow(emitter.clone());
         let service = emitter.layer().layer(shortener.service());
         let malformed = Arc::new(Mutex::new(Vec::new()));
         let on_malformed = {

@@ -17,6 +17,7 @@ use crate::api::fields::{
 };
 use crate::api::names::{self, other_domain, tell};
 use crate::api::problem::Problem;
+use crate::api::visits::{put_none, put_summaries};
 use crate::api::{Caller, etag, idempotency, json, targets};
 use crate::codes::{self, CODE_LENGTH_MAX, CODE_LENGTH_MIN, CodeError};
 use crate::domain::DEFAULT_DOMAIN;
@@ -52,13 +53,17 @@ pub(in crate::api) async fn create(
     let response = match outcome.all.into_iter().next() {
         Some(Made::New(link)) => {
             tell(hop, &link);
-            let mut response = etag::answer(StatusCode::CREATED, &link, &document(&app, &link));
+            let mut document = document(&app, &link);
+            put_none(&app, &mut document);
+            let mut response = etag::answer(StatusCode::CREATED, &link, &document);
             response.headers_mut().extend(location(&link));
             response
         }
         Some(Made::Found(link)) => {
             tell(hop, &link);
-            etag::answer(StatusCode::OK, &link, &document(&app, &link))
+            let mut document = document(&app, &link);
+            put_summaries(&app, std::slice::from_ref(&link), std::slice::from_mut(&mut document)).await;
+            etag::answer(StatusCode::OK, &link, &document)
         }
         Some(Made::Gone) => Problem::deleted_since().answer(hop),
         Some(Made::Taken) | None => {

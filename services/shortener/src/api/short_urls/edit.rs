@@ -12,6 +12,7 @@ use super::document::document;
 use crate::api::fields::{Fields, boolean, cache_lifetime, date, positive, redirect_status, tags, title};
 use crate::api::names::{LinkName, tell};
 use crate::api::problem::Problem;
+use crate::api::visits::put_summaries;
 use crate::api::{Caller, etag, json, targets};
 use crate::link::LinkEdit;
 use crate::service::App;
@@ -40,7 +41,9 @@ pub(in crate::api) async fn edit(State(app): State<Arc<App>>, caller: Caller, re
     match app.links.edit(hop, name.link(), &edit).await {
         Ok(Changed::Done(link)) => {
             tell(hop, &link);
-            etag::answer(StatusCode::OK, &link, &document(&app, &link))
+            let mut document = document(&app, &link);
+            put_summaries(&app, std::slice::from_ref(&link), std::slice::from_mut(&mut document)).await;
+            etag::answer(StatusCode::OK, &link, &document)
         }
         Ok(Changed::Conflict(link)) => etag::conflict(&app, hop, &link),
         Ok(Changed::NotFound) => name.not_found().answer(hop),

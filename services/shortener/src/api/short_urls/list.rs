@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::document::document;
 use crate::api::problem::Problem;
+use crate::api::visits::put_summaries;
 use crate::api::{Caller, cursor, json, names, query};
 use crate::link::Page;
 use crate::service::App;
@@ -37,11 +38,13 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, ur
     let per_page = u64::from(request.query.limit);
     // A page that is not full is the last one.
     let last = page.links.last().filter(|_| page.links.len() as u64 == per_page);
+    let mut documents: Vec<_> = page.links.iter().map(|link| document(&app, link)).collect();
+    put_summaries(&app, &page.links, &mut documents).await;
     json::answer(
         StatusCode::OK,
         &json!({
             "shortUrls": {
-                "data": page.links.iter().map(|link| document(&app, link)).collect::<Vec<_>>(),
+                "data": documents,
                 "pagination": {
                     "currentPage": request.page,
                     "pagesCount": page.total.map(|total| total.div_ceil(per_page)),

@@ -19,6 +19,7 @@ pub(super) use self::document::document;
 use super::fields::Fields;
 use super::names::{LinkName, tell};
 use super::problem::Problem;
+use super::visits::put_summaries;
 use super::{Caller, etag};
 use crate::link::UnixSeconds;
 use crate::service::App;
@@ -39,7 +40,9 @@ pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, request: R
     match app.links.find(hop, name.link()).await {
         Ok(Some(link)) => {
             tell(hop, &link);
-            etag::answer_unless_known(request.headers(), &link, &document(&app, &link))
+            let mut document = document(&app, &link);
+            put_summaries(&app, std::slice::from_ref(&link), std::slice::from_mut(&mut document)).await;
+            etag::answer_unless_known(request.headers(), &link, &document)
         }
         Ok(None) => name.not_found().answer(hop),
         Err(error) => Problem::store(hop, &error),

@@ -1,0 +1,105 @@
+//! Which visits a path means, as far as the key reaches: those of a link, of a tag's links, of a domain, of all links.
+//! How many there are is not asked here.
+
+use axum::response::Response;
+use http::Uri;
+use percent_encoding::percent_decode_str;
+
+use super::fields::tag;
+use super::names::{self, LinkName, tell};
+use super::problem::Problem;
+use crate::access::Access;
+use crate::domain::DEFAULT_DOMAIN;
+use crate::service::App;
+use crate::statistics::Scope;
+use crate::store::{Counted, Selection};
+use emitter::Hop;
+
+/// What is meant.
+pub(super) struct Named {
+    pub(super) scope: Scope,
+    /// Whether there are more links than one question may be about.
+    pub(super) cut: bool,
+}
+
+impl Named {
+    fn is_empty(&self) -> bool {
+        matches!(&self.scope, Scope::Links(links) if links.is_empty())
+    }
+}
+
+impl Default for Named {
+    /// No visits.
+    fn default() -> Self {
+        Self { scope: Scope::Links([].into()), cut: false }
+    }
+}
+
+/// Visits of all links.
+pub(super) async fn of_all(app: &App, hop: &Hop, access: &Access) -> Result<Named, Response> {
+    if access.reaches_all() {
+        return Ok(Named { scope: Scope::All, cut: false });
+    }
+    of_selection(app, hop, access, Selection::default()).await.map(Option::unwrap_or_default)
+}
+
+/// `/rest/v3/short-urls/{shortCode}/…`, whose link is known to be in reach.
+pub(super) async fn of_link(app: &App, hop: &Hop, uri: &Uri) -> Result<Named, Response> {
+    let name = LinkName::read(app, hop, uri).map_err(|problem| problem.answer(hop))?;
+    let found = app.links.find(hop, name.link()).await.map_err(|error| Problem::store(hop, &error))?;
+    let link = found.ok_or_else(|| name.not_found().answer(hop))?;
+    tell(hop, &link);
+    let from = link.counts_from();
+    let counted = Counted { domain: link.domain, code: link.code, from };
+    Ok(Named { scope: Scope::Links([counted].into()), cut: false })
+}
+
+/// `/rest/v3/tags/{tag}/…`. A tag without links is unknown.
+pub(super) async fn of_tag(app: &App, hop: &Hop, access: &Access, uri: &Uri) -> Result<Named, Response> {
+    let name = tag(&segment(uri));
+    let of = Selection { tag: Some(name.clone()), ..Selection::default() };
+    let named = of_selection(app, hop, access, of).await?;
+    named.filter(|named| !named.is_empty()).ok_or_else(|| Problem::tag_not_found(&name).answer(hop))
+}
+
+/// `/rest/v3/domains/{domain}/…`.
+pub(super) async fn of_domain(app: &App, hop: &Hop, access: &Access, uri: &Uri) -> Result<Named, Response> {
+    let text = segment(uri);
+    let unknown = || Problem::domain_not_found(&text).answer(hop);
+    let domain = names::domain(app, &text).map_err(|_| unknown())?;
+    if domain != DEFAULT_DOMAIN {
+        let known = app.links.domains(hop).await.map_err(|error| Problem::store(hop, &error))?;
+        if !known.iter().any(|known| known.authority == domain) {
+            return Err(unknown());
+        }
+    }
+    let of = Selection { domain: Some(domain), ..Selection::default() };
+    of_selection(app, hop, access, of).await?.ok_or_else(unknown)
+}
+
+/// Nothing where nothing of it can be in reach.
+async fn of_selection(
+    app: &App,
+    hop: &Hop,
+    access: &Access,
+    mut of: Selection,
+) -> Result<Option<Named>, Response> {
+    if !access.narrow_selection(&mut of) {
+        return Ok(None);
+    }
+    if let Selection { tag: None, owner: None, domain: Some(domain) } = of {
+        return Ok(Some(Named { scope: Scope::Domain(domain), cut: false }));
+    }
+    let limit = app.config.statistics.links_max;
+    // One more than is used tells whether there are more.
+    let found = app.links.names(hop, &of, limit + 1).await.map_err(|error| Problem::store(hop, &error))?;
+    let cut = found.len() > limit as usize;
+    let links: Vec<Counted> = found.into_iter().take(limit as usize).collect();
+    Ok(Some(Named { scope: Scope::Links(links.into()), cut }))
+}
+
+/// The fourth segment of a path.
+fn segment(uri: &Uri) -> String {
+    let raw = uri.path().split('/').nth(4).unwrap_or_default();
+    percent_decode_str(raw).decode_utf8_lossy().into_owned()
+}

@@ -1,0 +1,229 @@
+//! Visits with Shlink's routes and payloads: the overview, and lists of single visits by link, tag, domain and of none.
+//! What a visit is and how it is counted is not known here: see [`crate::statistics`].
+
+mod document;
+mod query;
+mod summaries;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use http::{StatusCode, Uri};
+use serde_json::{Value, json};
+
+use self::query::Asked;
+use super::names::{LinkName, tell};
+use super::problem::Problem;
+use super::{Caller, deletable, json, read_only, statistics_scope};
+use crate::keys::now;
+use crate::link::{LinkEdit, UnixSeconds};
+use crate::service::App;
+use crate::statistics::{Answer, Scope, SingleVisit, Span, Visits, VisitsQuery};
+use crate::store::{Changed, Counted};
+
+pub(super) use document::{put_marks, summary};
+pub(super) use summaries::{put_none, put_summaries, put_tag_summaries};
+
+/// Shlink's routes of visits.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/rest/v3/visits", read_only(get(overview)))
+        .route("/rest/v3/visits/non-orphan", read_only(get(non_orphan)))
+        .route("/rest/v3/visits/orphan", deletable(get(orphan).delete(delete_orphan)))
+        .route("/rest/v3/short-urls/{short_code}/visits", deletable(get(of_link).delete(delete_of_link)))
+        .route("/rest/v3/tags/{tag}/visits", read_only(get(of_tag)))
+        .route("/rest/v3/domains/{domain}/visits", read_only(get(of_domain)))
+}
+
+async fn overview(State(app): State<Arc<App>>, caller: Caller) -> Response {
+    let hop = &caller.hop;
+    let from = match app.links.orphan_visits_from(hop).await {
+        Ok(from) => from,
+        Err(error) => return Problem::store(hop, &error),
+    };
+    let named = match statistics_scope::of_all(&app, hop, &caller.access).await {
+        Ok(named) => named,
+        Err(response) => return response,
+    };
+    let through = app.statistics.complete_through().await;
+    let linked = Visits { scope: named.scope, span: Span::default(), exclude_bots: false };
+    let orphans = orphans(from);
+    let orphans = async {
+        // As in Shlink: for a key that must not see them there are none.
+        if caller.access.sees_orphans() {
+            app.statistics.counts(&orphans).await
+        } else {
+            Ok(Answer::default())
+        }
+    };
+    let (linked, orphans) = tokio::join!(app.statistics.counts(&linked), orphans);
+    let answer = match linked.and_then(|linked| Ok(linked.and(orphans?))) {
+        Ok(answer) => answer,
+        Err(error) => return Problem::statistics(hop, &error),
+    };
+    let (linked, orphans) = answer.value;
+    let mut visits = json!({
+        "nonOrphanVisits": summary(linked),
+        "orphanVisits": summary(orphans),
+        // What it was called before Shlink 3.5.
+        "visitsCount": linked.total(),
+        "orphanVisitsCount": orphans.total(),
+    });
+    mark(&mut visits, through, answer.stale_since);
+    json::answer(StatusCode::OK, &json!({ "visits": visits }))
+}
+
+async fn of_link(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    let hop = &caller.hop;
+    let asked = match query::parse(uri.query()) {
+        Ok(asked) => asked,
+        Err(wrong) => return Problem::invalid(&wrong).answer(hop),
+    };
+    match statistics_scope::of_link(&app, hop, &uri).await {
+        Ok(scope) => list(&app, &caller, asked, scope.scope, document::visit).await,
+        Err(response) => response,
+    }
+}
+
+/// Visits of a link are deleted by a time: those up to now, its second included, are shown no more.
+async fn delete_of_link(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    let hop = &caller.hop;
+    let name = match LinkName::read(&app, hop, &uri) {
+        Ok(name) => name,
+        Err(problem) => return problem.answer(hop),
+    };
+    let link = match app.links.find(hop, name.link()).await {
+        Ok(Some(link)) => link,
+        Ok(None) => return name.not_found().answer(hop),
+        Err(error) => return Problem::store(hop, &error),
+    };
+    tell(hop, &link);
+    let counted = Counted { domain: link.domain.clone(), code: link.code.clone(), from: link.counts_from() };
+    let scope = Scope::Links([counted].into());
+    let visits = Visits { scope, span: Span::default(), exclude_bots: false };
+    let deleted = match app.statistics.counts(&visits).await {
+        Ok(answer) => answer.value.total(),
+        Err(error) => return Problem::statistics(hop, &error),
+    };
+    let edit =
+        LinkEdit { visits_from: Some(now() + 1), by: caller.key.map(|key| key.owner), ..LinkEdit::default() };
+    match app.links.edit(hop, name.link(), &edit).await {
+        Ok(Changed::Done(_)) => json::answer(StatusCode::OK, &json!({ "deletedVisits": deleted })),
+        Ok(_) => name.not_found().answer(hop),
+        Err(error) => Problem::store(hop, &error),
+    }
+}
+
+async fn of_tag(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    let hop = &caller.hop;
+    let asked = match query::parse(uri.query()) {
+        Ok(asked) => asked,
+        Err(wrong) => return Problem::invalid(&wrong).answer(hop),
+    };
+    match statistics_scope::of_tag(&app, hop, &caller.access, &uri).await {
+        Ok(scope) => list(&app, &caller, asked, scope.scope, document::visit).await,
+        Err(response) => response,
+    }
+}
+
+async fn of_domain(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    let hop = &caller.hop;
+    let asked = match query::parse(uri.query()) {
+        Ok(asked) => asked,
+        Err(wrong) => return Problem::invalid(&wrong).answer(hop),
+    };
+    match statistics_scope::of_domain(&app, hop, &caller.access, &uri).await {
+        Ok(scope) => list(&app, &caller, asked, scope.scope, document::visit).await,
+        Err(response) => response,
+    }
+}
+
+async fn non_orphan(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    let hop = &caller.hop;
+    let asked = match query::parse(uri.query()) {
+        Ok(asked) => asked,
+        Err(wrong) => return Problem::invalid(&wrong).answer(hop),
+    };
+    match statistics_scope::of_all(&app, hop, &caller.access).await {
+        Ok(scope) => list(&app, &caller, asked, scope.scope, document::visit).await,
+        Err(response) => response,
+    }
+}
+
+async fn orphan(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+    let hop = &caller.hop;
+    let mut asked = match query::parse(uri.query()) {
+        Ok(asked) => asked,
+        Err(wrong) => return Problem::invalid(&wrong).answer(hop),
+    };
+    match app.links.orphan_visits_from(hop).await {
+        Ok(from) => asked.span.from = asked.span.from.max(from),
+        Err(error) => return Problem::store(hop, &error),
+    }
+    let scope = Scope::Orphans { domain: None, kind: asked.kind };
+    list(&app, &caller, asked, scope, document::orphan_visit).await
+}
+
+/// As [`delete_of_link`]: by a time.
+async fn delete_orphan(State(app): State<Arc<App>>, caller: Caller) -> Response {
+    let hop = &caller.hop;
+    let from = match app.links.orphan_visits_from(hop).await {
+        Ok(from) => from,
+        Err(error) => return Problem::store(hop, &error),
+    };
+    let deleted = match app.statistics.counts(&orphans(from)).await {
+        Ok(answer) => answer.value.total(),
+        Err(error) => return Problem::statistics(hop, &error),
+    };
+    match app.links.set_orphan_visits_from(hop, now() + 1).await {
+        Ok(()) => json::answer(StatusCode::OK, &json!({ "deletedVisits": deleted })),
+        Err(error) => Problem::store(hop, &error),
+    }
+}
+
+fn orphans(from: Option<UnixSeconds>) -> Visits {
+    let scope = Scope::Orphans { domain: None, kind: None };
+    Visits { scope, span: Span { from, to: None }, exclude_bots: false }
+}
+
+async fn list(
+    app: &App,
+    caller: &Caller,
+    asked: Asked,
+    scope: Scope,
+    document: impl Fn(&App, &SingleVisit) -> Value,
+) -> Response {
+    let query = VisitsQuery {
+        offset: asked.offset(),
+        limit: asked.per_page,
+        visits: Visits { scope, span: asked.span, exclude_bots: asked.exclude_bots },
+    };
+    // First up to when it holds, then what is there: what comes in between is later.
+    let through = app.statistics.complete_through().await;
+    let answer = match app.statistics.page(&query).await {
+        Ok(answer) => answer,
+        Err(error) => return Problem::statistics(&caller.hop, &error),
+    };
+    let page = &answer.value;
+    let mut visits = json!({
+        "data": page.visits.iter().map(|visit| document(app, visit)).collect::<Vec<_>>(),
+        "pagination": {
+            "currentPage": asked.page,
+            "pagesCount": page.total.div_ceil(u64::from(asked.per_page)),
+            "itemsPerPage": asked.per_page,
+            "itemsInCurrentPage": page.visits.len(),
+            "totalItems": page.total,
+        },
+    });
+    mark(&mut visits, through, answer.stale_since);
+    json::answer(StatusCode::OK, &json!({ "visits": visits }))
+}
+
+fn mark(document: &mut Value, through: Option<UnixSeconds>, stale: Option<UnixSeconds>) {
+    if let Value::Object(object) = document {
+        put_marks(object, through, stale);
+    }
+}
