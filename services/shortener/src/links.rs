@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 
+use crate::breaker::Breaker;
 use crate::cache::{CachedLink, LinkCache, Lookup, LookupError};
 use crate::codes::{CodeError, Codes};
+use crate::config::BreakerConfig;
 use crate::domain::{DEFAULT_DOMAIN, Domain, DomainRedirectsEdit};
 use crate::domains::Domains;
 use crate::keys::{self, ApiKey, now};
@@ -33,6 +35,9 @@ const KEY_CACHE_ENTRIES: u64 = 10_000;
 
 /// Pairs of a domain and a code of the default one's that are remembered for when the store is away; about 20 MB.
 const DEFAULTED_MAX: u64 = 100_000;
+
+/// Name of the breaker before the store's writes, in events and metrics.
+const WRITES: &str = "store_writes";
 
 /// A link to be made.
 #[derive(Debug, Clone)]
@@ -102,6 +107,7 @@ pub struct Links {
     shared: Arc<dyn SharedState>,
     codes: Codes,
     accepted: Cache<[u8; 32], ApiKey>,
+    writes: Breaker,
     metrics: Metrics,
     _keys: Listener,
 }
@@ -114,6 +120,7 @@ impl Links {
         domains: Arc<Domains>,
         shared: Arc<dyn SharedState>,
         codes: Codes,
+        breaker: &BreakerConfig,
         metrics: Metrics,
     ) -> Self {
         let defaulted = Cache::builder().max_capacity(DEFAULTED_MAX).time_to_live(cache.stale()).build();
@@ -121,13 +128,14 @@ impl Links {
             .max_capacity(KEY_CACHE_ENTRIES)
             .time_to_live(Duration::from_secs(KEY_CACHE_S))
             .build();
+        let writes = Breaker::new(WRITES, breaker, &metrics.dependencies);
         let cached = accepted.clone();
         let keys = listen(shared.as_ref(), move |change| {
             if matches!(change, Change::Keys | Change::Unknown) {
                 cached.invalidate_all();
             }
         });
-        Self { store, cache, domains, defaulted, shared, codes, accepted, metrics, _keys: keys }
+        Self { store, cache, domains, defaulted, shared, codes, accepted, writes, metrics, _keys: keys }
     }
 
     /// The link for a visit, from memory where possible. As in Shlink, a code that the domain does not have is looked
@@ -137,20 +145,19 @@ impl Links {
             return self.cache.get(link).await;
         }
         let pair = || (link.domain.into(), link.code.into());
-        let store = match self.cache.get(link).await {
-            Ok(Lookup { link: None, tier, store, .. }) => {
-                if tier == Tier::Store {
+        let first = match self.cache.get(link).await {
+            Ok(lookup) if lookup.link.is_none() => {
+                if lookup.tier != Tier::Negative {
                     self.defaulted.insert(pair(), ());
                 }
-                store
+                Some(lookup)
             }
             // What was known of the domain holds on, as a stale link does.
             Err(_) if self.defaulted.contains_key(&pair()) => None,
             answer => return answer,
         };
-        let mut lookup = self.cache.get(LinkRef::on_default(link.code)).await?;
-        lookup.store = store.into_iter().chain(lookup.store).reduce(|first, second| first + second);
-        Ok(lookup)
+        let lookup = self.cache.get(LinkRef::on_default(link.code)).await?;
+        Ok(first.map_or(lookup.clone(), |first| lookup.after(&first)))
     }
 
     /// The link for a visit when it can be served without waiting; see [`LinkCache::at_hand`].
@@ -164,7 +171,7 @@ impl Links {
 
     /// Takes a visit of a link with `max_visits`.
     pub async fn take_visit(&self, hop: &Hop, id: i64) -> Result<bool, StoreError> {
-        self.timed(hop, "take_visit", self.store.take_visit(id)).await
+        self.write(hop, "take_visit", self.store.take_visit(id)).await
     }
 
     /// The link as stored.
@@ -174,7 +181,7 @@ impl Links {
 
     /// Changes a link.
     pub async fn edit(&self, hop: &Hop, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {
-        let changed = self.timed(hop, "edit", self.store.edit(link, edit)).await?;
+        let changed = self.write(hop, "edit", self.store.edit(link, edit)).await?;
         if let Changed::Done(link) = &changed {
             self.took_in(link).await;
         }
@@ -188,10 +195,10 @@ impl Links {
         link: LinkRef<'_>,
         if_revision: Option<i64>,
     ) -> Result<Changed, StoreError> {
-        let changed = self.timed(hop, "delete", self.store.delete(link, if_revision)).await?;
+        let changed = self.write(hop, "delete", self.store.delete(link, if_revision)).await?;
         if let Changed::Done(link) = &changed {
             self.cache.forget(link.name(), link.id);
-            self.announce_link(link).await;
+            self.cache.share_gone(link).await;
         }
         Ok(changed)
     }
@@ -200,11 +207,7 @@ impl Links {
     async fn took_in(&self, link: &Link) {
         self.cache.put(link);
         self.domains.has_link(&link.domain);
-        self.announce_link(link).await;
-    }
-
-    async fn announce_link(&self, link: &Link) {
-        self.announce(&Change::Link { domain: link.domain.clone(), code: link.code.clone() }).await;
+        self.cache.share(link).await;
     }
 
     async fn announce(&self, change: &Change) {
@@ -298,6 +301,24 @@ impl Links {
             self.accepted.insert(hash, key.clone());
         }
         Ok(key)
+    }
+
+    /// A write, behind its breaker: visits of links with a limit do not each wait for a store that can't write. Reads
+    /// that are no look-ups of visits have none: they have deadlines, and a slow search is no reason to refuse a visit.
+    async fn write<T>(
+        &self,
+        hop: &Hop,
+        call: &'static str,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let Ok(admitted) = self.writes.admit() else {
+            hop.breaker(self.writes.name());
+            self.metrics.store_failed(StoreError::BreakerOpen.kind());
+            return Err(StoreError::BreakerOpen);
+        };
+        let answer = self.timed(hop, call, answer).await;
+        admitted.ended(&answer, StoreError::is_outage);
+        answer
     }
 
     async fn timed<T>(

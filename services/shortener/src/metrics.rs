@@ -32,6 +32,8 @@ pub struct Metrics {
     lookups_l1: Counter,
     /// Lookups that waited for another one's store call.
     pub coalesced: Counter,
+    /// Links read again before their time was over.
+    pub refreshed: Counter,
     /// Links in the in-process cache.
     pub cache_entries: Gauge,
     store_calls: Histograms,
@@ -60,6 +62,7 @@ impl Default for Metrics {
             lookups,
             lookups_l1,
             coalesced: Counter::default(),
+            refreshed: Counter::default(),
             cache_entries: Gauge::default(),
             store_calls: Family::new_with_constructor(|| Histogram::new(STORE_SECONDS)),
             store_errors: Family::default(),
@@ -86,6 +89,11 @@ impl Metrics {
             "link_lookups_coalesced",
             "Lookups that waited for the store call of another one",
             self.coalesced.clone(),
+        );
+        registry.register(
+            "link_refreshes",
+            "Links read again before their time was over",
+            self.refreshed.clone(),
         );
         registry.register("link_cache_entries", "Links in the in-process cache", self.cache_entries.clone());
         registry.register(

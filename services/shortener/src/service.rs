@@ -10,7 +10,7 @@ use moka::sync::Cache;
 use url::Url;
 
 use crate::admission::{Admission, Class, Place};
-use crate::cache::LinkCache;
+use crate::cache::{Behind, LinkCache};
 use crate::codes::Codes;
 use crate::config::ShortenerConfig;
 use crate::domain::DEFAULT_DOMAIN;
@@ -33,6 +33,9 @@ use wide_event::agent::Agents;
 
 /// Name of the secret that codes are permuted with.
 const CODES_SECRET: &str = "codes";
+
+/// What the key of shared links is derived for, from the same secret: all instances have it, and Redis does not.
+const SHARED_LINKS: &str = "hoplog shared links v1";
 
 /// How old the list of crawlable links in `/robots.txt` may be: robots ask a few times a day.
 const ROBOTS_AGE: Duration = Duration::from_secs(60);
@@ -120,7 +123,12 @@ impl Shortener {
         };
         let metrics = Metrics::default();
         let shared = Guarded::wrap(shared, &config.breaker, &metrics.dependencies);
-        let cache = LinkCache::new(&config.cache, Arc::clone(&store), metrics.clone());
+        let behind = Behind {
+            shared: Arc::clone(&shared),
+            store: Arc::clone(&store),
+            key: blake3::derive_key(SHARED_LINKS, &secret),
+        };
+        let cache = LinkCache::new(&config.cache, &config.breaker, behind, metrics.clone());
         let domains = Domains::new(&base_url, Arc::clone(&store), metrics.clone());
         domains.follow(shared.changes());
         if let Err(error) = domains.read().await {
@@ -136,6 +144,7 @@ impl Shortener {
                 Arc::clone(&domains),
                 Arc::clone(&shared),
                 codes,
+                &config.breaker,
                 metrics.clone(),
             ),
             // Before anything is served, so it may take its time.

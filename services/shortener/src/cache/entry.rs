@@ -6,8 +6,10 @@ use std::time::Instant;
 use http::HeaderValue;
 use url::Url;
 
+use super::age::Age;
 use crate::link::{Link, RedirectStatus, UnixSeconds};
 use crate::redirect::Rules;
+use crate::shared::Version;
 
 /// Bytes of an entry besides its texts: the struct, its counts and the cache's own bookkeeping, measured roughly.
 const ENTRY_BYTES: usize = 352;
@@ -43,14 +45,17 @@ pub struct CachedLink {
     pub cache_lifetime_s: Option<u32>,
     /// See [`Link::rules`].
     pub(crate) rules: Rules,
-    /// When the store said so.
-    pub read_at: Instant,
+    pub(super) age: Age,
     exhausted: AtomicBool,
 }
 
 impl CachedLink {
     /// Nothing when a target is no URL, which no store of ours holds.
     pub fn of(link: &Link) -> Option<Self> {
+        Self::read_at(link, Instant::now())
+    }
+
+    pub(super) fn read_at(link: &Link, read_at: Instant) -> Option<Self> {
         let url = Url::parse(&link.target).ok()?;
         let settings = &link.settings;
         Some(Self {
@@ -68,9 +73,14 @@ impl CachedLink {
             redirect_status: settings.redirect_status,
             cache_lifetime_s: settings.cache_lifetime_s,
             rules: Rules::of(&link.rules)?,
-            read_at: Instant::now(),
+            age: Age::since(read_at),
             exhausted: AtomicBool::new(settings.max_visits.is_some_and(|max| link.visits >= max)),
         })
+    }
+
+    /// Where it stands among all that its alias has been.
+    pub(super) fn order(&self) -> Version {
+        Version { id: self.id, revision: self.revision }
     }
 
     /// Whether the store said that no visit is left. It stays so until an edit.

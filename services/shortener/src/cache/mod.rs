@@ -1,27 +1,44 @@
-//! Links in memory: what a redirect needs, found without waiting; misses coalesced into one store read; unknown
-//! codes remembered for a moment; stale links served while the store fails.
+//! Links in memory: what a redirect needs, found without waiting; before the store, what other instances have read.
+//! Misses are coalesced and bounded; unknown codes are remembered for a moment; links that are asked for are read again
+//! before their time is over; stale ones are served while nobody can be asked.
 //! It decides neither validity nor visits: whoever serves the link does.
 
+mod age;
+mod encoding;
 mod entry;
+mod flight;
+mod read;
 
 pub use entry::CachedLink;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 
-use crate::config::CacheConfig;
+use self::age::Standing;
+use self::encoding::Encoding;
+use self::flight::Flights;
+use crate::breaker::Breaker;
+use crate::config::{BreakerConfig, CacheConfig};
 use crate::domain::DEFAULT_DOMAIN;
 use crate::link::{Link, LinkRef};
 use crate::metrics::Metrics;
-use crate::store::{LinkStore, Read, StoreError};
+use crate::shared::local::LocalState;
+use crate::shared::{self, Change, DEPENDENCY as REDIS, Entry, Listener, SharedState, Version};
+use crate::store::{LinkStore, StoreError};
+use emitter::Hop;
 use wide_event::Cache as Tier;
+
+/// Links that are read again before their time is over at once: a share of `store_reads_max` that leaves most of it to
+/// visits that wait.
+const REFRESHES_PART: usize = 4;
+
+/// Name of the breaker before the store's look-ups, in events and metrics.
+const STORE: &str = "store";
 
 /// Why neither memory nor store has an answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -29,6 +46,9 @@ pub enum LookupError {
     /// The store failed and no older copy is here.
     #[error("the link is not in memory and could not be read")]
     Store(#[source] Arc<StoreError>),
+    /// Too many other links are being read.
+    #[error("the link is not in memory and its turn to be read did not come")]
+    Busy,
     /// The read ended without an answer; only a panic in a store does that.
     #[error("the read of a link was abandoned")]
     Abandoned,
@@ -39,7 +59,16 @@ impl LookupError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Store(error) => error.kind(),
+            Self::Busy => "store_reads_busy",
             Self::Abandoned => "store_abandoned",
+        }
+    }
+
+    /// The breaker that was open.
+    pub fn breaker(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(error) if matches!(**error, StoreError::BreakerOpen) => Some(STORE),
+            _ => None,
         }
     }
 }
@@ -55,58 +84,117 @@ pub struct Lookup {
     pub coalesced: bool,
     /// Time of the store read that this lookup made.
     pub store: Option<Duration>,
+    /// Time for which this lookup asked other instances' copies.
+    pub redis: Option<Duration>,
+    /// The breaker that was open for it.
+    pub breaker: Option<&'static str>,
 }
 
-type Outcome = Result<Option<Arc<CachedLink>>, LookupError>;
+impl Lookup {
+    /// This one, made because another one found nothing: it has taken the time of both.
+    pub fn after(mut self, first: &Self) -> Self {
+        let sum = |one: Option<Duration>, other: Option<Duration>| {
+            one.into_iter().chain(other).reduce(|a, b| a + b)
+        };
+        self.store = sum(first.store, self.store);
+        self.redis = sum(first.redis, self.redis);
+        self.breaker = self.breaker.or(first.breaker);
+        self
+    }
 
-/// A store read under way: what waits for it listens here.
-type Flight = Arc<watch::Sender<Option<(Outcome, Duration)>>>;
+    /// Says in the event how the link was found.
+    pub fn note(&self, hop: &Hop) {
+        hop.cache(self.tier);
+        if self.coalesced {
+            hop.coalesced();
+        }
+        if let Some(took) = self.store {
+            hop.store(took);
+        }
+        if let Some(took) = self.redis {
+            hop.redis(took);
+        }
+        if let Some(name) = self.breaker {
+            hop.breaker(name);
+        }
+    }
+}
 
-/// The in-process cache in front of a link store.
+/// What a cache is in front of.
+pub struct Behind {
+    /// What instances share.
+    pub shared: Arc<dyn SharedState>,
+    /// Where links are kept.
+    pub store: Arc<dyn LinkStore>,
+    /// What only instances of this installation know: makes what is shared theirs.
+    pub key: [u8; 32],
+}
+
+/// The in-process cache in front of what instances share and the link store.
 pub struct LinkCache {
     links: Cache<Arc<str>, Arc<CachedLink>>,
     // Apart, so that a scan of unknown codes evicts no link. The value is the id of a link that was deleted,
     // or 0: an edit that comes late must not bring it back.
     unknown: Cache<Box<str>, i64>,
-    flights: Mutex<HashMap<Box<str>, Flight>>,
+    flights: Flights,
     store: Arc<dyn LinkStore>,
+    shared: Arc<dyn SharedState>,
+    /// Whether there is anybody to share with.
+    shares: bool,
+    encoding: Encoding,
+    breaker: Breaker,
+    /// Places of store reads, and of those among them that nobody waits for.
+    reads: Semaphore,
+    refreshes: Arc<Semaphore>,
     metrics: Metrics,
-    fresh: Duration,
-    stale: Duration,
-    retry_ms: u64,
+    config: CacheConfig,
     started: Instant,
-    /// Milliseconds since `started` until when the store is taken to be failing.
-    failing_until_ms: AtomicU64,
+    /// Milliseconds since `started`: what was read before may have changed without a message.
+    unsure_ms: AtomicU64,
+    _listener: Listener,
 }
 
 impl LinkCache {
-    /// An empty cache in front of `store`.
-    pub fn new(config: &CacheConfig, store: Arc<dyn LinkStore>, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self {
-            links: Cache::builder()
-                .max_capacity(config.bytes_max)
-                .weigher(|code: &Arc<str>, link: &Arc<CachedLink>| entry::weight(code, link))
-                .time_to_live(Duration::from_secs(config.stale_s))
-                .build(),
-            unknown: Cache::builder()
-                .max_capacity(config.negative_entries_max)
-                .time_to_live(Duration::from_millis(config.negative_ms))
-                .build(),
-            flights: Mutex::default(),
-            store,
-            metrics,
-            fresh: Duration::from_millis(config.fresh_ms),
-            stale: Duration::from_secs(config.stale_s),
-            retry_ms: config.retry_ms,
-            started: Instant::now(),
-            failing_until_ms: AtomicU64::new(0),
+    /// An empty cache, within a tokio runtime.
+    pub fn new(config: &CacheConfig, breaker: &BreakerConfig, behind: Behind, metrics: Metrics) -> Arc<Self> {
+        Arc::new_cyclic(|cache: &std::sync::Weak<Self>| {
+            let listening = cache.clone();
+            let listener = shared::listen(behind.shared.as_ref(), move |change| {
+                if let Some(cache) = listening.upgrade() {
+                    cache.heard(&change);
+                }
+            });
+            Self {
+                links: Cache::builder()
+                    .max_capacity(config.bytes_max)
+                    .weigher(|code: &Arc<str>, link: &Arc<CachedLink>| entry::weight(code, link))
+                    .time_to_live(Duration::from_secs(config.stale_s))
+                    .build(),
+                unknown: Cache::builder()
+                    .max_capacity(config.negative_entries_max)
+                    .time_to_live(Duration::from_millis(config.negative_ms))
+                    .build(),
+                flights: Flights::default(),
+                store: behind.store,
+                shares: behind.shared.kind() != LocalState::KIND,
+                shared: behind.shared,
+                encoding: Encoding::new(behind.key),
+                breaker: Breaker::new(STORE, breaker, &metrics.dependencies),
+                reads: Semaphore::new(config.store_reads_max),
+                refreshes: Arc::new(Semaphore::new((config.store_reads_max / REFRESHES_PART).max(1))),
+                metrics,
+                config: config.clone(),
+                started: Instant::now(),
+                unsure_ms: AtomicU64::new(0),
+                _listener: listener,
+            }
         })
     }
 
     /// The link behind a code when it can be served from here without waiting: it is fresh, and no visit of it is
     /// taken from the store. Nothing else counts as a lookup.
-    pub fn at_hand(&self, name: LinkRef<'_>) -> Option<Arc<CachedLink>> {
-        let link = self.fresh(&key(name)).filter(|link| link.max_visits.is_none())?;
+    pub fn at_hand(self: &Arc<Self>, name: LinkRef<'_>) -> Option<Arc<CachedLink>> {
+        let link = self.fresh(name, &key(name)).filter(|link| link.max_visits.is_none())?;
         self.metrics.looked_up(Tier::L1);
         Some(link)
     }
@@ -120,30 +208,15 @@ impl LinkCache {
     pub async fn get(self: &Arc<Self>, name: LinkRef<'_>) -> Result<Lookup, LookupError> {
         let key = key(name);
         let code: &str = &key;
-        if let Some(link) = self.fresh(code) {
+        if let Some(link) = self.fresh(name, code) {
             return Ok(self.found(Some(link), Tier::L1));
         }
-        let cached = self.links.get(code);
-        if cached.is_none() && self.unknown.contains_key(code) {
-            return Ok(self.found(None, Tier::Negative));
-        }
-        if cached.is_some() && self.is_failing() {
-            return Ok(self.found(cached, Tier::Stale));
-        }
-        // Boxed, so that what is found here, nearly everything, is not carried by a future with room for the rest.
-        let (outcome, took, coalesced) = Box::pin(self.read_once(name, code)).await;
-        match (outcome, cached) {
-            (Ok(link), _) => {
-                let store = (!coalesced).then_some(took);
-                self.metrics.looked_up(Tier::Store);
-                Ok(Lookup { link, tier: Tier::Store, coalesced, store })
-            }
-            (Err(_), Some(stale)) => {
-                self.metrics.looked_up(Tier::Stale);
-                let store = (!coalesced).then_some(took);
-                Ok(Lookup { link: Some(stale), tier: Tier::Stale, coalesced, store })
-            }
-            (Err(error), None) => Err(error),
+        let cached = self.links.get(code).filter(|link| link.age.elapsed() < self.stale());
+        match cached {
+            None if self.unknown.contains_key(code) => Ok(self.found(None, Tier::Negative)),
+            Some(link) if link.age.rests() => Ok(self.found(Some(link), Tier::Stale)),
+            // Boxed, so that what is found here, nearly everything, is not carried by a future with room for the rest.
+            cached => Box::pin(self.ask(name, code, cached)).await,
         }
     }
 
@@ -152,14 +225,11 @@ impl LinkCache {
     pub fn put(&self, link: &Link) {
         let Some(entry) = CachedLink::of(link) else { return };
         let key = key(link.name());
-        let mut flights = self.lock();
+        let mut flights = self.flights.lock();
         // What is being read may be older than this: it reaches those who wait, and not the cache.
         flights.remove(&*key);
         let deleted = self.unknown.get(&*key).is_some_and(|id| id >= link.id);
-        let newer = self
-            .links
-            .get(&*key)
-            .is_some_and(|cached| (cached.id, cached.revision) > (link.id, link.revision));
+        let newer = self.links.get(&*key).is_some_and(|cached| cached.order() > entry.order());
         if !deleted && !newer {
             self.unknown.invalidate(&*key);
             self.links.insert((&*key).into(), Arc::new(entry));
@@ -172,7 +242,7 @@ impl LinkCache {
     pub fn forget(&self, name: LinkRef<'_>, id: i64) {
         let key = key(name);
         let code: &str = &key;
-        let mut flights = self.lock();
+        let mut flights = self.flights.lock();
         flights.remove(code);
         // Its alias may have a newer link already.
         if self.links.get(code).is_none_or(|cached| cached.id <= id) {
@@ -183,6 +253,28 @@ impl LinkCache {
         self.count_entries();
     }
 
+    /// Tells other instances of a link that was just stored, and shares it with them.
+    pub async fn share(&self, link: &Link) {
+        if !self.shares {
+            return;
+        }
+        // A new link may never be asked for: it is shared long enough that nobody keeps its code for unknown.
+        let keep = if link.revision == 1 { self.fresh_for() } else { self.stale() };
+        let code = key(link.name());
+        self.tell(link, self.encoding.link(&code, link, keep, Instant::now())).await;
+    }
+
+    /// Tells other instances of a link that was just deleted.
+    pub async fn share_gone(&self, link: &Link) {
+        if !self.shares {
+            return;
+        }
+        // Long enough for whatever read it before.
+        let code = key(link.name());
+        let gone = self.encoding.nothing(&code, Version::gone(link.id), self.fresh_for(), Instant::now());
+        self.tell(link, gone).await;
+    }
+
     /// Whether a link is in memory, however old.
     pub fn holds(&self, name: LinkRef<'_>) -> bool {
         self.links.contains_key(&*key(name))
@@ -190,7 +282,7 @@ impl LinkCache {
 
     /// Age up to which a link is served when the store fails.
     pub fn stale(&self) -> Duration {
-        self.stale
+        Duration::from_secs(self.config.stale_s)
     }
 
     /// Links held, approximately.
@@ -198,87 +290,78 @@ impl LinkCache {
         self.links.entry_count()
     }
 
-    fn fresh(&self, code: &str) -> Option<Arc<CachedLink>> {
-        self.links.get(code).filter(|link| link.read_at.elapsed() < self.fresh)
+    /// The link when it may be served without asking.
+    fn fresh(self: &Arc<Self>, name: LinkRef<'_>, code: &str) -> Option<Arc<CachedLink>> {
+        let link = self.links.get(code)?;
+        match link.age.standing(self.fresh_for(), self.unsure()) {
+            Standing::Fresh => {}
+            Standing::Due => self.refresh(name, code, &link),
+            Standing::Old => return None,
+        }
+        Some(link)
     }
 
     fn found(&self, link: Option<Arc<CachedLink>>, tier: Tier) -> Lookup {
         self.metrics.looked_up(tier);
-        Lookup { link, tier, coalesced: false, store: None }
+        Lookup { link, tier, coalesced: false, store: None, redis: None, breaker: None }
     }
 
-    /// Reads from the store, or waits for the read of the same code that is under way.
-    async fn read_once(self: &Arc<Self>, name: LinkRef<'_>, code: &str) -> (Outcome, Duration, bool) {
-        let (mut listener, coalesced) = {
-            let mut flights = self.lock();
-            match flights.entry(code.into()) {
-                Entry::Occupied(flight) => (flight.get().subscribe(), true),
-                Entry::Vacant(place) => {
-                    let (sender, listener) = watch::channel(None);
-                    let flight: Flight = Arc::new(sender);
-                    place.insert(Arc::clone(&flight));
-                    // A task of its own: a client that hangs up must not end the read for those who wait for it.
-                    let (domain, name) = (name.domain.into(), name.code.into());
-                    tokio::spawn(Arc::clone(self).read(domain, name, code.into(), flight));
-                    (listener, false)
-                }
+    async fn tell(&self, link: &Link, entry: Entry) {
+        let change = Change::Link { domain: link.domain.clone(), code: link.code.clone() };
+        self.give(&key(link.name()), entry, Some(&change)).await;
+    }
+
+    /// Gives others an entry. Where they have a later one, ours came late and is not what holds.
+    async fn give(&self, code: &str, entry: Entry, change: Option<&Change>) {
+        match self.shared.put(code, entry, change).await {
+            Ok(true) => {}
+            Ok(false) => self.outdate(code),
+            // Others see a change that they are not told of when their copies age.
+            Err(_) if change.is_some() => _ = self.metrics.dependencies.unannounced.inc(),
+            Err(_) => {}
+        }
+    }
+
+    fn outdate(&self, code: &str) {
+        let mut flights = self.flights.lock();
+        flights.remove(code);
+        if let Some(link) = self.links.get(code) {
+            // Kept, should nobody be there to ask.
+            link.age.outdate();
+        }
+        self.unknown.invalidate(code);
+    }
+
+    /// Another instance has changed something.
+    fn heard(&self, change: &Change) {
+        match change {
+            Change::Link { domain, code } => {
+                self.outdate(&key(LinkRef { domain, code }));
             }
-        };
-        if coalesced {
-            self.metrics.coalesced.inc();
-        }
-        let outcome = listener.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-        let (outcome, took) = outcome.unwrap_or((Err(LookupError::Abandoned), Duration::ZERO));
-        (outcome, took, coalesced)
-    }
-
-    async fn read(self: Arc<Self>, domain: Box<str>, name: Box<str>, code: Box<str>, flight: Flight) {
-        // Should the store panic, the flight must not stay: everybody after would wait for nothing.
-        let landing = Landing { cache: &self, code: &code, flight: &flight };
-        let started = Instant::now();
-        let found = self.store.find(LinkRef { domain: &domain, code: &name }, Read::Recent).await;
-        let took = started.elapsed();
-        self.metrics.store_called("find", took);
-        let outcome = match found {
-            Ok(Some(link)) => match CachedLink::of(&link) {
-                Some(entry) => Ok(Some(Arc::new(entry))),
-                None => Err(StoreError::Corrupt(format!("target of link {} is no URL", link.id))),
-            },
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
-        }
-        .map_err(|error| LookupError::Store(Arc::new(error)));
-        self.note_health(&outcome);
-        landing.land(&outcome);
-        flight.send_replace(Some((outcome, took)));
-    }
-
-    fn note_health(&self, outcome: &Outcome) {
-        match outcome {
-            Ok(_) => self.failing_until_ms.store(0, Ordering::Relaxed),
-            Err(error) => {
-                self.metrics.store_failed(error.kind());
-                self.failing_until_ms.store(self.now_ms() + self.retry_ms, Ordering::Relaxed);
+            // With nothing in memory, nothing in it can be wrong.
+            Change::Unknown if self.links.iter().next().is_some() => {
+                let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                self.unsure_ms.store(now, Ordering::Relaxed);
             }
+            Change::Unknown | Change::Domains | Change::Keys => return,
         }
+        self.metrics.dependencies.changes_heard.inc();
     }
 
-    fn is_failing(&self) -> bool {
-        let until = self.failing_until_ms.load(Ordering::Relaxed);
-        until > 0 && self.now_ms() < until
+    fn fresh_for(&self) -> Duration {
+        Duration::from_millis(self.config.fresh_ms)
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn retry(&self) -> Duration {
+        Duration::from_millis(self.config.retry_ms)
+    }
+
+    fn unsure(&self) -> Instant {
+        self.started + Duration::from_millis(self.unsure_ms.load(Ordering::Relaxed))
     }
 
     fn count_entries(&self) {
         self.metrics.cache_entries.set(i64::try_from(self.links.entry_count()).unwrap_or(i64::MAX));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Flight>> {
-        // Nothing under this lock leaves the map half changed.
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -288,42 +371,5 @@ fn key(link: LinkRef<'_>) -> Cow<'_, str> {
         Cow::Borrowed(link.code)
     } else {
         Cow::Owned(format!("{}\0{}", link.domain, link.code))
-    }
-}
-
-/// Takes a flight off the map, whatever became of its read.
-struct Landing<'a> {
-    cache: &'a LinkCache,
-    code: &'a str,
-    flight: &'a Flight,
-}
-
-impl Landing<'_> {
-    /// Caches the outcome, unless an edit or a deletion has superseded the read.
-    fn land(&self, outcome: &Outcome) {
-        let mut flights = self.cache.lock();
-        if !flights.get(self.code).is_some_and(|current| Arc::ptr_eq(current, self.flight)) {
-            return;
-        }
-        flights.remove(self.code);
-        match outcome {
-            Ok(Some(link)) => self.cache.links.insert(self.code.into(), Arc::clone(link)),
-            Ok(None) => {
-                self.cache.links.invalidate(self.code);
-                self.cache.unknown.insert(self.code.into(), 0);
-            }
-            Err(_) => {}
-        }
-        drop(flights);
-        self.cache.count_entries();
-    }
-}
-
-impl Drop for Landing<'_> {
-    fn drop(&mut self) {
-        let mut flights = self.cache.lock();
-        if flights.get(self.code).is_some_and(|current| Arc::ptr_eq(current, self.flight)) {
-            flights.remove(self.code);
-        }
     }
 }

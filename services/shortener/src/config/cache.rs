@@ -10,8 +10,8 @@ use super::{Wrong, positive};
 pub struct CacheConfig {
     /// Bytes that cached links may take. Default 67,108,864 (64 MiB, about 150,000 links).
     pub bytes_max: u64,
-    /// Age up to which a link is served without asking the store. Default 60,000; an edit made by another
-    /// process is seen after it at the latest.
+    /// Age up to which a link is served without asking. Default 60,000; an edit made by another process is seen after
+    /// it at the latest, should the message of it be lost. Links that are asked for are read again before.
     pub fresh_ms: u64,
     /// Age up to which a link is served when the store fails. Default 86,400 (a day).
     pub stale_s: u64,
@@ -19,9 +19,16 @@ pub struct CacheConfig {
     pub negative_ms: u64,
     /// Unknown codes remembered. Default 100,000, bounding what a scan of codes can take to some 20 MB.
     pub negative_entries_max: u64,
-    /// After a failure of the store, how long stale links are served at once instead of waiting for the store
-    /// again. Default 1,000.
+    /// After nobody could say whether a stale link still holds, how long it is served without asking again.
+    /// Default 1,000.
     pub retry_ms: u64,
+    /// How long a visit of a link that is past its time waits for the store before it is served as it is. Default 100.
+    pub stale_wait_ms_max: u64,
+    /// Links read from the store at once, so that neither a cold start nor its return floods it. Default 16, below the
+    /// connections that a store of one's own gives away.
+    pub store_reads_max: usize,
+    /// How long such a read may wait for its turn. Default 1,000; a visit that waits longer is answered 503.
+    pub store_wait_ms_max: u64,
 }
 
 impl Default for CacheConfig {
@@ -33,6 +40,9 @@ impl Default for CacheConfig {
             negative_ms: 2_000,
             negative_entries_max: 100_000,
             retry_ms: 1_000,
+            stale_wait_ms_max: 100,
+            store_reads_max: 16,
+            store_wait_ms_max: 1_000,
         }
     }
 }
@@ -44,5 +54,6 @@ impl CacheConfig {
         }
         positive(wrong, "cache.fresh_ms", self.fresh_ms);
         positive(wrong, "cache.negative_ms", self.negative_ms);
+        positive(wrong, "cache.store_reads_max", self.store_reads_max as u64);
     }
 }

@@ -180,16 +180,13 @@ impl<'a> Visit<'a> {
             return Err(limit(self.app, self.hop, &limited));
         }
         let lookup = self.app.links.look_up(asked.link()).await.map_err(|error| {
+            if let Some(breaker) = error.breaker() {
+                self.hop.breaker(breaker);
+            }
             self.hop.fail(error.kind(), &error);
             pages::unavailable()
         })?;
-        self.hop.cache(lookup.tier);
-        if lookup.coalesced {
-            self.hop.coalesced();
-        }
-        if let Some(took) = lookup.store {
-            self.hop.store(took);
-        }
+        lookup.note(self.hop);
         lookup.link.ok_or_else(|| {
             if let Err(limited) = self.app.limits.unknown_code(self.hop) {
                 return limit(self.app, self.hop, &limited);

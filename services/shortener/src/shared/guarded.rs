@@ -13,7 +13,7 @@ use crate::config::BreakerConfig;
 use crate::metrics::Dependencies;
 
 /// Name of the breaker, in events and metrics.
-const DEPENDENCY: &str = "redis";
+pub const DEPENDENCY: &str = "redis";
 
 /// Shared state that is left alone while it fails.
 pub struct Guarded {
@@ -64,7 +64,7 @@ impl SharedState for Guarded {
         self.call("get", self.inner.get(key)).await
     }
 
-    async fn put(&self, key: &str, entry: Entry, change: Option<&Change>) -> Result<(), SharedError> {
+    async fn put(&self, key: &str, entry: Entry, change: Option<&Change>) -> Result<bool, SharedError> {
         self.call("put", self.inner.put(key, entry, change)).await
     }
 

@@ -88,8 +88,8 @@ impl SharedState for LocalState {
         Ok(None)
     }
 
-    async fn put(&self, _: &str, _: Entry, _: Option<&Change>) -> Result<(), SharedError> {
-        Ok(())
+    async fn put(&self, _: &str, _: Entry, _: Option<&Change>) -> Result<bool, SharedError> {
+        Ok(true)
     }
 
     async fn announce(&self, _: &Change) -> Result<(), SharedError> {

@@ -7,7 +7,7 @@ mod listener;
 pub mod local;
 pub mod redis;
 
-pub use guarded::Guarded;
+pub use guarded::{DEPENDENCY, Guarded};
 pub use listener::{Listener, listen};
 
 use std::sync::Arc;
@@ -139,8 +139,8 @@ pub trait SharedState: Send + Sync + 'static {
     async fn get(&self, key: &str) -> Result<Option<Entry>, SharedError>;
 
     /// Keeps an entry, unless one of a later version is kept, and tells other instances of the change that it is the
-    /// outcome of. Both in one step: who hears of the change finds this entry or a later one.
-    async fn put(&self, key: &str, entry: Entry, change: Option<&Change>) -> Result<(), SharedError>;
+    /// outcome of. Both in one step: who hears of the change finds this entry or a later one. Whether it is kept.
+    async fn put(&self, key: &str, entry: Entry, change: Option<&Change>) -> Result<bool, SharedError>;
 
     /// Tells all other instances of a change that no entry is kept of.
     async fn announce(&self, change: &Change) -> Result<(), SharedError>;

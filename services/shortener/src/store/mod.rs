@@ -50,6 +50,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the store failed, as opposed to having answered or not having been asked: what a breaker counts.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Timeout { .. })
+    }
+
     /// A name for metrics and events, from a bounded set.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -10,7 +10,7 @@ use wide_event::Cache;
 use crate::server::{Server, until};
 
 /// A link that is in the store and not in memory: made by another process.
-async fn link_of_another(server: &Server, slug: &str, target: &str) {
+pub(crate) async fn link_of_another(server: &Server, slug: &str, target: &str) {
     use shortener::link::NewLink;
     use shortener::store::LinkStore;
     use shortener::target::{OwnHosts, parse};

@@ -17,6 +17,9 @@ pub(crate) struct FaultyStore {
     pub(crate) inner: SqliteStore,
     /// Calls of `find`, failed ones included.
     pub(crate) finds: AtomicU64,
+    /// Calls of `find` under way, and the most that ever were.
+    finding: AtomicU64,
+    finding_max: AtomicU64,
     down: AtomicBool,
     held: watch::Sender<bool>,
     /// Calls of `create` under way.
@@ -50,6 +53,8 @@ impl FaultyStore {
         Self {
             inner,
             finds: AtomicU64::new(0),
+            finding: AtomicU64::new(0),
+            finding_max: AtomicU64::new(0),
             down: AtomicBool::new(false),
             held: watch::channel(false).0,
             creating: AtomicU64::new(0),
@@ -101,6 +106,11 @@ impl FaultyStore {
         self.finds.load(Ordering::SeqCst)
     }
 
+    /// The most calls of `find` that were under way at once.
+    pub(crate) fn find_at_once_max(&self) -> u64 {
+        self.finding_max.load(Ordering::SeqCst)
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("it was taken down".into()));
@@ -133,7 +143,10 @@ impl LinkStore for FaultyStore {
     async fn find(&self, link: LinkRef<'_>, read: Read) -> Result<Option<Link>, StoreError> {
         self.finds.fetch_add(1, Ordering::SeqCst);
         self.check()?;
+        let finding = self.finding.fetch_add(1, Ordering::SeqCst) + 1;
+        self.finding_max.fetch_max(finding, Ordering::SeqCst);
         let found = self.inner.find(link, read).await;
+        self.finding.fetch_sub(1, Ordering::SeqCst);
         self.held.subscribe().wait_for(|held| !*held).await.expect("the store is there");
         found
     }

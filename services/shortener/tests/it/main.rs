@@ -39,3 +39,5 @@ mod statistics;
 mod statuses;
 mod store;
 mod tags;
+mod tiers;
+mod tiers_outage;

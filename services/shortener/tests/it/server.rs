@@ -16,7 +16,7 @@ use shortener::keys::{self, NewKey};
 use shortener::listener::{self, Drained, Malformed};
 use shortener::store::LinkStore;
 use shortener::store::sqlite::SqliteStore;
-use shortener::{Parts, Shortener, ShortenerConfig};
+use shortener::{Parts, Shortener, ShortenerConfig, shared};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -39,7 +39,8 @@ pub(crate) struct Server {
     client: Client<HttpConnector, Full<Bytes>>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Drained>,
-    pub(crate) dir: tempfile::TempDir,
+    config: ShortenerConfig,
+    pub(crate) dir: Arc<tempfile::TempDir>,
 }
 
 pub(crate) struct Answer {
@@ -90,23 +91,42 @@ impl Server {
         warehouse: Option<Warehouse>,
         change: impl FnOnce(&mut ShortenerConfig),
     ) -> Self {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = tcp.local_addr().unwrap();
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let mut config = ShortenerConfig::default();
-        config.links.base_url = format!("http://{addr}");
         config.store.path = dir.path().join("links.db");
         // Hundreds of writes at once are slow on a slow disk; no test is about that.
         config.store.write_ms_max = 60_000;
         config.store.sync_commits = false;
         change(&mut config);
-        assert_eq!(config.check(), []);
         let sqlite = SqliteStore::open(&config.store).await.unwrap();
         sqlite.migrate().await.unwrap();
         prepare(&sqlite).await;
         let (_, key) = keys::create(&sqlite, NewKey::named("test")).await.unwrap();
-        let store = Arc::new(FaultyStore::new(sqlite));
-        let parts = Parts { warehouse, ..Parts::alone(store.clone()) };
+        Self::serve(config, Arc::new(FaultyStore::new(sqlite)), key, warehouse, dir).await
+    }
+
+    /// Another instance on the same store, configured alike but for a change, without statistics.
+    pub(crate) async fn beside(&self, change: impl FnOnce(&mut ShortenerConfig)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::serve(config, self.store.clone(), self.key.clone(), None, self.dir.clone()).await
+    }
+
+    async fn serve(
+        configured: ShortenerConfig,
+        store: Arc<FaultyStore>,
+        key: String,
+        warehouse: Option<Warehouse>,
+        dir: Arc<tempfile::TempDir>,
+    ) -> Self {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = tcp.local_addr().unwrap();
+        let mut config = configured.clone();
+        if config.links.base_url == ShortenerConfig::default().links.base_url {
+            config.links.base_url = format!("http://{addr}");
+        }
+        assert_eq!(config.check(), []);
+        let parts = Parts { shared: shared::open(&config.redis), warehouse, ..Parts::alone(store.clone()) };
         let shortener = Shortener::open(config.clone(), parts).await.unwrap();
         let log = Arc::new(KeptLog::default());
         let quick = EmitterConfig { batch_ms_max: 1, ..EmitterConfig::default() };
@@ -141,6 +161,7 @@ impl Server {
             client,
             stop: Some(stop),
             served,
+            config: configured,
             dir,
         }
     }

@@ -126,15 +126,15 @@ impl SharedState for RedisState {
         Ok(found.and_then(|(bytes, left_ms)| parse_entry(bytes, left_ms)))
     }
 
-    async fn put(&self, key: &str, entry: Entry, change: Option<&Change>) -> Result<(), SharedError> {
+    async fn put(&self, key: &str, entry: Entry, change: Option<&Change>) -> Result<bool, SharedError> {
         let keep_ms = entry.keep.as_millis().max(1).to_string();
         let bytes = entry_bytes(&entry);
         let message = change.map(|change| Message::new(&self.sender, change).to_bytes());
         let channel = if message.is_some() { self.channel.as_bytes() } else { b"" };
         let message = message.unwrap_or_default();
         let arguments: [&[u8]; 4] = [&bytes, keep_ms.as_bytes(), channel, &message];
-        self.run::<i64>(&scripts::PUT, &self.key("entry", key), &arguments).await?;
-        Ok(())
+        let kept: i64 = self.run(&scripts::PUT, &self.key("entry", key), &arguments).await?;
+        Ok(kept == 1)
     }
 
     async fn announce(&self, change: &Change) -> Result<(), SharedError> {

@@ -16,7 +16,7 @@ pub(super) static GET: LazyLock<Lua> = LazyLock::new(|| {
     )
 });
 
-/// Keeps an entry unless a later one is kept, and publishes. A value that never ends is none of ours. Where Redis is
+/// Keeps an entry unless a later one is kept, publishes, and returns whether it kept it. A value that never ends is none of ours. Where Redis is
 /// full, nothing is kept rather than what is older, and the message goes out all the same.
 pub(super) static PUT: LazyLock<Lua> = LazyLock::new(|| {
     Lua::new(
@@ -31,7 +31,7 @@ pub(super) static PUT: LazyLock<Lua> = LazyLock::new(|| {
             if type(set) == 'table' and set.err then redis.call('DEL', KEYS[1]) end
         end
         if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
-        return 1",
+        return later and 0 or 1",
     )
 });
 
