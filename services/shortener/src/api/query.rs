@@ -24,7 +24,6 @@ pub(super) struct ListRequest {
 
 /// Reads it; every wrong parameter is named.
 pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static str, String)>> {
-    let mut wrong = Vec::new();
     let mut list = ListQuery {
         domain: None,
         owner: None,
@@ -45,7 +44,7 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
         offset: 0,
         limit: ITEMS_DEFAULT,
     };
-    let (mut page, mut domain, mut cursor) = (1_u64, None, None);
+    let (mut wrong, mut page, mut domain, mut cursor) = (Vec::new(), 1_u64, None, None);
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let mut refuse = |name: &'static str, why: &str| wrong.push((name, why.to_owned()));
         match &*name {
@@ -94,20 +93,7 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
             _ => {}
         }
     }
-    let page = if cursor.is_none() { Some(page) } else { None };
-    match cursor {
-        None => list.offset = page.map_or(0, |page| page - 1).saturating_mul(u64::from(list.limit)),
-        Some(text) => {
-            list.count = false;
-            // An empty one is where a list begins that is never counted.
-            if !text.is_empty() {
-                match cursor::read(&text, &list) {
-                    Ok(after) => list.after = Some(after),
-                    Err(why) => wrong.push(("cursor", why.to_owned())),
-                }
-            }
-        }
-    }
+    let page = place(&mut list, page, cursor, &mut wrong);
     if wrong.is_empty() { Ok(ListRequest { query: list, page, domain }) } else { Err(wrong) }
 }
 
@@ -122,6 +108,32 @@ fn all(mode: &str) -> Result<bool, &'static str> {
         "any" => Ok(false),
         "all" => Ok(true),
         _ => Err("is neither any nor all"),
+    }
+}
+
+/// Where a list begins: at a page, counted from 1, which is returned, or at a cursor.
+fn place(
+    list: &mut ListQuery,
+    page: u64,
+    cursor: Option<String>,
+    wrong: &mut Vec<(&'static str, String)>,
+) -> Option<u64> {
+    match cursor {
+        None => {
+            list.offset = (page - 1).saturating_mul(u64::from(list.limit));
+            Some(page)
+        }
+        Some(text) => {
+            list.count = false;
+            // An empty one is where a list begins that is never counted.
+            if !text.is_empty() {
+                match cursor::read(&text, list) {
+                    Ok(after) => list.after = Some(after),
+                    Err(why) => wrong.push(("cursor", why.to_owned())),
+                }
+            }
+            None
+        }
     }
 }
 
