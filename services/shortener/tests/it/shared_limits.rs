@@ -34,7 +34,7 @@ fn hop(address: &str) -> Hop {
 #[tokio::test]
 async fn what_a_client_took_elsewhere_is_gone_here() {
     let Some(redis) = shared_redis() else { return };
-    let config = config(&redis, "limits");
+    let config = config(redis, "limits");
     let instance = || Limits::start(&slow(320), Arc::new(RedisState::open(&config)), &[7; 32]);
     let (one, two) = (instance(), instance());
     let client = hop("192.0.2.1");
@@ -56,7 +56,7 @@ async fn what_a_client_took_elsewhere_is_gone_here() {
 #[tokio::test]
 async fn calls_are_taken_from_one_bucket() {
     let Some(redis) = shared_redis() else { return };
-    let config = config(&redis, "calls");
+    let config = config(redis, "calls");
     let states = [RedisState::open(&config), RedisState::open(&config)];
     for state in &states {
         while state.ping().await.is_err() {
