@@ -22,6 +22,7 @@ for (const [own, http] of [['node', new NodeHttpClient()], ['fetch', new FetchHt
   await rules(client, own);
   await tags(client, own);
   await domains(client, own);
+  await visits(client, own);
 }
 console.log('shlink-js-sdk: all as with Shlink');
 
@@ -162,4 +163,63 @@ async function domains(client, own) {
   const { data, defaultRedirects } = await client.listDomains();
   assert.deepEqual(data[0], { domain: new URL(baseUrl).host, isDefault: true, redirects: defaultRedirects });
   assert.deepEqual(data.find((listed) => listed.domain === domain), { domain, isDefault: false, redirects });
+}
+
+async function visits(client, own) {
+  const [shortCode, tag, domain] = [`visits-${own}`, `visited-${own}`, `visited-${own}.example`];
+  await client.createShortUrl({ longUrl: 'https://example.com/visited', customSlug: shortCode, tags: [tag] });
+  await client.createShortUrl({ longUrl: 'https://example.com/elsewhere', customSlug: shortCode, tags: [tag], domain });
+  const browser = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
+  const bot = 'Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)';
+  const visit = (path, agent) => fetch(`${baseUrl}/${path}`,
+    { redirect: 'manual', headers: { 'User-Agent': agent, Referer: 'https://news.example/item' } });
+  for (const agent of [browser, bot]) {
+    assert.equal((await visit(shortCode, agent)).status, 302);
+  }
+  assert.equal((await visit(`unknown-${own}`, browser)).status, 404);
+
+  const total = (list) => list.pagination.totalItems;
+  const seen = await until(() => client.getShortUrlVisits({ shortCode }), (list) => total(list) === 2);
+  assert.deepEqual(seen.data.map(({ potentialBot }) => potentialBot).sort(), [false, true]);
+  const { referer, date, userAgent, visitLocation, visitedUrl } = seen.data.find((visit) => !visit.potentialBot);
+  assert.deepEqual([referer, visitLocation, visitedUrl], ['https://news.example', null, `${baseUrl}/${shortCode}`]);
+  assert.match(userAgent, /Firefox/);
+  assert.ok(Math.abs(Date.parse(date) - Date.now()) < 24 * 3_600_000);
+  const summary = { total: 2, nonBots: 1, bots: 1 };
+  const counted = ({ visitsSummary: { total, nonBots, bots } }) => ({ total, nonBots, bots });
+  assert.deepEqual(counted(await client.getShortUrl({ shortCode })), summary);
+  assert.deepEqual((await client.listShortUrls({ tags: [tag], domain: 'DEFAULT' })).data.map(counted), [summary]);
+
+  assert.equal(total(await client.getShortUrlVisits({ shortCode }, { excludeBots: true })), 1);
+  assert.equal(total(await client.getShortUrlVisits({ shortCode }, { endDate: '2020-01-01T00:00:00Z' })), 0);
+  assert.equal(total(await client.getShortUrlVisits({ shortCode, domain })), 0);
+  assert.equal(total(await client.getTagVisits(tag)), 2);
+  assert.equal(total(await client.getTagVisits(tag, { domain })), 0);
+  assert.equal(total(await client.getDomainVisits(domain)), 0);
+  for (const list of [await client.getDomainVisits('DEFAULT'), await client.getNonOrphanVisits()]) {
+    assert.ok(list.data.some((visit) => visit.visitedUrl === `${baseUrl}/${shortCode}`), JSON.stringify(list));
+  }
+  const orphans = await until(() => client.getOrphanVisits({ type: 'invalid_short_url' }),
+    (list) => list.data.some((visit) => visit.visitedUrl === `${baseUrl}/unknown-${own}`));
+  assert.ok(orphans.data.every(({ type }) => type === 'invalid_short_url'));
+  const overview = await client.getVisitsOverview();
+  assert.ok(overview.nonOrphanVisits.total >= 2 && overview.orphanVisits.total >= 1, JSON.stringify(overview));
+  await assert.rejects(client.getShortUrlVisits({ shortCode: 'no-such-link' }), problem('short-url-not-found'));
+
+  // Deleted is what came before this second, and the visits of this one count as before it.
+  assert.deepEqual(await client.deleteShortUrlVisits({ shortCode }), { deletedVisits: 2 });
+  assert.equal(total(await client.getShortUrlVisits({ shortCode })), 0);
+  assert.ok((await client.deleteOrphanVisits()).deletedVisits >= 1);
+  assert.equal(total(await client.getOrphanVisits()), 0);
+}
+
+/** Asks until the answer is as wanted: visits are counted after they were answered. */
+async function until(ask, isWanted) {
+  const patience = Date.now() + 120_000;
+  for (;;) {
+    const answer = await ask();
+    if (isWanted(answer)) return answer;
+    assert.ok(Date.now() < patience, `waited in vain, at last: ${JSON.stringify(answer)}`);
+    await new Promise((resolve) => { setTimeout(resolve, 100); });
+  }
 }
