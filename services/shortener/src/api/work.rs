@@ -6,21 +6,20 @@ use http::Method;
 use crate::admission::Class;
 use crate::limits::Calls;
 
-/// Routes of calls that make, bring in or give out many links.
-const BULK: &[&str] =
-    &["/rest/v3/short-urls/bulk", "/rest/v3/short-urls/import", "/rest/v3/short-urls/export"];
+/// The route of calls that make many links.
+const BULK: &str = "/rest/v3/short-urls/bulk";
 
 /// Which places a call may take.
 pub(super) fn class(route: &str) -> Class {
     // Statistics are asked of ClickHouse, in whole scans.
     let statistics =
         ["/visits", "/stats"].iter().any(|end| route.ends_with(end)) || route.contains("/visits/");
-    if statistics || BULK.contains(&route) { Class::Bulk } else { Class::Api }
+    if statistics || route == BULK { Class::Bulk } else { Class::Api }
 }
 
 /// Which limit of its key a call counts for.
 pub(super) fn calls(method: &Method, route: &str) -> Calls {
-    if BULK.contains(&route) {
+    if route == BULK {
         Calls::Bulk
     } else if method.is_safe() {
         Calls::Read
