@@ -211,11 +211,9 @@ impl Links {
     }
 
     async fn announce(&self, change: &Change) {
-        if let Err(error) = self.shared.announce(change).await {
-            tracing::warn!(
-                kind = error.kind(),
-                "a change was not announced; others see it when their copy ages"
-            );
+        // Others see a change that they are not told of when their copies age.
+        if self.shared.announce(change).await.is_err() {
+            self.metrics.dependencies.unannounced.inc();
         }
     }
 

@@ -17,13 +17,13 @@ use crate::domain::DEFAULT_DOMAIN;
 use crate::domains::Domains;
 use crate::entrance::Entrance;
 use crate::limits::{Limited, Limits};
-use crate::link::LinkRef;
+use crate::link::{LinkEdit, LinkRef};
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::shared::local::LocalState;
 use crate::shared::{Guarded, SharedState};
 use crate::statistics::Statistics;
-use crate::store::{LinkStore, StoreError};
+use crate::store::{Changed, LinkStore, StoreError};
 use crate::target::OwnHosts;
 use crate::target::blocklist::{Blocklist, BlocklistError};
 use crate::{api, claims, redirect};
@@ -207,6 +207,34 @@ impl App {
         self.metrics.rate_limited(limited.limiter);
     }
 
+    /// Changes a link, whatever becomes of the client meanwhile: what is stored has to reach the caches.
+    pub(crate) async fn edit(
+        self: &Arc<Self>,
+        hop: &Hop,
+        link: LinkRef<'_>,
+        edit: LinkEdit,
+    ) -> Result<Changed, StoreError> {
+        let (app, hop) = (Arc::clone(self), hop.clone());
+        let (domain, code) = (link.domain.to_owned(), link.code.to_owned());
+        let work = async move { app.links.edit(&hop, LinkRef { domain: &domain, code: &code }, &edit).await };
+        to_the_end(work).await
+    }
+
+    /// Deletes a link, as [`App::edit`] changes one.
+    pub(crate) async fn delete(
+        self: &Arc<Self>,
+        hop: &Hop,
+        link: LinkRef<'_>,
+        if_revision: Option<i64>,
+    ) -> Result<Changed, StoreError> {
+        let (app, hop) = (Arc::clone(self), hop.clone());
+        let (domain, code) = (link.domain.to_owned(), link.code.to_owned());
+        let work = async move {
+            app.links.delete(&hop, LinkRef { domain: &domain, code: &code }, if_revision).await
+        };
+        to_the_end(work).await
+    }
+
     /// The public URL of a link. All domains have the scheme of the default one.
     pub(crate) fn short_url(&self, link: LinkRef<'_>) -> String {
         let mut url = match link.domain {
@@ -216,5 +244,13 @@ impl App {
         };
         url.set_path(link.code);
         url.into()
+    }
+}
+
+/// Does work that goes on when nobody waits for it any more.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

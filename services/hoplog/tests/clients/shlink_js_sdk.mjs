@@ -104,7 +104,8 @@ async function lists(client, own) {
   ]) {
     assert.deepEqual(await listed(params), expected.map((slug) => `${slug}-${own}`), JSON.stringify(params));
   }
-  const { pagination } = await client.listShortUrls({ ...mine, itemsPerPage: 2 });
+  const { pagination: { nextCursor, ...pagination } } = await client.listShortUrls({ ...mine, itemsPerPage: 2 });
+  assert.ok(nextCursor, 'ours beside Shlink\'s');
   assert.deepEqual(pagination, { currentPage: 1, pagesCount: 2, itemsPerPage: 2, itemsInCurrentPage: 2, totalItems: 3 });
 }
 

@@ -1,13 +1,14 @@
 //! The settings that containers are started with (deploy/hoplog.env, docker-compose.yml) are settings of this version.
 //! Nothing is started: a mistake that is put in on purpose must be the only one.
 
-use std::path::Path;
 use std::process::Command;
+
+use crate::harness::repository;
 
 const MISTAKE: &str = "HOPLOG_SERVICE__MADE_UP";
 
 fn read(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)).unwrap()
+    std::fs::read_to_string(repository(path)).unwrap()
 }
 
 /// `NAME=value` of the first file, `NAME: value` or `NAME: ${OUTSIDE:-value}` of the second.
@@ -29,12 +30,14 @@ fn complaints(settings: &[(String, String)]) -> Vec<String> {
     let place = tempfile::tempdir().unwrap();
     let mut serve = Command::new(env!("CARGO_BIN_EXE_hoplog"));
     serve.arg("serve").arg("--data").arg(place.path()).env(MISTAKE, "1");
+    let script = place.path().join("secrets.sh");
+    std::fs::copy(repository("deploy/secrets.sh"), &script).unwrap();
+    assert!(Command::new("bash").arg(script).output().unwrap().status.success());
     for (name, value) in settings {
-        // What secrets.sh makes is not there.
-        let secret = place.path().join("secret");
-        std::fs::write(&secret, "00\n").unwrap();
-        let value = if value.starts_with("/run/secrets/") { secret.as_os_str() } else { value.as_ref() };
-        serve.env(name, value);
+        match value.strip_prefix("/run/secrets/") {
+            Some(secret) => serve.env(name, place.path().join("secrets").join(secret)),
+            None => serve.env(name, value),
+        };
     }
     let output = serve.output().unwrap();
     assert_eq!(output.status.code(), Some(64));

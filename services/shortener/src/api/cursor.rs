@@ -49,6 +49,9 @@ pub(super) fn read(text: &str, query: &ListQuery) -> Result<Cursor, &'static str
     if content.order != name(query.order) || content.descending != query.descending {
         return Err("is of a list in another order");
     }
+    if content.after.value.contains('\0') {
+        return Err(UNREADABLE);
+    }
     if query.order == Order::Created && content.after.value.parse::<i64>().is_err() {
         return Err(UNREADABLE);
     }

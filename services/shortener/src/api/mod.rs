@@ -145,6 +145,10 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// Around every route and every refused method, where the hop learns its route and what follows gets a place.
 async fn admit(State(app): State<Arc<App>>, hop: Hop, request: Request, next: Next) -> Response {
+    // No text of ours holds a NUL, and not every store can be asked for one.
+    if request.uri().path_and_query().is_some_and(|asked| asked.as_str().contains("%00")) {
+        return Problem::nul().answer(&hop);
+    }
     match app.admit(&hop, work::class(route(&request))) {
         Some(_place) => next.run(request).await,
         None => Problem::busy().into_response(),

@@ -196,6 +196,10 @@ impl Problem {
         )
     }
 
+    pub(crate) fn nul() -> Self {
+        Self::plain(StatusCode::BAD_REQUEST, "nul", "The path or the query holds a NUL.")
+    }
+
     pub(crate) fn method() -> Self {
         Self::plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "See the Allow header.")
     }
@@ -222,7 +226,7 @@ impl Problem {
     pub(crate) fn limited(limited: &Limited) -> Self {
         let title = "Request cannot be satisfied as assigned quota has been exceeded";
         let after_s = limited.retry_after_s();
-        let detail = format!("This key makes too many calls: the next one may come in {after_s} s.");
+        let detail = format!("There are too many calls: the next one may come in {after_s} s.");
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
             name: Some("https://iana.org/assignments/http-problem-types#quota-exceeded"),

@@ -15,8 +15,10 @@ use qrcode::{Color, EcLevel, QrCode};
 use super::Caller;
 use super::problem::Problem;
 use crate::codes;
+use crate::limits::Limited;
 use crate::link::LinkRef;
 use crate::service::App;
+use emitter::Hop;
 
 /// Edge without margin where none is asked for, the least and the most, pixels. Shlink's.
 const SIZE_DEFAULT: u32 = 300;
@@ -39,6 +41,13 @@ pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, uri: Uri) 
         return Problem::short_url_not_found(&code, None).answer(hop);
     }
     hop.code(&code);
+    let limits = app.limits.visit(hop).and_then(|()| match app.limits.look_up(hop) {
+        Err(limited) if !app.cache.holds(LinkRef::on_default(&code)) => Err(limited),
+        _ => Ok(()),
+    });
+    if let Err(limited) = limits {
+        return limit(&app, hop, &limited);
+    }
     let link = match app.links.look_up(LinkRef::on_default(&code)).await {
         Ok(lookup) => {
             hop.cache(lookup.tier);
@@ -47,6 +56,9 @@ pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, uri: Uri) 
         Err(error) => return Problem::unavailable(hop, error.kind(), &error),
     };
     if link.is_none() {
+        if let Err(limited) = app.limits.unknown_code(hop) {
+            return limit(&app, hop, &limited);
+        }
         return Problem::short_url_not_found(&code, None).answer(hop);
     }
     match image(&app.short_url(LinkRef::on_default(&code)), &wanted(uri.query().unwrap_or_default())) {
@@ -54,6 +66,11 @@ pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, uri: Uri) 
         Err(error @ QrError::TooLong(_)) => Problem::no_qr_code(&error.to_string()).answer(hop),
         Err(error @ QrError::Png(_)) => Problem::unavailable(hop, "qr_failed", &error),
     }
+}
+
+fn limit(app: &App, hop: &Hop, limited: &Limited) -> Response {
+    app.refuse(hop, limited);
+    Problem::limited(limited).answer(hop)
 }
 
 /// How an image is wanted.

@@ -54,12 +54,20 @@ pub(super) async fn of_link(app: &App, hop: &Hop, uri: &Uri) -> Result<Named, Re
     Ok(Named { scope: Scope::Links([counted].into()), cut: false })
 }
 
-/// `/rest/v3/tags/{tag}/…`. A tag without links is unknown.
+/// `/rest/v3/tags/{tag}/…`, of the domain in the query where there is one. A tag without links is unknown.
 pub(super) async fn of_tag(app: &App, hop: &Hop, access: &Access, uri: &Uri) -> Result<Named, Response> {
     let name = tag(&segment(uri));
-    let of = Selection { tag: Some(name.clone()), ..Selection::default() };
-    let named = of_selection(app, hop, access, of).await?;
-    named.filter(|named| !named.is_empty()).ok_or_else(|| Problem::tag_not_found(&name).answer(hop))
+    let mut of = Selection { tag: Some(name.clone()), ..Selection::default() };
+    let named = of_selection(app, hop, access, of.clone()).await?;
+    let named = named.filter(|named| !named.is_empty());
+    let named = named.ok_or_else(|| Problem::tag_not_found(&name).answer(hop))?;
+    let asked = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .find_map(|(name, value)| (name == "domain").then_some(value));
+    let Some(text) = asked else { return Ok(named) };
+    // What is no domain has no links.
+    let Ok(domain) = names::domain(app, &text) else { return Ok(Named::default()) };
+    of.domain = Some(domain);
+    of_selection(app, hop, access, of).await.map(Option::unwrap_or_default)
 }
 
 /// `/rest/v3/domains/{domain}/…`.

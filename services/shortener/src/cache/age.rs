@@ -69,6 +69,8 @@ impl Age {
     /// It has changed since, as another instance says.
     pub(super) fn outdate(&self) {
         self.outdated.store(true, Ordering::Relaxed);
+        // Whoever rested because nobody answered has an answer now.
+        self.rest_ms.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn is_outdated(&self) -> bool {

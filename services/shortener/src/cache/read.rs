@@ -128,10 +128,15 @@ impl LinkCache {
         let mut share = None;
         let mut gone = 0;
         match copy {
-            Some(Shared { link: Some(link), age, .. }) if age < want.age_max => {
+            Some(Shared { link: Some(link), age, version })
+                if age < want.age_max && want.known.is_none_or(|known| version >= known) =>
+            {
                 answer.outcome = Ok(Some(Arc::new(link)));
             }
-            Some(Shared { link: None, age, version }) if age < self.negative_for().min(want.age_max) => {
+            Some(Shared { link: None, age, version })
+                if age < self.negative_for().min(want.age_max)
+                    && want.known.is_none_or(|known| version >= known) =>
+            {
                 gone = version.id;
             }
             copy => {
@@ -148,7 +153,10 @@ impl LinkCache {
                     Ok(None) => {
                         // What was there has been deleted; what was never there may come at any time.
                         let version = seen.map_or(Version::NOTHING, |seen| Version::gone(seen.id));
-                        share = Some(self.encoding.nothing(code, version, self.negative_for(), read_at));
+                        // A deletion is remembered for as long as somebody may still write what was before it.
+                        let keep = if version.id > 0 { self.fresh_for() } else { self.negative_for() };
+                        gone = version.id;
+                        share = Some(self.encoding.nothing(code, version, keep, read_at));
                     }
                     Err(error) => self.go_without(&mut answer, error, copy, want),
                 }
@@ -165,6 +173,14 @@ impl LinkCache {
         self.metrics.store_failed(error.kind());
         if error.breaker().is_some() {
             (answer.breaker, answer.store) = (error.breaker(), None);
+        }
+        if let Some(Shared { link: None, version, .. }) = &copy
+            && version.id > 0
+            && want.known.is_none_or(|known| *version > known)
+        {
+            // It was deleted, as others know: what memory has is no better than nothing.
+            (answer.outcome, answer.tier) = (Ok(None), Tier::Redis);
+            return;
         }
         let link = copy.and_then(|copy| copy.link).filter(|link| {
             link.age.elapsed() < self.stale() && want.known.is_none_or(|known| link.order() > known)

@@ -54,7 +54,12 @@ pub(in crate::api) async fn create(
         Some(Made::New(link)) => {
             tell(hop, &link);
             let mut document = document(&app, &link);
-            put_none(&app, &mut document);
+            if outcome.replayed {
+                // It may have been visited since.
+                put_summaries(&app, std::slice::from_ref(&link), std::slice::from_mut(&mut document)).await;
+            } else {
+                put_none(&app, &mut document);
+            }
             let mut response = etag::answer(StatusCode::CREATED, &link, &document);
             response.headers_mut().extend(location(&link));
             response

@@ -38,7 +38,7 @@ pub(in crate::api) async fn edit(State(app): State<Arc<App>>, caller: Caller, re
         Ok(revision) => revision,
         Err(response) => return response,
     };
-    match app.links.edit(hop, name.link(), &edit).await {
+    match app.edit(hop, name.link(), edit).await {
         Ok(Changed::Done(link)) => {
             tell(hop, &link);
             let mut document = document(&app, &link);

@@ -59,7 +59,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, caller: Caller, request:
         Ok(revision) => revision,
         Err(response) => return response,
     };
-    match app.links.delete(hop, name.link(), revision).await {
+    match app.delete(hop, name.link(), revision).await {
         Ok(Changed::Done(_)) => StatusCode::NO_CONTENT.into_response(),
         Ok(Changed::Conflict(link)) => etag::conflict(&app, hop, &link),
         Ok(Changed::NotFound) => name.not_found().answer(hop),

@@ -53,7 +53,7 @@ pub(in crate::api) async fn set_rules(
     };
     let by = caller.key.map(|key| key.owner);
     let edit = LinkEdit { rules: Some(rules), by, ..LinkEdit::default() };
-    match app.links.edit(hop, name.link(), &edit).await {
+    match app.edit(hop, name.link(), edit).await {
         Ok(Changed::Done(link)) => {
             tell(hop, &link);
             json::answer(StatusCode::OK, &document(&link))

@@ -162,6 +162,7 @@ fn interval_name(interval: Interval) -> &'static str {
 }
 
 fn date_text(seconds: UnixSeconds, offset: UtcOffset) -> String {
-    let time = OffsetDateTime::from_unix_timestamp(seconds).map(|time| time.to_offset(offset));
-    time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    let time = time.and_then(|time| time.checked_to_offset(offset));
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }

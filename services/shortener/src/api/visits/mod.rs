@@ -110,7 +110,7 @@ async fn delete_of_link(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -
     };
     let edit =
         LinkEdit { visits_from: Some(now() + 1), by: caller.key.map(|key| key.owner), ..LinkEdit::default() };
-    match app.links.edit(hop, name.link(), &edit).await {
+    match app.edit(hop, name.link(), edit).await {
         Ok(Changed::Done(_)) => json::answer(StatusCode::OK, &json!({ "deletedVisits": deleted })),
         Ok(_) => name.not_found().answer(hop),
         Err(error) => Problem::store(hop, &error),

@@ -135,7 +135,8 @@ impl Connector {
     async fn until_broken(&self, mut connection: Connection) {
         loop {
             tokio::select! {
-                () = self.broken.notified() => return,
+                // Looked at again: the word may be about the connection before this one.
+                () = self.broken.notified() => {}
                 () = tokio::time::sleep(PING_EVERY) => {}
             }
             // A cluster's connection finds lost nodes by itself, and a ping would ask all of them.

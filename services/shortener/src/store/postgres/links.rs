@@ -282,6 +282,12 @@ pub(super) async fn history(
 }
 
 pub(super) async fn take_visit(connection: &mut PgConnection, link_id: i64) -> Result<bool, StoreError> {
-    let done = sqlx::query(TAKE_VISIT).bind(link_id).execute(connection).await.map_err(failed)?;
-    Ok(done.rows_affected() == 1)
+    /// SQLSTATE of a reference to what is not there.
+    const NO_SUCH_LINK: &str = "23503";
+    match sqlx::query(TAKE_VISIT).bind(link_id).execute(connection).await {
+        Ok(done) => Ok(done.rows_affected() == 1),
+        // Deleted just now: there is nothing left to visit.
+        Err(sqlx::Error::Database(said)) if said.code().as_deref() == Some(NO_SUCH_LINK) => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
 }

@@ -31,7 +31,10 @@ pub(super) async fn list(connection: &mut PgConnection, query: &ListQuery) -> Re
     let page = match Filter::of(&mut transaction, query).await? {
         Some(filter) => {
             let total = if counts { Some(filter.count(&mut transaction).await?) } else { None };
-            Page { links: filter.page(&mut transaction).await?, total }
+            // Whoever asks beyond the end is not worth reading up to there.
+            let is_beyond = total.is_some_and(|total| query.offset >= total);
+            let links = if is_beyond { Vec::new() } else { filter.page(&mut transaction).await? };
+            Page { links, total }
         }
         None => Page { links: Vec::new(), total: counts.then_some(0) },
     };

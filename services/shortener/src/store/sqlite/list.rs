@@ -19,6 +19,10 @@ pub(super) async fn list(pool: &SqlitePool, query: &ListQuery) -> Result<Page, S
         let counted: i64 = row.try_get("total").map_err(unavailable)?;
         total = Some(u64::try_from(counted).unwrap_or_default());
     }
+    // Whoever asks beyond the end is not worth reading up to there.
+    if total.is_some_and(|total| query.offset >= total) {
+        return Ok(Page { links: Vec::new(), total });
+    }
 
     let mut select = QueryBuilder::<Sqlite>::new("SELECT ");
     select.push(rows::LINK_COLUMNS).push(" FROM links");
