@@ -1,8 +1,8 @@
 //! Limits by client and by key: buckets of tokens, shared by all instances where Redis is, and decided here alone
 //! where it is not. What protects the process as a whole is `admission`'s.
 //!
-//! Visits never wait: they are decided by the buckets in memory, and [`share`] tells other instances afterwards. So a
-//! client that goes to `n` instances at once may get up to `n` bursts, and what is taken within [`share::ROUND`], before
+//! Visits never wait: they are decided by the buckets in memory, and `share` tells other instances afterwards. So a
+//! client that goes to `n` instances at once may get up to `n` bursts, and what is taken within `share::ROUND`, before
 //! they have learnt of each other; that is a debt, and over time it gets no more than its rate. Calls of the API take
 //! from the shared bucket itself, and from one in memory while it does not answer.
 
