@@ -61,7 +61,7 @@ const LINKS: usize = 1000;
 /// Every request is held against a limit, as one from elsewhere would be, and none is refused.
 const LIMITED: [(&str, &str); 3] = [
     ("HOPLOG_SERVE__SHORTENER__LIMITS__ALLOW", "[]"),
-    ("HOPLOG_SERVE__SHORTENER__LIMITS__VISITS_PER_S", "1e9"),
+    ("HOPLOG_SERVE__SHORTENER__LIMITS__VISITS_PER_S", "1000000000.0"),
     ("HOPLOG_SERVE__SHORTENER__LIMITS__VISITS_BURST", "1000000000"),
 ];
 
