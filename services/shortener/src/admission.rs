@@ -15,7 +15,7 @@ pub enum Class {
     Visit,
     /// The management API.
     Api,
-    /// What of it takes long: bulk calls, imports, exports, statistics.
+    /// What of it takes long: bulk calls, statistics.
     Bulk,
 }
 

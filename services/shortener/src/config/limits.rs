@@ -19,7 +19,7 @@ pub struct LimitsConfig {
     /// Requests under way at once above which the management API is answered 503, so that redirects go on.
     /// Default 512.
     pub api_in_flight_max: usize,
-    /// Requests under way at once above which bulk calls, imports, exports and statistics are answered 503, so that the
+    /// Requests under way at once above which bulk calls and statistics are answered 503, so that the
     /// rest of the API goes on; never more than `api_in_flight_max`. Default 64.
     pub bulk_in_flight_max: usize,
     /// Largest body of the management API, in bytes. Default 65,536.
@@ -56,7 +56,7 @@ pub struct LimitsConfig {
     pub write_per_s: f64,
     /// The same at once. Default 10,000.
     pub write_burst: u32,
-    /// Bulk calls, imports and exports of a key a second. Default 10, which is 10,000 links.
+    /// Bulk calls of a key a second. Default 10, which is 10,000 links.
     pub bulk_per_s: f64,
     /// The same at once. Default 100.
     pub bulk_burst: u32,
