@@ -73,7 +73,11 @@ async fn write_until_killed(dir: &Path, run: &str) {
                 for n in 0.. {
                     let name = format!("{run}/{task}/{n}");
                     let messages = ["a", "b"].map(|half| Message::events(format!("{name}/{half}"), 1));
-                    producer.append(messages.to_vec()).await.unwrap();
+                    // As every caller does: what was refused for now was not written, and is tried again.
+                    while let Err(error) = producer.append(messages.to_vec()).await {
+                        assert!(error.is_retryable(), "{error:?}");
+                        eprintln!("{name} again: {error:?}");
+                    }
                     acknowledge(&name);
                 }
             })

@@ -141,7 +141,8 @@ async fn what_the_broker_finds_too_large_is_too_large() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_write_may_try_later() {
     let mock = mock(|_| {});
-    mock.answer(&[Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
+    // Twice, since on a slow day the two go in a request each.
+    mock.answer(&[Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 2]);
     let error = mock.producer.append(vec![event(0), event(1)]).await.unwrap_err();
     assert!(matches!(error, AppendError::Unavailable(_)) && error.is_retryable(), "{error:?}");
     let failures = "kafka_delivery_failures_total{reason=\"not_authorized\"}";
