@@ -6,9 +6,13 @@ use sqlx::{AssertSqlSafe, PgPool};
 
 const FILL: &str = include_str!("fill.sql");
 
+/// The number of the last link that was filled in, by its time of creation; those that were created since are of today.
+const LAST: &str =
+    "SELECT coalesce(max((created_at - 1600000000) / 10), 0) FROM links WHERE created_at <= 1700000000";
+
 /// Fills up to so many links.
 pub(crate) async fn fill(database: &PgPool, links: i64) -> Result<()> {
-    let there: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM links").fetch_one(database).await?;
+    let there: i64 = sqlx::query_scalar(LAST).fetch_one(database).await?;
     if there >= links {
         return Ok(());
     }
