@@ -61,10 +61,24 @@ impl Link {
         LinkRef { domain: &self.domain, code: &self.code }
     }
 
+    /// Which link it is, and in which state.
+    pub fn state(&self) -> LinkState {
+        LinkState { id: self.id, revision: self.revision }
+    }
+
     /// Since when its visits count: a slug that was deleted and made again starts anew.
     pub fn counts_from(&self) -> UnixSeconds {
         self.visits_from.unwrap_or(self.created_at)
     }
+}
+
+/// A link as it was at some time. A name is no link: what is deleted can be made anew under it, at the first revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkState {
+    /// [`Link::id`].
+    pub id: i64,
+    /// [`Link::revision`].
+    pub revision: i64,
 }
 
 /// A destination that a link has had.
@@ -264,8 +278,8 @@ pub struct LinkEdit {
     pub visits_from: Option<UnixSeconds>,
     /// [`crate::keys::ApiKey::owner`] of the key that makes the change, for the history.
     pub by: Option<String>,
-    /// Make the change only to this revision (`If-Match`).
-    pub if_revision: Option<i64>,
+    /// Make the change only to this state (`If-Match`).
+    pub if_state: Option<LinkState>,
 }
 
 impl LinkEdit {

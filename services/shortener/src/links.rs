@@ -15,7 +15,9 @@ use crate::config::BreakerConfig;
 use crate::domain::{DEFAULT_DOMAIN, Domain, DomainRedirectsEdit};
 use crate::domains::Domains;
 use crate::keys::{self, ApiKey, now};
-use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, Page, PastTarget, Settings, UnixSeconds};
+use crate::link::{
+    Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, Page, PastTarget, Settings, UnixSeconds,
+};
 use crate::metrics::Metrics;
 use crate::rule::Rule;
 use crate::shared::{Change, Listener, SharedState, listen};
@@ -193,9 +195,9 @@ impl Links {
         &self,
         hop: &Hop,
         link: LinkRef<'_>,
-        if_revision: Option<i64>,
+        if_state: Option<LinkState>,
     ) -> Result<Changed, StoreError> {
-        let changed = self.write(hop, "delete", self.store.delete(link, if_revision)).await?;
+        let changed = self.write(hop, "delete", self.store.delete(link, if_state)).await?;
         if let Changed::Done(link) = &changed {
             self.cache.forget(link.name(), link.id);
             self.cache.share_gone(link).await;

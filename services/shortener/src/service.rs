@@ -17,7 +17,7 @@ use crate::domain::DEFAULT_DOMAIN;
 use crate::domains::Domains;
 use crate::entrance::Entrance;
 use crate::limits::{Limited, Limits};
-use crate::link::{LinkEdit, LinkRef};
+use crate::link::{LinkEdit, LinkRef, LinkState};
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::shared::local::LocalState;
@@ -225,13 +225,12 @@ impl App {
         self: &Arc<Self>,
         hop: &Hop,
         link: LinkRef<'_>,
-        if_revision: Option<i64>,
+        if_state: Option<LinkState>,
     ) -> Result<Changed, StoreError> {
         let (app, hop) = (Arc::clone(self), hop.clone());
         let (domain, code) = (link.domain.to_owned(), link.code.to_owned());
-        let work = async move {
-            app.links.delete(&hop, LinkRef { domain: &domain, code: &code }, if_revision).await
-        };
+        let work =
+            async move { app.links.delete(&hop, LinkRef { domain: &domain, code: &code }, if_state).await };
         to_the_end(work).await
     }
 

@@ -7,33 +7,34 @@ use serde_json::Value;
 
 use super::json;
 use super::problem::Problem;
-use super::short_urls::document;
-use crate::link::{Link, LinkRef};
+use crate::link::{Link, LinkRef, LinkState};
 use crate::service::App;
 use emitter::Hop;
 
 /// Tags looked at in one field: clients have one, and a few after a merge.
 const TAGS_MAX: usize = 32;
 
-/// The revision that `If-Match` asks a link to have; nothing where any will do. Weak tags, and tags that are none of
-/// ours, match nothing. An unknown link meets every condition, as its change is answered 404 anyway.
-pub(super) async fn revision(
+/// The state that `If-Match` asks a link to have; nothing where any will do. Weak tags, and tags that are none of
+/// ours, match nothing. An unknown link meets every condition, as its change is answered 404 anyway. `document` is what
+/// the tags are of.
+pub(super) async fn wanted(
     app: &App,
     hop: &Hop,
     headers: &HeaderMap,
     name: LinkRef<'_>,
-) -> Result<Option<i64>, Response> {
+    document: impl Fn(&Link) -> Value,
+) -> Result<Option<LinkState>, Response> {
     let Some(states) = if_match(headers).map_err(|problem| problem.answer(hop))? else { return Ok(None) };
     let link = app.links.find(hop, name).await.map_err(|error| Problem::store(hop, &error))?;
     match link {
-        Some(link) if states.contains(&(link.id, link.revision)) => Ok(Some(link.revision)),
-        Some(link) => Err(conflict(app, hop, &link)),
+        Some(link) if states.contains(&link.state()) => Ok(Some(link.state())),
+        Some(link) => Err(conflict(hop, &link, &document(&link))),
         None => Ok(None),
     }
 }
 
-/// The states named by `If-Match`, id and revision; nothing where any will do.
-fn if_match(headers: &HeaderMap) -> Result<Option<Vec<(i64, i64)>>, Problem> {
+/// The states named by `If-Match`; nothing where any will do.
+fn if_match(headers: &HeaderMap) -> Result<Option<Vec<LinkState>>, Problem> {
     let tags = tags(headers, &header::IF_MATCH)?.filter(|tags| tags.iter().all(|tag| tag.text != "*"));
     let state = |tag: &Tag<'_>| (!tag.weak).then(|| parse(tag.text)).flatten();
     Ok(tags.map(|tags| tags.iter().filter_map(state).collect()))
@@ -48,11 +49,11 @@ pub(super) fn answer(status: StatusCode, link: &Link, document: &Value) -> Respo
 }
 
 /// As [`answer`] with 200, or 304 where `If-None-Match` has the tag.
-pub(super) fn answer_unless_known(headers: &HeaderMap, link: &Link, document: &Value) -> Response {
+pub(super) fn answer_unless_known(hop: &Hop, headers: &HeaderMap, link: &Link, document: &Value) -> Response {
     let tag = tag_of(link, document);
     let known = match tags(headers, &header::IF_NONE_MATCH) {
         Ok(tags) => tags.unwrap_or_default(),
-        Err(problem) => return problem.into_response(),
+        Err(problem) => return problem.answer(hop),
     };
     // Weak comparison: `W/` makes no difference.
     let quoted = tag.to_str().unwrap_or_default();
@@ -65,10 +66,10 @@ pub(super) fn answer_unless_known(headers: &HeaderMap, link: &Link, document: &V
     response
 }
 
-/// The link is not the one that was meant; with the tag that it has by now.
-pub(super) fn conflict(app: &App, hop: &Hop, link: &Link) -> Response {
+/// The link is not in the state that was meant; with the tag that `document`, of it as it is now, has.
+pub(super) fn conflict(hop: &Hop, link: &Link, document: &Value) -> Response {
     let mut response = Problem::changed_meanwhile().answer(hop);
-    response.headers_mut().insert(header::ETAG, tag_of(link, &document(app, link)));
+    response.headers_mut().insert(header::ETAG, tag_of(link, document));
     response
 }
 
@@ -78,10 +79,10 @@ fn tag_of(link: &Link, document: &Value) -> HeaderValue {
     HeaderValue::try_from(tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
-fn parse(tag: &str) -> Option<(i64, i64)> {
+fn parse(tag: &str) -> Option<LinkState> {
     let mut parts = tag.split('-');
     let (id, revision) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    Some((id, revision))
+    Some(LinkState { id, revision })
 }
 
 /// An entity tag without its quotes; `*` for that.
@@ -142,7 +143,8 @@ mod tests {
         for value in values {
             headers.append(header::IF_MATCH, HeaderValue::from_str(value).unwrap());
         }
-        if_match(&headers).map_err(|_| ())
+        let states = if_match(&headers).map_err(|_| ())?;
+        Ok(states.map(|states| states.iter().map(|state| (state.id, state.revision)).collect()))
     }
 
     #[test]

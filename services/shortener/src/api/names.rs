@@ -1,7 +1,12 @@
-//! How clients name links and domains, and what that is in the store.
-//! Whether there is such a link is not asked here.
+//! How clients name links and domains, and what that is in the store. Handlers take a [`LinkName`], or the link itself
+//! as a [`Found`]; whether the key reaches it was asked before them.
 
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
 use axum::http::Uri;
+use axum::response::Response;
+use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
@@ -42,6 +47,32 @@ impl LinkName {
 
     pub(super) fn not_found(&self) -> Problem {
         Problem::short_url_not_found(&self.code, other_domain(&self.domain))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for LinkName {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        let Ok(hop) = Hop::from_request_parts(parts, app).await;
+        Self::read(app, &hop, &parts.uri).map_err(|problem| problem.answer(&hop))
+    }
+}
+
+/// The link that a path and its query name, as stored. The hop knows of it.
+pub(super) struct Found(pub(super) Link);
+
+impl FromRequestParts<Arc<App>> for Found {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        let Ok(hop) = Hop::from_request_parts(parts, app).await;
+        let name = LinkName::from_request_parts(parts, app).await?;
+        let found = app.links.find(&hop, name.link()).await;
+        let link = found.map_err(|error| Problem::store(&hop, &error))?;
+        let link = link.ok_or_else(|| name.not_found().answer(&hop))?;
+        tell(&hop, &link);
+        Ok(Self(link))
     }
 }
 

@@ -241,7 +241,7 @@ impl Problem {
 
     /// The link is not what `If-Match` says.
     pub(crate) fn changed_meanwhile() -> Self {
-        let detail = "The short URL was changed meanwhile. Its tag is in the ETag header.";
+        let detail = "It was changed meanwhile. Its tag by now is in the ETag header.";
         Self::plain(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail)
     }
 

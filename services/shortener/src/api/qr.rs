@@ -2,22 +2,23 @@
 //! The image depends on the short URL alone and never on its target, so it may be cached.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use png::{BitDepth, ColorType, Encoder};
 use qrcode::{Color, EcLevel, QrCode};
 
-use super::Caller;
+use super::names::other_domain;
 use super::problem::Problem;
-use crate::codes;
 use crate::limits::Limited;
 use crate::link::LinkRef;
 use crate::service::App;
+use crate::{client_addr, codes};
 use emitter::Hop;
 
 /// Edge without margin where none is asked for, the least and the most, pixels. Shlink's.
@@ -31,37 +32,49 @@ const MARGIN_MAX: u32 = SIZE_MAX;
 /// A short URL that ceases to be is no reason to make its image again before.
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
-/// `GET|HEAD /{code}/qr-code`. A link that is over keeps its image, as in Shlink: it may be on paper.
-pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
-    let hop = &caller.hop;
-    let path = uri.path().trim_start_matches('/');
+/// `GET|HEAD /{code}/qr-code`, on the domain of the host as visits are. A link that is over keeps its image, as in
+/// Shlink: it may be on paper.
+pub(super) async fn show(State(app): State<Arc<App>>, hop: Hop, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let hop = &hop;
+    let path = parts.uri.path().trim_start_matches('/');
     let path = path.strip_suffix("/qr-code").unwrap_or(path);
     let code = percent_decode_str(path).decode_utf8_lossy();
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    let host = client_addr::host(peer, &parts.uri, &parts.headers, &app.config.http).unwrap_or_default();
+    let domain = app.domains.named(host);
+    let name = LinkRef { domain: &domain, code: &code };
     if !codes::is_possible(&code, app.config.links.slug_bytes_max) {
-        return Problem::short_url_not_found(&code, None).answer(hop);
+        return Problem::short_url_not_found(&code, other_domain(&domain)).answer(hop);
     }
     hop.code(&code);
     let limits = app.limits.visit(hop).and_then(|()| match app.limits.look_up(hop) {
-        Err(limited) if !app.cache.holds(LinkRef::on_default(&code)) => Err(limited),
+        Err(limited) if !app.cache.holds(name) && !app.cache.holds(LinkRef::on_default(&code)) => {
+            Err(limited)
+        }
         _ => Ok(()),
     });
     if let Err(limited) = limits {
         return limit(&app, hop, &limited);
     }
-    let link = match app.links.look_up(LinkRef::on_default(&code)).await {
+    let link = match app.links.look_up(name).await {
         Ok(lookup) => {
-            hop.cache(lookup.tier);
+            lookup.note(hop);
             lookup.link
         }
         Err(error) => return Problem::unavailable(hop, error.kind(), &error),
     };
-    if link.is_none() {
+    let Some(link) = link else {
         if let Err(limited) = app.limits.unknown_code(hop) {
             return limit(&app, hop, &limited);
         }
-        return Problem::short_url_not_found(&code, None).answer(hop);
+        return Problem::short_url_not_found(&code, other_domain(&domain)).answer(hop);
+    };
+    if let Some(domain) = other_domain(&link.domain) {
+        hop.domain(domain);
     }
-    match image(&app.short_url(LinkRef::on_default(&code)), &wanted(uri.query().unwrap_or_default())) {
+    let url = app.short_url(LinkRef { domain: &link.domain, code: &code });
+    match image(&url, &wanted(parts.uri.query().unwrap_or_default())) {
         Ok(image) => image,
         Err(error @ QrError::TooLong(_)) => Problem::no_qr_code(&error.to_string()).answer(hop),
         Err(error @ QrError::Png(_)) => Problem::unavailable(hop, "qr_failed", &error),

@@ -6,10 +6,11 @@ use http::Uri;
 use percent_encoding::percent_decode_str;
 
 use super::fields::tag;
-use super::names::{self, LinkName, tell};
+use super::names;
 use super::problem::Problem;
 use crate::access::Access;
 use crate::domain::DEFAULT_DOMAIN;
+use crate::link::Link;
 use crate::service::App;
 use crate::statistics::Scope;
 use crate::store::{Counted, Selection};
@@ -43,15 +44,11 @@ pub(super) async fn of_all(app: &App, hop: &Hop, access: &Access) -> Result<Name
     of_selection(app, hop, access, Selection::default()).await.map(Option::unwrap_or_default)
 }
 
-/// `/rest/v3/short-urls/{shortCode}/…`, whose link is known to be in reach.
-pub(super) async fn of_link(app: &App, hop: &Hop, uri: &Uri) -> Result<Named, Response> {
-    let name = LinkName::read(app, hop, uri).map_err(|problem| problem.answer(hop))?;
-    let found = app.links.find(hop, name.link()).await.map_err(|error| Problem::store(hop, &error))?;
-    let link = found.ok_or_else(|| name.not_found().answer(hop))?;
-    tell(hop, &link);
+/// Visits of a link, which is known to be in reach.
+pub(super) fn of_link(link: Link) -> Named {
     let from = link.counts_from();
     let counted = Counted { domain: link.domain, code: link.code, from };
-    Ok(Named { scope: Scope::Links([counted].into()), cut: false })
+    Named { scope: Scope::Links([counted].into()), cut: false }
 }
 
 /// `/rest/v3/tags/{tag}/…`, of the domain in the query where there is one. A tag without links is unknown.

@@ -14,7 +14,9 @@ use self::sqlite::SqliteStore;
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
 use crate::keys::ApiKey;
-use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds};
+use crate::link::{
+    Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
+};
 
 /// Why a store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +119,7 @@ pub enum Changed {
     Done(Link),
     /// There is no such link.
     NotFound,
-    /// It has another revision than the one the change was meant for.
+    /// The change was meant for another state of it, or for a link that had the name before.
     Conflict(Link),
 }
 
@@ -289,8 +291,8 @@ pub trait LinkStore: Send + Sync + 'static {
     /// Changes a link. A new target goes into its history.
     async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError>;
 
-    /// Deletes a link, if it has the given revision where one is given.
-    async fn delete(&self, link: LinkRef<'_>, if_revision: Option<i64>) -> Result<Changed, StoreError>;
+    /// Deletes a link, if it has the given state where one is given.
+    async fn delete(&self, link: LinkRef<'_>, if_state: Option<LinkState>) -> Result<Changed, StoreError>;
 
     /// All destinations that a link has had, the newest first, the current one included.
     async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError>;

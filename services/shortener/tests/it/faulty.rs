@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use shortener::domain::{Domain, DomainRedirectsEdit};
 use shortener::keys::ApiKey;
-use shortener::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds};
+use shortener::link::{
+    Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
+};
 use shortener::store::sqlite::SqliteStore;
 use shortener::store::{
     Changed, Claim, Claimed, Counted, Creation, LinkStore, Read, Renamed, Selection, StoreError, TagCount,
@@ -194,9 +196,9 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.edit(link, edit).await
     }
-    async fn delete(&self, link: LinkRef<'_>, if_revision: Option<i64>) -> Result<Changed, StoreError> {
+    async fn delete(&self, link: LinkRef<'_>, if_state: Option<LinkState>) -> Result<Changed, StoreError> {
         self.check()?;
-        self.inner.delete(link, if_revision).await
+        self.inner.delete(link, if_state).await
     }
     async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
         self.check()?;

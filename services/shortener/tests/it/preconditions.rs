@@ -87,3 +87,31 @@ async fn what_is_known_is_not_sent_again() {
     let changed = get(&tag).await;
     assert_eq!((changed.status.as_u16(), &changed.json()["title"]), (200, &json!("New")));
 }
+
+#[tokio::test]
+async fn rules_have_the_state_of_their_link() {
+    let server = Server::start().await;
+    let body = json!({ "longUrl": "https://example.com/", "customSlug": "ruled" });
+    let made = server.create(&body).await.header("etag").to_owned();
+    let (link, path) = ("/rest/v3/short-urls/ruled", "/rest/v3/short-urls/ruled/redirect-rules");
+    let rules = json!({ "redirectRules": [] });
+    let set = async |tag: &str| send(&server, Method::POST, path, ("if-match", tag), &rules).await;
+    let shown = server.api(Method::GET, path, &Value::Null).await.header("etag").to_owned();
+    let known = send(&server, Method::GET, path, ("if-none-match", &shown), &Value::Null).await;
+    assert_eq!((known.status.as_u16(), known.body.len()), (304, 0));
+    assert_ne!(shown, made, "another document");
+    // Either document says which state is meant.
+    let first = set(&made).await;
+    assert_eq!(first.status, 200);
+    assert_ne!(first.header("etag"), shown);
+    for old in [&made, &shown] {
+        let refused = set(old).await;
+        assert_eq!((refused.status.as_u16(), refused.header("etag")), (412, first.header("etag")), "{old}");
+    }
+    let edited = send(&server, Method::PATCH, link, ("if-match", first.header("etag")), &json!({})).await;
+    assert_eq!(edited.status, 200);
+    server.api(Method::DELETE, link, &Value::Null).await;
+    server.link(&body).await;
+    assert_eq!(set(&made).await.status, 412, "it is another link");
+    assert_eq!(set("*").await.status, 200);
+}

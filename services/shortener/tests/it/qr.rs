@@ -79,3 +79,43 @@ async fn images_have_the_size_asked_for_and_are_no_clicks() {
     assert_eq!(server.get(&format!("/{code}")).await.status, 410);
     assert_eq!(server.get(&path).await.status, 200, "what is on paper keeps its image");
 }
+
+#[tokio::test]
+async fn codes_of_several_segments_and_of_other_domains_have_images() {
+    let server = Server::start().await;
+    let link = async |slug: &str, domain: &str| {
+        let body = json!({ "longUrl": "https://example.com/", "customSlug": slug, "domain": domain });
+        let made = server.create(&body).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        made.json()["shortUrl"].as_str().unwrap().to_owned()
+    };
+    let here = [link("docs/start", "").await, link("shared", "").await, link("only-here", "").await];
+    let there = [link("docs/start", "s.example").await, link("shared", "s.example:8443").await];
+    let own = server.addr.to_string();
+    server.events().await;
+    for (host, path, url) in [
+        (own.as_str(), "/docs/start/qr-code", &here[0]),
+        (&own, "/docs%2Fstart/qr-code", &here[0]),
+        ("s.example", "/docs/start/qr-code", &there[0]),
+        ("S.EXAMPLE", "/docs/start/qr-code", &there[0]),
+        ("s.example:8443", "/shared/qr-code", &there[1]),
+        ("s.example", "/only-here/qr-code", &here[2]),
+        ("unknown.example", "/shared/qr-code", &here[1]),
+    ] {
+        let path = format!("{path}?margin=20");
+        let answer = server.call(Method::GET, &path, &[("host", host)], "").await;
+        assert_eq!(answer.status, 200, "{host}{path} {}", answer.text());
+        assert_eq!(scan(&answer.body), *url, "{host}{path}");
+        let event = server.event().await;
+        assert_eq!(event.route.as_str(), "/{code}/qr-code");
+        let domain = url::Url::parse(url).unwrap().authority().to_owned();
+        assert_eq!(event.domain.as_str(), if domain == own { "" } else { &domain }, "{host}{path}");
+    }
+    for path in ["/docs/none/qr-code", "/docs//qr-code", "/rest/v3/qr-code"] {
+        let answer = server.get(path).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-type")),
+            (404, "application/problem+json")
+        );
+    }
+}

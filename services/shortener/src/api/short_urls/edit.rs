@@ -18,12 +18,13 @@ use crate::link::LinkEdit;
 use crate::service::App;
 use crate::store::Changed;
 
-pub(in crate::api) async fn edit(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
+pub(in crate::api) async fn edit(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    name: LinkName,
+    request: Request,
+) -> Response {
     let hop = &caller.hop;
-    let name = match LinkName::read(&app, hop, request.uri()) {
-        Ok(name) => name,
-        Err(problem) => return problem.answer(hop),
-    };
     let headers = request.headers().clone();
     let object = match json::object(request, &app.config.limits).await {
         Ok(object) => object,
@@ -34,8 +35,8 @@ pub(in crate::api) async fn edit(State(app): State<Arc<App>>, caller: Caller, re
         Ok(edit) => edit,
         Err(problem) => return problem.answer(hop),
     };
-    edit.if_revision = match etag::revision(&app, hop, &headers, name.link()).await {
-        Ok(revision) => revision,
+    edit.if_state = match etag::wanted(&app, hop, &headers, name.link(), |link| document(&app, link)).await {
+        Ok(state) => state,
         Err(response) => return response,
     };
     match app.edit(hop, name.link(), edit).await {
@@ -45,7 +46,7 @@ pub(in crate::api) async fn edit(State(app): State<Arc<App>>, caller: Caller, re
             put_summaries(&app, std::slice::from_ref(&link), std::slice::from_mut(&mut document)).await;
             etag::answer(StatusCode::OK, &link, &document)
         }
-        Ok(Changed::Conflict(link)) => etag::conflict(&app, hop, &link),
+        Ok(Changed::Conflict(link)) => etag::conflict(hop, &link, &document(&app, &link)),
         Ok(Changed::NotFound) => name.not_found().answer(hop),
         Err(error) => Problem::store(hop, &error),
     }

@@ -11,16 +11,17 @@ mod rules;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use emitter::Hop;
+use http::{HeaderMap, StatusCode};
 
 pub(super) use self::document::document;
+use super::etag;
 use super::fields::Fields;
-use super::names::{LinkName, tell};
+use super::names::{Found, LinkName};
 use super::problem::Problem;
 use super::visits::put_summaries;
-use super::{Caller, etag};
 use crate::link::UnixSeconds;
 use crate::service::App;
 use crate::store::Changed;
@@ -31,37 +32,31 @@ pub(super) use history::history;
 pub(super) use list::list;
 pub(super) use rules::{set_rules, show_rules};
 
-pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
-    let hop = &caller.hop;
-    let name = match LinkName::read(&app, hop, request.uri()) {
-        Ok(name) => name,
-        Err(problem) => return problem.answer(hop),
-    };
-    match app.links.find(hop, name.link()).await {
-        Ok(Some(link)) => {
-            tell(hop, &link);
-            let mut document = document(&app, &link);
-            put_summaries(&app, std::slice::from_ref(&link), std::slice::from_mut(&mut document)).await;
-            etag::answer_unless_known(request.headers(), &link, &document)
-        }
-        Ok(None) => name.not_found().answer(hop),
-        Err(error) => Problem::store(hop, &error),
-    }
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    hop: Hop,
+    Found(link): Found,
+    headers: HeaderMap,
+) -> Response {
+    let mut document = document(&app, &link);
+    put_summaries(&app, std::slice::from_ref(&link), std::slice::from_mut(&mut document)).await;
+    etag::answer_unless_known(&hop, &headers, &link, &document)
 }
 
-pub(super) async fn delete(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
-    let hop = &caller.hop;
-    let name = match LinkName::read(&app, hop, request.uri()) {
-        Ok(name) => name,
-        Err(problem) => return problem.answer(hop),
-    };
-    let revision = match etag::revision(&app, hop, request.headers(), name.link()).await {
-        Ok(revision) => revision,
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    hop: Hop,
+    name: LinkName,
+    headers: HeaderMap,
+) -> Response {
+    let hop = &hop;
+    let state = match etag::wanted(&app, hop, &headers, name.link(), |link| document(&app, link)).await {
+        Ok(state) => state,
         Err(response) => return response,
     };
-    match app.delete(hop, name.link(), revision).await {
+    match app.delete(hop, name.link(), state).await {
         Ok(Changed::Done(_)) => StatusCode::NO_CONTENT.into_response(),
-        Ok(Changed::Conflict(link)) => etag::conflict(&app, hop, &link),
+        Ok(Changed::Conflict(link)) => etag::conflict(hop, &link, &document(&app, &link)),
         Ok(Changed::NotFound) => name.not_found().answer(hop),
         Err(error) => Problem::store(hop, &error),
     }

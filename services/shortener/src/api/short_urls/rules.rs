@@ -5,44 +5,31 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{StatusCode, Uri};
+use emitter::Hop;
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::conditions;
-use crate::api::names::{LinkName, tell};
+use crate::api::names::{Found, LinkName, tell};
 use crate::api::problem::Problem;
-use crate::api::{Caller, json, targets};
+use crate::api::{Caller, etag, json, targets};
 use crate::link::{Link, LinkEdit};
 use crate::rule::{CONDITIONS_MAX, RULES_MAX, Rule};
 use crate::service::App;
 use crate::store::Changed;
 
-pub(in crate::api) async fn show_rules(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
-    let hop = &caller.hop;
-    let name = match LinkName::read(&app, hop, &uri) {
-        Ok(name) => name,
-        Err(problem) => return problem.answer(hop),
-    };
-    match app.links.find(hop, name.link()).await {
-        Ok(Some(link)) => {
-            tell(hop, &link);
-            json::answer(StatusCode::OK, &document(&link))
-        }
-        Ok(None) => name.not_found().answer(hop),
-        Err(error) => Problem::store(hop, &error),
-    }
+pub(in crate::api) async fn show_rules(hop: Hop, Found(link): Found, headers: HeaderMap) -> Response {
+    etag::answer_unless_known(&hop, &headers, &link, &document(&link))
 }
 
 pub(in crate::api) async fn set_rules(
     State(app): State<Arc<App>>,
     caller: Caller,
+    name: LinkName,
     request: Request,
 ) -> Response {
     let hop = &caller.hop;
-    let name = match LinkName::read(&app, hop, request.uri()) {
-        Ok(name) => name,
-        Err(problem) => return problem.answer(hop),
-    };
+    let headers = request.headers().clone();
     let object = match json::object(request, &app.config.limits).await {
         Ok(object) => object,
         Err(problem) => return problem.answer(hop),
@@ -51,14 +38,19 @@ pub(in crate::api) async fn set_rules(
         Ok(rules) => rules,
         Err(why) => return Problem::invalid(&[("redirectRules", why)]).answer(hop),
     };
+    let if_state = match etag::wanted(&app, hop, &headers, name.link(), document).await {
+        Ok(state) => state,
+        Err(response) => return response,
+    };
     let by = caller.key.map(|key| key.owner);
-    let edit = LinkEdit { rules: Some(rules), by, ..LinkEdit::default() };
+    let edit = LinkEdit { rules: Some(rules), by, if_state, ..LinkEdit::default() };
     match app.edit(hop, name.link(), edit).await {
         Ok(Changed::Done(link)) => {
             tell(hop, &link);
-            json::answer(StatusCode::OK, &document(&link))
+            etag::answer(StatusCode::OK, &link, &document(&link))
         }
-        Ok(_) => name.not_found().answer(hop),
+        Ok(Changed::Conflict(link)) => etag::conflict(hop, &link, &document(&link)),
+        Ok(Changed::NotFound) => name.not_found().answer(hop),
         Err(error) => Problem::store(hop, &error),
     }
 }

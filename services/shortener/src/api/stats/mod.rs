@@ -15,6 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use self::query::Asked;
+use super::names::Found;
 use super::problem::Problem;
 use super::statistics_scope::Named;
 use super::visits::{put_marks, summary};
@@ -44,14 +45,10 @@ async fn of_all(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Respon
     }
 }
 
-async fn of_link(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
-    let asked = match query::parse(uri.query()) {
-        Ok(asked) => asked,
-        Err(wrong) => return Problem::invalid(&wrong).answer(&caller.hop),
-    };
-    match statistics_scope::of_link(&app, &caller.hop, &uri).await {
-        Ok(named) => answer(&app, &caller, &asked, named).await,
-        Err(response) => response,
+async fn of_link(State(app): State<Arc<App>>, caller: Caller, Found(link): Found, uri: Uri) -> Response {
+    match query::parse(uri.query()) {
+        Ok(asked) => answer(&app, &caller, &asked, statistics_scope::of_link(link)).await,
+        Err(wrong) => Problem::invalid(&wrong).answer(&caller.hop),
     }
 }
 

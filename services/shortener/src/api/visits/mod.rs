@@ -15,14 +15,14 @@ use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 
 use self::query::Asked;
-use super::names::{LinkName, tell};
+use super::names::{Found, LinkName};
 use super::problem::Problem;
 use super::{Caller, deletable, json, read_only, statistics_scope};
 use crate::keys::now;
 use crate::link::{LinkEdit, UnixSeconds};
 use crate::service::App;
 use crate::statistics::{Answer, Scope, SingleVisit, Span, Visits, VisitsQuery};
-use crate::store::{Changed, Counted};
+use crate::store::Changed;
 
 pub(super) use document::{put_marks, summary};
 pub(super) use summaries::{put_none, put_summaries, put_tag_summaries};
@@ -76,33 +76,22 @@ async fn overview(State(app): State<Arc<App>>, caller: Caller) -> Response {
     json::answer(StatusCode::OK, &json!({ "visits": visits }))
 }
 
-async fn of_link(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
-    let hop = &caller.hop;
-    let asked = match query::parse(uri.query()) {
-        Ok(asked) => asked,
-        Err(wrong) => return Problem::invalid(&wrong).answer(hop),
-    };
-    match statistics_scope::of_link(&app, hop, &uri).await {
-        Ok(scope) => list(&app, &caller, asked, scope.scope, document::visit).await,
-        Err(response) => response,
+async fn of_link(State(app): State<Arc<App>>, caller: Caller, Found(link): Found, uri: Uri) -> Response {
+    match query::parse(uri.query()) {
+        Ok(asked) => list(&app, &caller, asked, statistics_scope::of_link(link).scope, document::visit).await,
+        Err(wrong) => Problem::invalid(&wrong).answer(&caller.hop),
     }
 }
 
 /// Visits of a link are deleted by a time: those up to now, its second included, are shown no more.
-async fn delete_of_link(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
+async fn delete_of_link(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    name: LinkName,
+    Found(link): Found,
+) -> Response {
     let hop = &caller.hop;
-    let name = match LinkName::read(&app, hop, &uri) {
-        Ok(name) => name,
-        Err(problem) => return problem.answer(hop),
-    };
-    let link = match app.links.find(hop, name.link()).await {
-        Ok(Some(link)) => link,
-        Ok(None) => return name.not_found().answer(hop),
-        Err(error) => return Problem::store(hop, &error),
-    };
-    tell(hop, &link);
-    let counted = Counted { domain: link.domain.clone(), code: link.code.clone(), from: link.counts_from() };
-    let scope = Scope::Links([counted].into());
+    let scope = statistics_scope::of_link(link).scope;
     let visits = Visits { scope, span: Span::default(), exclude_bots: false };
     let deleted = match app.statistics.counts(&visits).await {
         Ok(answer) => answer.value.total(),

@@ -10,7 +10,7 @@ use super::pool::failed;
 use super::tags::{self, TagIds};
 use super::{Changed, StoreError, rows};
 use crate::keys::now;
-use crate::link::{Link, LinkEdit, LinkRef, Match, PastTarget};
+use crate::link::{Link, LinkEdit, LinkRef, LinkState, Match, PastTarget};
 use crate::target::target_hash;
 
 static FIND: LazyLock<String> =
@@ -126,7 +126,7 @@ pub(super) async fn edit(
         transaction.rollback().await.map_err(failed)?;
         return Ok(Changed::NotFound);
     };
-    if edit.if_revision.is_some_and(|revision| revision != old.revision) {
+    if edit.if_state.is_some_and(|state| state != old.state()) {
         transaction.rollback().await.map_err(failed)?;
         return Ok(Changed::Conflict(old));
     }
@@ -149,7 +149,7 @@ pub(super) async fn edit(
 pub(super) async fn delete(
     connection: &mut PgConnection,
     name: LinkRef<'_>,
-    if_revision: Option<i64>,
+    if_state: Option<LinkState>,
 ) -> Result<Changed, StoreError> {
     let mut transaction = connection.begin().await.map_err(failed)?;
     tags::protect(&mut transaction).await?;
@@ -157,7 +157,7 @@ pub(super) async fn delete(
         transaction.rollback().await.map_err(failed)?;
         return Ok(Changed::NotFound);
     };
-    if if_revision.is_some_and(|revision| revision != link.revision) {
+    if if_state.is_some_and(|state| state != link.state()) {
         transaction.rollback().await.map_err(failed)?;
         return Ok(Changed::Conflict(link));
     }

@@ -35,7 +35,9 @@ use super::{
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
 use crate::keys::ApiKey;
-use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds};
+use crate::link::{
+    Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
+};
 
 static MIGRATIONS: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/postgres") };
 
@@ -174,8 +176,8 @@ impl LinkStore for PostgresStore {
         deadline(self.write_ms, lend!(&self.primary, c => links::edit(c, link, edit))).await
     }
 
-    async fn delete(&self, link: LinkRef<'_>, if_revision: Option<i64>) -> Result<Changed, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => links::delete(c, link, if_revision))).await
+    async fn delete(&self, link: LinkRef<'_>, if_state: Option<LinkState>) -> Result<Changed, StoreError> {
+        deadline(self.write_ms, lend!(&self.primary, c => links::delete(c, link, if_state))).await
     }
 
     async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {

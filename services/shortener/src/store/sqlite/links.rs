@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlitePool};
 
 use super::{Changed, Claim, Created, Creation, StoreError, claims, rows, unavailable};
 use crate::keys::now;
-use crate::link::{Link, LinkEdit, LinkRef, Match, NewLink, UnixSeconds};
+use crate::link::{Link, LinkEdit, LinkRef, LinkState, Match, NewLink, UnixSeconds};
 use crate::target::target_hash;
 
 static FIND: LazyLock<String> =
@@ -153,7 +153,7 @@ pub(super) async fn edit(
 ) -> Result<Changed, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
     let Some(mut link) = find_on(&mut transaction, name).await? else { return Ok(Changed::NotFound) };
-    if edit.if_revision.is_some_and(|revision| revision != link.revision) {
+    if edit.if_state.is_some_and(|state| state != link.state()) {
         return Ok(Changed::Conflict(link));
     }
     let before = link.version;
@@ -195,11 +195,11 @@ pub(super) async fn edit(
 pub(super) async fn delete(
     pool: &SqlitePool,
     name: LinkRef<'_>,
-    if_revision: Option<i64>,
+    if_state: Option<LinkState>,
 ) -> Result<Changed, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
     let Some(link) = find_on(&mut transaction, name).await? else { return Ok(Changed::NotFound) };
-    if if_revision.is_some_and(|revision| revision != link.revision) {
+    if if_state.is_some_and(|state| state != link.state()) {
         return Ok(Changed::Conflict(link));
     }
     sqlx::query("DELETE FROM links WHERE id = ?")

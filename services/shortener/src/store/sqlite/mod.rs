@@ -27,7 +27,9 @@ use super::{
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
 use crate::keys::ApiKey;
-use crate::link::{Link, LinkEdit, LinkRef, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds};
+use crate::link::{
+    Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -193,8 +195,8 @@ impl LinkStore for SqliteStore {
         self.write(links::edit(&self.writes, link, edit)).await
     }
 
-    async fn delete(&self, link: LinkRef<'_>, if_revision: Option<i64>) -> Result<Changed, StoreError> {
-        self.write(links::delete(&self.writes, link, if_revision)).await
+    async fn delete(&self, link: LinkRef<'_>, if_state: Option<LinkState>) -> Result<Changed, StoreError> {
+        self.write(links::delete(&self.writes, link, if_state)).await
     }
 
     async fn find_ids(&self, ids: &[i64]) -> Result<Vec<Link>, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shortener::link::{LinkEdit, LinkRef};
+use shortener::link::{Link, LinkEdit, LinkRef};
 use shortener::store::{Changed, Counted, LinkStore, Read, Selection};
 
 use crate::store::{create, link, tagged, tags, target};
@@ -10,13 +10,14 @@ use crate::store::{create, link, tagged, tags, target};
 super::of_each_store!(
     a_change_is_all_that_changes,
     a_new_target_goes_into_the_history,
-    a_change_is_made_to_the_revision_it_was_meant_for,
+    a_change_is_made_to_the_state_it_was_meant_for,
+    a_change_is_not_made_to_a_link_that_took_the_name,
     what_is_deleted_is_gone,
     names_say_since_when_visits_count,
     orphan_visits_stay_deleted,
 );
 
-fn done(changed: Changed) -> shortener::link::Link {
+fn done(changed: Changed) -> Link {
     match changed {
         Changed::Done(link) => link,
         other => panic!("{other:?}"),
@@ -85,18 +86,31 @@ async fn a_new_target_goes_into_the_history(store: Arc<dyn LinkStore>) {
     assert_eq!(store.find_match("https://example.com/a", &by).await.unwrap(), None);
 }
 
-async fn a_change_is_made_to_the_revision_it_was_meant_for(store: Arc<dyn LinkStore>) {
+async fn a_change_is_made_to_the_state_it_was_meant_for(store: Arc<dyn LinkStore>) {
     let made = create(&*store, &[link("a")]).await.remove(0);
-    let edit = |title: &str, revision| LinkEdit {
+    let edit = |title: &str, link: &Link| LinkEdit {
         title: Some(Some(title.to_owned())),
-        if_revision: Some(revision),
+        if_state: Some(link.state()),
         ..LinkEdit::default()
     };
-    let second = done(store.edit(made.name(), &edit("one", 1)).await.unwrap());
-    assert_eq!(store.edit(made.name(), &edit("two", 1)).await.unwrap(), Changed::Conflict(second.clone()));
-    assert_eq!(store.delete(made.name(), Some(1)).await.unwrap(), Changed::Conflict(second.clone()));
+    let second = done(store.edit(made.name(), &edit("one", &made)).await.unwrap());
+    let refused = Changed::Conflict(second.clone());
+    assert_eq!(store.edit(made.name(), &edit("two", &made)).await.unwrap(), refused);
+    assert_eq!(store.delete(made.name(), Some(made.state())).await.unwrap(), refused);
     assert_eq!(store.find(made.name(), Read::Latest).await.unwrap(), Some(second.clone()));
-    assert_eq!(store.delete(made.name(), Some(2)).await.unwrap(), Changed::Done(second));
+    assert_eq!(store.delete(made.name(), Some(second.state())).await.unwrap(), Changed::Done(second));
+}
+
+async fn a_change_is_not_made_to_a_link_that_took_the_name(store: Arc<dyn LinkStore>) {
+    let old = create(&*store, &[link("a")]).await.remove(0);
+    store.delete(old.name(), None).await.unwrap();
+    let new = create(&*store, &[link("a")]).await.remove(0);
+    assert_eq!((old.name(), old.revision), (new.name(), new.revision));
+    let refused = Changed::Conflict(new.clone());
+    let edit = LinkEdit { title: Some(None), if_state: Some(old.state()), ..LinkEdit::default() };
+    assert_eq!(store.edit(old.name(), &edit).await.unwrap(), refused);
+    assert_eq!(store.delete(old.name(), Some(old.state())).await.unwrap(), refused);
+    assert_eq!(store.find(new.name(), Read::Latest).await.unwrap(), Some(new));
 }
 
 async fn what_is_deleted_is_gone(store: Arc<dyn LinkStore>) {

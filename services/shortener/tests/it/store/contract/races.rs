@@ -126,7 +126,7 @@ async fn one_of_many_changes_of_a_revision_is_made(store: Arc<dyn LinkStore>) {
         async move {
             let edit = LinkEdit {
                 tags: Some(tags(&[&format!("t{at}")])),
-                if_revision: Some(1),
+                if_state: Some(made.state()),
                 ..LinkEdit::default()
             };
             store.edit(made.name(), &edit).await.unwrap()

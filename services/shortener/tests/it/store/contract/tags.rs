@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shortener::link::{LinkEdit, NewLink};
+use shortener::link::{Link, LinkEdit, NewLink};
 use shortener::store::{Changed, LinkStore, Read, Renamed};
 
 use crate::store::{create, everything, tagged, tags};
@@ -93,14 +93,14 @@ async fn links_with_a_changed_tag_have_another_revision(store: Arc<dyn LinkStore
     store.delete_tags(&["new".to_owned()]).await.unwrap();
     let deleted = store.find(made[0].name(), Read::Latest).await.unwrap().unwrap();
     assert!(deleted.revision > renamed.revision);
-    let edit = |revision| LinkEdit {
+    let edit = |link: &Link| LinkEdit {
         tags: Some(tags(&["y", "z"])),
-        if_revision: Some(revision),
+        if_state: Some(link.state()),
         ..LinkEdit::default()
     };
-    let refused = store.edit(made[0].name(), &edit(1)).await.unwrap();
+    let refused = store.edit(made[0].name(), &edit(&made[0])).await.unwrap();
     assert_eq!(refused, Changed::Conflict(deleted.clone()));
-    let Changed::Done(edited) = store.edit(made[0].name(), &edit(deleted.revision)).await.unwrap() else {
+    let Changed::Done(edited) = store.edit(made[0].name(), &edit(&deleted)).await.unwrap() else {
         panic!("not made")
     };
     assert_eq!(edited.revision, deleted.revision + 1);
