@@ -1,5 +1,6 @@
 //! The command line: what can be said, and nothing of what is done about it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Dlq(Dlq),
     /// Send load, or replay an access log, against a running shortener.
     Load(Load),
+    /// Make a link, follow it, and wait for the event that this leaves; exits with 1 where one of that fails.
+    Probe(Probe),
     /// Make, list, rotate and revoke API keys.
     Keys(Keys),
 }
@@ -203,6 +206,31 @@ pub(crate) struct Load {
     #[arg(long, conflicts_with = "replay")]
     pub seed: Option<u64>,
     /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hoplog probe`
+#[derive(Debug, Args)]
+pub(crate) struct Probe {
+    #[command(flatten)]
+    pub place: Place,
+    /// The shortener as its visitors reach it. Default: the base URL of links in the configuration.
+    #[arg(long, env = "HOPLOG_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// File with the API key to make links with. Default: DIR/admin.key.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// How long an event may be on its way.
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    pub event_within: Duration,
+    /// Go on, a round so often, until told to end.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub every: Option<Duration>,
+    /// Address of metrics and health, while it goes on.
+    #[arg(long, default_value = "127.0.0.1:8083", requires = "every", value_name = "ADDRESS")]
+    pub ops_listen: SocketAddr,
+    /// Print each round as JSON, a line each.
     #[arg(long)]
     pub json: bool,
 }

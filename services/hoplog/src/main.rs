@@ -8,6 +8,7 @@ mod link_store;
 mod load;
 mod log;
 mod ops;
+mod probe;
 mod role;
 mod secret_file;
 mod up;
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
         }
         Command::Dlq(dlq) => configured(&dlq.place.clone(), |config| block_on(dlq::run(dlq, config))),
         Command::Keys(keys) => configured(&keys.place, |config| block_on(keys::run(keys.action, config))),
+        Command::Probe(probe) => {
+            configured(&probe.place.clone(), |config| block_on(probe::run(probe, config)))
+        }
         Command::Load(load) => exit_code(block_on(load::run(load))),
     }
 }

@@ -1,5 +1,5 @@
 //! What every request passes before it is routed, whatever becomes of it: a request that HTTP/1.1 forbids is refused,
-//! the hop learns from trusted proxies who the client is, and a link that is in memory is served without the router.
+//! the hop learns from trusted proxies who the client is, and from a token that it is our own probe; a link that is in memory is served without the router.
 //! It neither admits nor limits: that needs the route, so that what is refused counts for the right one.
 
 use std::convert::Infallible;
@@ -18,6 +18,7 @@ use tower::Service;
 
 use crate::api::{self, Problem};
 use crate::client_addr;
+use crate::probe;
 use crate::redirect;
 use crate::service::App;
 
@@ -49,6 +50,14 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let extensions = request.extensions();
         let hop = extensions.get::<Hop>();
+        let probes = probe::is_probe(request.headers(), &self.app.config.http);
+        if let Some(hop) = hop
+            && probes
+        {
+            hop.synthetic();
+            // Somebody waits for the event.
+            hop.forced();
+        }
         if let (Some(hop), Some(ConnectInfo(peer))) = (hop, extensions.get::<ConnectInfo<SocketAddr>>()) {
             client_addr::tell(hop, peer.ip(), request.headers(), &self.app.config.http);
         }
@@ -58,7 +67,7 @@ where
             }
             return Either::Right(ready(Ok(Problem::host(kind, detail))));
         }
-        if let Some(answer) = hop.and_then(|hop| redirect::at_once(&self.app, hop, &request)) {
+        if let Some(answer) = hop.and_then(|hop| redirect::at_once(&self.app, hop, &request, probes)) {
             return Either::Right(ready(Ok(answer)));
         }
         if let Some(joined) = api::joined(request.uri()) {

@@ -18,6 +18,7 @@ pub mod link;
 pub mod links;
 pub mod listener;
 pub mod metrics;
+pub mod probe;
 mod redirect;
 pub mod rule;
 mod service;

@@ -27,6 +27,9 @@ use crate::log::Kind;
 /// Ports where no base is given: ClickHouse has its own well-known one.
 const PORTS: [u16; 4] = [8080, 8081, 8082, 8123];
 
+/// Below `--data`: by what the shortener of this place tells its probes. `hoplog up` makes it.
+pub(crate) const PROBE_TOKEN_FILE: &str = "probe.token";
+
 /// Between two proofs, seconds: an alert that needs two of them comes within minutes.
 const VERIFY_EVERY_S: u64 = 60;
 /// Rarer than daily is as good as never, and would be found out too late.
@@ -129,7 +132,12 @@ impl Config {
     pub(crate) fn load(place: &Place) -> Result<Self, Vec<Mistake>> {
         let in_data = place.data.join("hoplog.toml");
         let file = place.config.clone().or_else(|| in_data.exists().then_some(in_data));
-        let (config, mut mistakes) = load::load::<Self>(defaults(place), file.as_deref());
+        let mut defaults = defaults(place);
+        if let Ok(token) = std::fs::read_to_string(place.data.join(PROBE_TOKEN_FILE)) {
+            let path = ["serve", "shortener", "http", "probe_token"];
+            load::insert(&mut defaults, &path, Value::from(token.trim_end()));
+        }
+        let (config, mut mistakes) = load::load::<Self>(defaults, file.as_deref());
         mistakes.extend(config.iter().flat_map(Self::check));
         config.filter(|_| mistakes.is_empty()).ok_or(mistakes)
     }

@@ -18,11 +18,13 @@ use shortener::store::LinkStore;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::cli::Place;
-use crate::config::Config;
+use crate::config::{Config, PROBE_TOKEN_FILE};
 use crate::role::migrate;
 use crate::role::stop::{self, Stop, stopped};
+use crate::secret_file;
 use child::Role;
 use ready::wait_until_ready;
 
@@ -104,6 +106,8 @@ async fn start_rest(place: &Place, config: &Config, running: &mut Vec<Running>, 
     let migrated = async {
         let store = migrate_with_patience(config).await?;
         migrate::ensure_admin_key(store.as_ref(), &place.data.join("admin.key")).await?;
+        // 122 random bits. The roles read it when they start.
+        secret_file::write_new(&place.data.join(PROBE_TOKEN_FILE), &Uuid::new_v4().simple().to_string())?;
         store.close().await;
         anyhow::Ok(())
     };

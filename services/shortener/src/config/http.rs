@@ -2,8 +2,11 @@
 
 use serde::Deserialize;
 
-use super::{Wrong, positive};
+use super::{SecretText, Wrong, positive};
 use crate::client_addr::{FieldName, Network};
+
+/// Too long to be guessed, where half of it is random.
+const PROBE_TOKEN_BYTES_MIN: usize = 16;
 
 /// The public listener.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -18,6 +21,9 @@ pub struct HttpConfig {
     /// Whether trusted proxies name the host that was asked for in `X-Forwarded-Host`. Default false: they pass `Host`
     /// on. Set it only if they set or remove the field always: what a client writes there chooses the domain.
     pub forwarded_host: bool,
+    /// What `hoplog probe` sends as `Hoplog-Probe`, 16 bytes at least. Default none: no request is a probe. Whoever knows it
+    /// can follow links without being counted, and no more.
+    pub probe_token: SecretText,
     /// Connections open at once; further ones wait in the backlog of the system. Default 10,000.
     pub connections_max: usize,
     /// How long the head of a request may take, and how long an idle connection is kept. Default 15,000.
@@ -41,6 +47,7 @@ impl Default for HttpConfig {
             trusted_proxies: Vec::new(),
             country_header: None,
             forwarded_host: false,
+            probe_token: SecretText::default(),
             connections_max: 10_000,
             header_read_ms_max: 15_000,
             headers_max: 100,
@@ -56,6 +63,9 @@ impl HttpConfig {
     pub(super) fn check(&self, wrong: &mut Wrong) {
         if self.header_bytes_max < 8_192 {
             wrong.push(("http.header_bytes_max", "must be at least 8192".to_owned()));
+        }
+        if !self.probe_token.is_empty() && self.probe_token.expose().len() < PROBE_TOKEN_BYTES_MIN {
+            wrong.push(("http.probe_token", format!("must have at least {PROBE_TOKEN_BYTES_MIN} bytes")));
         }
         positive(wrong, "http.connections_max", self.connections_max as u64);
         positive(wrong, "http.headers_max", self.headers_max as u64);

@@ -20,6 +20,7 @@ use crate::codes::{CODE_LENGTH_MAX, is_possible};
 use crate::domain::DEFAULT_DOMAIN;
 use crate::keys::now;
 use crate::link::LinkRef;
+use crate::probe;
 use crate::service::App;
 use emitter::Hop;
 
@@ -43,6 +44,8 @@ pub(super) struct Visit<'a> {
     /// The host that was asked for.
     pub(super) host: &'a str,
     peer: Option<IpAddr>,
+    /// Our own probe asks.
+    probes: bool,
 }
 
 /// What a path asks for.
@@ -71,12 +74,12 @@ pub(super) fn visit(
 
 /// The answer to a request for a link that is in memory and can be served without waiting: nearly all of them, which
 /// so are spared the router. Whatever else is asked for, or of another method, is the router's.
-pub(crate) fn at_once<B>(app: &App, hop: &Hop, request: &http::Request<B>) -> Option<Response> {
+pub(crate) fn at_once<B>(app: &App, hop: &Hop, request: &http::Request<B>, probes: bool) -> Option<Response> {
     let method = request.method();
     if *method != Method::GET && *method != Method::HEAD {
         return None;
     }
-    let visit = Visit::new(app, hop, method, request.uri(), request.headers(), request.extensions());
+    let visit = Visit::new(app, hop, method, request.uri(), request.headers(), request.extensions(), probes);
     let asked = visit.asked()?;
     let link = app.links.at_hand(asked.link())?;
     hop.route(asked.route());
@@ -93,7 +96,8 @@ pub(crate) fn at_once<B>(app: &App, hop: &Hop, request: &http::Request<B>) -> Op
 impl<'a> Visit<'a> {
     /// Takes all of an arrival, so that what holds a visit holds its place.
     pub(super) fn of(app: &'a App, arrival: &'a Arrival, parts: &'a Parts) -> Self {
-        Self::new(app, &arrival.hop, &parts.method, &parts.uri, &parts.headers, &parts.extensions)
+        let probes = probe::is_probe(&parts.headers, &app.config.http);
+        Self::new(app, &arrival.hop, &parts.method, &parts.uri, &parts.headers, &parts.extensions, probes)
     }
 
     fn new(
@@ -103,19 +107,21 @@ impl<'a> Visit<'a> {
         uri: &'a Uri,
         headers: &'a HeaderMap,
         extensions: &Extensions,
+        probes: bool,
     ) -> Self {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         let host = client_addr::host(peer, uri, headers, &app.config.http).unwrap_or_default();
-        Self { app, hop, method, uri, headers, host, peer }
+        Self { app, hop, method, uri, headers, host, peer, probes }
     }
 
-    /// Whether somebody is sent somewhere by it. HEAD and what a browser fetches ahead, which its user may never open,
-    /// look and take nothing.
+    /// Whether somebody is sent somewhere by it. HEAD, what a browser fetches ahead, which its user may never open, and our
+    /// own probes look and take nothing.
     pub(super) fn follows(&self) -> bool {
         let mut purposes = PURPOSES.iter().filter_map(|name| self.headers.get(name));
         // `Sec-Purpose` may have parameters.
         let is_prefetch = |purpose: &[u8]| purpose.trim_ascii().eq_ignore_ascii_case(b"prefetch");
         *self.method == Method::GET
+            && !self.probes
             && !purposes
                 .any(|purpose| purpose.as_bytes().split(|byte| *byte == b';').next().is_some_and(is_prefetch))
     }
