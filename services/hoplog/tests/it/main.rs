@@ -12,6 +12,7 @@ mod harness;
 mod instances;
 mod kill;
 mod on_kafka;
+mod outage;
 mod probe;
 mod proof;
 mod random;
