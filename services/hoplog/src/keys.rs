@@ -64,7 +64,7 @@ async fn announce(config: &Config) {
     if let Err(error) = shared.announce(&Change::Keys).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            seconds = shortener::links::KEY_CACHE_S,
+            seconds = shortener::keyring::KEY_CACHE_S,
             "instances could not be told; they may accept the old key for that long"
         );
     }

@@ -138,7 +138,7 @@ pub async fn list(store: &dyn LinkStore) -> Result<Vec<ApiKey>, StoreError> {
 }
 
 /// Revokes a key by its id; false when there is no such key, or it is revoked already. Running processes refuse
-/// it within [`crate::links::KEY_CACHE_S`] seconds.
+/// it within [`crate::keyring::KEY_CACHE_S`] seconds.
 pub async fn revoke(store: &dyn LinkStore, id: &str) -> Result<bool, StoreError> {
     store.revoke_key(id, now()).await
 }

@@ -12,6 +12,7 @@ pub mod config;
 pub mod domain;
 mod domains;
 mod entrance;
+pub mod keyring;
 pub mod keys;
 pub mod limits;
 pub mod link;

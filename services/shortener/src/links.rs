@@ -4,7 +4,7 @@
 mod create;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use moka::sync::Cache;
 
@@ -14,13 +14,15 @@ use crate::codes::{CodeError, Codes};
 use crate::config::BreakerConfig;
 use crate::domain::{DEFAULT_DOMAIN, Domain, DomainRedirectsEdit};
 use crate::domains::Domains;
-use crate::keys::{self, ApiKey, now};
+use crate::keyring::{Keyring, Known};
+use crate::keys::{self, ApiKey};
+use crate::limits::{Limited, Limits};
 use crate::link::{
     Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, Page, PastTarget, Settings, UnixSeconds,
 };
 use crate::metrics::Metrics;
 use crate::rule::Rule;
-use crate::shared::{Change, Listener, SharedState, listen};
+use crate::shared::{Change, SharedState};
 use crate::store::{Changed, Counted, LinkStore, Read, Renamed, Selection, StoreError, TagCount};
 use crate::target::Target;
 use emitter::Hop;
@@ -28,12 +30,6 @@ use wide_event::Cache as Tier;
 
 use create::SKIPS_MAX;
 pub use create::{Made, Once, Outcome};
-
-/// Seconds for which an accepted key is not asked for again, and so the longest a revoked one still works.
-pub const KEY_CACHE_S: u64 = 10;
-
-/// Accepted keys remembered: far more than one installation hands out.
-const KEY_CACHE_ENTRIES: u64 = 10_000;
 
 /// Pairs of a domain and a code of the default one's that are remembered for when the store is away; about 20 MB.
 const DEFAULTED_MAX: u64 = 100_000;
@@ -99,6 +95,17 @@ pub enum CreateError {
     Random(#[source] getrandom::Error),
 }
 
+/// Why nobody knows whether a key is one.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticateError {
+    /// The store failed.
+    #[error("the key could not be looked up")]
+    Store(#[source] StoreError),
+    /// Its client has come with too many wrong ones.
+    #[error("too many wrong keys came from this network")]
+    Limited(Limited),
+}
+
 /// Links, keys and what stands behind them.
 pub struct Links {
     store: Arc<dyn LinkStore>,
@@ -108,10 +115,9 @@ pub struct Links {
     defaulted: Cache<(Box<str>, Box<str>), ()>,
     shared: Arc<dyn SharedState>,
     codes: Codes,
-    accepted: Cache<[u8; 32], ApiKey>,
+    keyring: Keyring,
     writes: Breaker,
     metrics: Metrics,
-    _keys: Listener,
 }
 
 impl Links {
@@ -126,18 +132,9 @@ impl Links {
         metrics: Metrics,
     ) -> Self {
         let defaulted = Cache::builder().max_capacity(DEFAULTED_MAX).time_to_live(cache.stale()).build();
-        let accepted = Cache::builder()
-            .max_capacity(KEY_CACHE_ENTRIES)
-            .time_to_live(Duration::from_secs(KEY_CACHE_S))
-            .build();
         let writes = Breaker::new(WRITES, breaker, &metrics.dependencies);
-        let cached = accepted.clone();
-        let keys = listen(shared.as_ref(), move |change| {
-            if matches!(change, Change::Keys | Change::Unknown) {
-                cached.invalidate_all();
-            }
-        });
-        Self { store, cache, domains, defaulted, shared, codes, accepted, writes, metrics, _keys: keys }
+        let keyring = Keyring::new(shared.as_ref());
+        Self { store, cache, domains, defaulted, shared, codes, keyring, writes, metrics }
     }
 
     /// The link for a visit, from memory where possible. As in Shlink, a code that the domain does not have is looked
@@ -290,15 +287,29 @@ impl Links {
         self.timed(hop, "ping", self.store.ping()).await
     }
 
-    /// The key that `text` is, when it is accepted.
-    pub async fn authenticate(&self, hop: &Hop, text: &str) -> Result<Option<ApiKey>, StoreError> {
+    /// The key that `text` is, when it is accepted. The store is asked for what is not known here, and by a client that
+    /// has come with many wrong keys only for those that were right before: others on its network go on with theirs.
+    ///
+    /// # Errors
+    /// When the store failed, or is not asked for this client now.
+    pub async fn authenticate(
+        &self,
+        hop: &Hop,
+        limits: &Limits,
+        text: &str,
+    ) -> Result<Option<ApiKey>, AuthenticateError> {
         let hash = keys::hash(text);
-        if let Some(key) = self.accepted.get(&hash) {
-            return Ok(key.is_valid_at(now()).then_some(key));
+        match self.keyring.find(&hash) {
+            Known::Accepted(key) => return Ok(Some(key)),
+            Known::Refused => return Ok(None),
+            Known::Trusted => {}
+            Known::No => limits.try_key(hop).map_err(AuthenticateError::Limited)?,
         }
-        let key = self.timed(hop, "find_key", keys::verify(self.store.as_ref(), text)).await?;
-        if let Some(key) = &key {
-            self.accepted.insert(hash, key.clone());
+        let key = self.timed(hop, "find_key", keys::verify(self.store.as_ref(), text)).await;
+        let key = key.map_err(AuthenticateError::Store)?;
+        self.keyring.learn(hash, key.as_ref());
+        if key.is_none() {
+            limits.wrong_key(hop);
         }
         Ok(key)
     }

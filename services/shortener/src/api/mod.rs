@@ -37,6 +37,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use crate::access::Access;
 use crate::keys::ApiKey;
 use crate::limits::Quota;
+use crate::links::AuthenticateError;
 use crate::service::App;
 use emitter::Hop;
 pub(crate) use paths::joined;
@@ -165,10 +166,14 @@ async fn require_key(State(app): State<Arc<App>>, hop: Hop, request: Request, ne
     };
     // What is no text is no key; it is still somebody's try, and answered as such.
     let text = key.to_str().unwrap_or_default();
-    match app.links.authenticate(&hop, text).await {
+    match app.links.authenticate(&hop, &app.limits, text).await {
         Ok(Some(key)) => with_key(&app, &hop, key, request, next).await,
         Ok(None) => Problem::invalid_api_key().answer(&hop),
-        Err(error) => Problem::store(&hop, &error),
+        Err(AuthenticateError::Store(error)) => Problem::store(&hop, &error),
+        Err(AuthenticateError::Limited(limited)) => {
+            app.refuse(&hop, &limited);
+            Problem::limited(&limited).into_response()
+        }
     }
 }
 

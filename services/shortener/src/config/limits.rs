@@ -48,6 +48,11 @@ pub struct LimitsConfig {
     pub unknown_per_s: f64,
     /// The same at once. Default 120.
     pub unknown_burst: u32,
+    /// API keys that are none, of a client a second. A client beyond it is refused without the store being asked, unless
+    /// its key was accepted before. Default 1: nobody guesses a key, and a script with an old one is told each time.
+    pub wrong_keys_per_s: f64,
+    /// The same at once. Default 60.
+    pub wrong_keys_burst: u32,
     /// Calls that read, of a key a second. Default 1,000.
     pub read_per_s: f64,
     /// The same at once. Default 10,000.
@@ -78,6 +83,8 @@ impl Default for LimitsConfig {
             visits_burst: 1_000,
             unknown_per_s: 1.0,
             unknown_burst: 120,
+            wrong_keys_per_s: 1.0,
+            wrong_keys_burst: 60,
             read_per_s: 1_000.0,
             read_burst: 10_000,
             write_per_s: 1_000.0,
@@ -110,6 +117,12 @@ impl LimitsConfig {
         for (field, per_s, burst_field, burst) in [
             ("limits.visits_per_s", self.visits_per_s, "limits.visits_burst", self.visits_burst),
             ("limits.unknown_per_s", self.unknown_per_s, "limits.unknown_burst", self.unknown_burst),
+            (
+                "limits.wrong_keys_per_s",
+                self.wrong_keys_per_s,
+                "limits.wrong_keys_burst",
+                self.wrong_keys_burst,
+            ),
             ("limits.read_per_s", self.read_per_s, "limits.read_burst", self.read_burst),
             ("limits.write_per_s", self.write_per_s, "limits.write_burst", self.write_burst),
             ("limits.bulk_per_s", self.bulk_per_s, "limits.bulk_burst", self.bulk_burst),

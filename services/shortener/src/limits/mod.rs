@@ -50,6 +50,9 @@ pub const LIMITER_VISITS: &str = "visits";
 /// Name of the limit of unknown codes.
 pub const LIMITER_UNKNOWN: &str = "unknown_codes";
 
+/// Name of the limit of wrong keys.
+pub const LIMITER_KEYS: &str = "wrong_keys";
+
 /// A request is refused: too many of its client or key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
@@ -104,6 +107,7 @@ pub struct Limits {
     ipv6_mask: u128,
     visits: Option<Table>,
     unknown: Option<Table>,
+    keys: Option<Table>,
     calls: [Option<Bucket>; 3],
     shared: Arc<dyn SharedState>,
     /// For calls while the shared state is away.
@@ -129,6 +133,7 @@ impl Limits {
             ipv6_mask: u128::MAX.checked_shl(128 - u32::from(config.ipv6_prefix.min(128))).unwrap_or(0),
             visits: table(config.visits_per_s, config.visits_burst),
             unknown: table(config.unknown_per_s, config.unknown_burst),
+            keys: table(config.wrong_keys_per_s, config.wrong_keys_burst),
             calls: [
                 LimitsConfig::bucket(config.read_per_s, config.read_burst),
                 LimitsConfig::bucket(config.write_per_s, config.write_burst),
@@ -169,6 +174,22 @@ impl Limits {
     pub fn unknown_code(&self, hop: &Hop) -> Result<(), Limited> {
         let (Some(table), Some(client)) = (&self.unknown, self.client(hop)) else { return Ok(()) };
         judge(LIMITER_UNKNOWN, table.take(client, Instant::now()))
+    }
+
+    /// Whether the store may be asked for a key that the client has.
+    ///
+    /// # Errors
+    /// When it has come with too many wrong ones.
+    pub fn try_key(&self, hop: &Hop) -> Result<(), Limited> {
+        let (Some(table), Some(client)) = (&self.keys, self.client(hop)) else { return Ok(()) };
+        judge(LIMITER_KEYS, table.look(client, Instant::now()))
+    }
+
+    /// The store was asked for a key of the client, and it is none.
+    pub fn wrong_key(&self, hop: &Hop) {
+        if let (Some(table), Some(client)) = (&self.keys, self.client(hop)) {
+            table.take(client, Instant::now());
+        }
     }
 
     /// Takes a call of a key: from the bucket that all instances share, within the deadline that sharing has. Nothing

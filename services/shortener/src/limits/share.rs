@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::MissedTickBehavior;
 
 use super::table::Table;
-use super::{LIMITER_UNKNOWN, LIMITER_VISITS, Limits};
+use super::{LIMITER_KEYS, LIMITER_UNKNOWN, LIMITER_VISITS, Limits};
 use crate::shared::SharedError;
 
 /// Time between rounds: what a client may take beyond its bucket on every further instance before that one knows.
@@ -30,7 +30,11 @@ pub(super) async fn run(limits: Weak<Limits>) {
     loop {
         rounds.tick().await;
         let Some(limits) = limits.upgrade() else { return };
-        for (limiter, table) in [(LIMITER_VISITS, &limits.visits), (LIMITER_UNKNOWN, &limits.unknown)] {
+        for (limiter, table) in [
+            (LIMITER_VISITS, &limits.visits),
+            (LIMITER_UNKNOWN, &limits.unknown),
+            (LIMITER_KEYS, &limits.keys),
+        ] {
             if let Some(table) = table {
                 round(&limits, limiter, table).await;
             }

@@ -64,6 +64,24 @@ pub(super) fn preview(short_url: &str, target: &str, title: Option<&str>) -> Res
     html(StatusCode::OK, page(&heading, &body))
 }
 
+/// The same of a link with so many visits: where it leads is for those who take one.
+pub(super) fn limited_preview(short_url: &str, title: Option<&str>) -> Response {
+    let short_url = escape(short_url);
+    let heading = title.map(escape).unwrap_or_else(|| short_url.clone());
+    let body = format!("<p><code>{short_url}</code> can be followed a limited number of times.</p>");
+    html(StatusCode::OK, page(&heading, &body))
+}
+
+/// A link that is there, for who asks for its head and takes no visit.
+pub(super) fn there() -> Response {
+    html(StatusCode::OK, String::new())
+}
+
+/// A browser fetches ahead what takes a visit to be followed. It asks again when its user goes there.
+pub(super) fn not_ahead() -> Response {
+    html(StatusCode::FORBIDDEN, page("Not fetched ahead", "<p>This link can only be followed.</p>"))
+}
+
 pub(super) fn robots(text: Bytes) -> Response {
     let mut response = Response::new(Body::from(text));
     let headers = response.headers_mut();

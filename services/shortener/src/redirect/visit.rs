@@ -12,7 +12,7 @@ use http::{Extensions, HeaderMap, HeaderName, Method, Uri};
 use percent_encoding::percent_decode_str;
 use wide_event::{Cache, Orphan};
 
-use super::rules::Visitor;
+use super::rules::{Decision, Visitor};
 use super::{Arrival, answer, limit, orphan, pages, query};
 use crate::cache::CachedLink;
 use crate::client_addr;
@@ -55,6 +55,13 @@ struct Asked<'a> {
     preview: bool,
 }
 
+/// Where a visit leads.
+struct Going<'l> {
+    location: http::HeaderValue,
+    /// The rule that decided, if one did.
+    decision: Option<Decision<'l>>,
+}
+
 /// Whether a link may be followed now.
 enum Standing {
     Open,
@@ -90,7 +97,7 @@ pub(crate) fn at_once<B>(app: &App, hop: &Hop, request: &http::Request<B>, probe
         Err(refused) => return Some(refused),
     };
     visit.tell(&link);
-    Some(visit.unfollowed(&asked, &link).unwrap_or_else(|| visit.follow(&link)))
+    Some(visit.decide(&asked, &link).map_or_else(|answer| answer, |going| visit.go(&link, going)))
 }
 
 impl<'a> Visit<'a> {
@@ -146,23 +153,33 @@ impl<'a> Visit<'a> {
         };
         self.hop.route(asked.route());
         self.tell(&link);
-        if let Some(response) = self.unfollowed(&asked, &link) {
-            return response;
+        let going = match self.decide(&asked, &link) {
+            Ok(going) => going,
+            Err(answer) => return answer,
+        };
+        // Last, when nothing can keep the visitor from going: a visit that leads nowhere is none.
+        if link.max_visits.is_some()
+            && self.follows()
+            && let Err(answer) = self.take(&link).await
+        {
+            return answer;
         }
-        if link.max_visits.is_some() && self.follows() {
-            match self.app.links.take_visit(self.hop, link.id).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    link.set_exhausted();
-                    return orphan::answer(self, Orphan::InvalidShortUrl, "exhausted", pages::gone);
-                }
-                Err(error) => {
-                    self.hop.fail(error.kind(), &error);
-                    return pages::unavailable();
-                }
+        self.go(&link, going)
+    }
+
+    /// Takes one of the visits of a link that has so many, or says why not.
+    async fn take(&self, link: &CachedLink) -> Result<(), Response> {
+        match self.app.links.take_visit(self.hop, link.id).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                link.set_exhausted();
+                Err(orphan::answer(*self, Orphan::InvalidShortUrl, "exhausted", pages::gone))
+            }
+            Err(error) => {
+                self.hop.fail(error.kind(), &error);
+                Err(pages::unavailable())
             }
         }
-        self.follow(&link)
     }
 
     /// Nothing when the path can't be a code.
@@ -224,9 +241,18 @@ impl<'a> Visit<'a> {
         }
         let (why, page): (_, fn() -> Response) = match standing(link) {
             Standing::Open if asked.preview => {
-                let target = link.location.to_str().unwrap_or_default();
                 let name = LinkRef { domain: &link.domain, code: &asked.code };
-                return Some(pages::preview(&self.app.short_url(name), target, link.title.as_deref()));
+                let (short_url, title) = (self.app.short_url(name), link.title.as_deref());
+                // Of a link with a limit the target is what each visit is counted for.
+                if link.max_visits.is_some() {
+                    return Some(pages::limited_preview(&short_url, title));
+                }
+                let target = link.location.to_str().unwrap_or_default();
+                return Some(pages::preview(&short_url, target, title));
+            }
+            // Who takes no visit does not learn where such a link leads, but for our own probes.
+            Standing::Open if link.max_visits.is_some() && !self.follows() && !self.probes => {
+                return Some(self.only_looked_at());
             }
             Standing::Open => return None,
             Standing::NotYet => ("not_yet_valid", pages::not_found),
@@ -239,7 +265,12 @@ impl<'a> Visit<'a> {
         Some(orphan::answer(*self, Orphan::InvalidShortUrl, why, page))
     }
 
-    fn follow(&self, link: &CachedLink) -> Response {
+    /// Where the visitor goes, or the answer where that is nowhere. Nothing is taken or counted yet.
+    #[allow(clippy::result_large_err)] // it is the answer, and goes no further up
+    fn decide<'l>(&self, asked: &Asked<'_>, link: &'l CachedLink) -> Result<Going<'l>, Response> {
+        if let Some(answer) = self.unfollowed(asked, link) {
+            return Err(answer);
+        }
         let query = self.uri.query().unwrap_or_default();
         let decision = (!link.rules.is_empty()).then(|| link.rules.decide(&self.visitor(query))).flatten();
         let (location, target_host) = match &decision {
@@ -247,7 +278,7 @@ impl<'a> Visit<'a> {
             None => (&link.location, &*link.target_host),
         };
         if decision.is_some() && self.app.blocklist.blocks(target_host) {
-            return self.blocked();
+            return Err(self.blocked());
         }
         let forwarded = Some(query).filter(|query| link.forward_query && !query.is_empty());
         let location = forwarded
@@ -255,9 +286,13 @@ impl<'a> Visit<'a> {
             .unwrap_or_else(|| location.clone());
         if self.is_itself(target_host, &location) {
             self.hop.error_type("redirect_loop");
-            return pages::not_found();
+            return Err(pages::not_found());
         }
-        if let Some(decision) = &decision {
+        Ok(Going { location, decision })
+    }
+
+    fn go(&self, link: &CachedLink, going: Going<'_>) -> Response {
+        if let Some(decision) = &going.decision {
             self.hop.rule(decision.place);
             self.hop.target_host(decision.target_host);
         }
@@ -265,7 +300,16 @@ impl<'a> Visit<'a> {
         if follows {
             self.hop.click();
         }
-        answer::redirect(&self.app.config.redirect, link, location, follows)
+        answer::redirect(&self.app.config.redirect, link, going.location, follows)
+    }
+
+    /// A link with a limit is there, and would have to be followed.
+    fn only_looked_at(&self) -> Response {
+        if *self.method == Method::HEAD {
+            return pages::there();
+        }
+        self.hop.error_type("prefetch_of_limited");
+        pages::not_ahead()
     }
 
     /// The host that the link leads to has come onto a blocklist.

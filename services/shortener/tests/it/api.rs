@@ -173,7 +173,7 @@ async fn keys_are_needed_and_can_be_revoked_and_expire() {
     let both = [("x-api-key", server.key.as_str()), ("x-api-key", "other")];
     assert_eq!(server.call(Method::GET, LINKS, &both, "").await.status, 401, "two keys are none");
 
-    let store = &server.store.inner;
+    let store = server.store.inner.as_ref();
     let (_, expired) =
         keys::create(store, NewKey { expires_at: Some(1), ..NewKey::named("expired") }).await.unwrap();
     assert_eq!(ask(&expired).await, invalid);

@@ -119,7 +119,7 @@ async fn a_bulk_creation_with_a_key_happens_once() {
     assert_eq!(statuses(&first), [201, 400, 201, 409, 200]);
     assert_eq!(statuses(&again), statuses(&first));
     assert_eq!(first.json()["results"][0], again.json()["results"][0]);
-    assert_eq!(shortener::store::LinkStore::count(&server.store.inner, None).await.unwrap(), 2);
+    assert_eq!(server.store.inner.count(None).await.unwrap(), 2);
 }
 
 fn statuses(answer: &Answer) -> Vec<u64> {

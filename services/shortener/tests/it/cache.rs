@@ -12,7 +12,6 @@ use crate::server::{Server, until};
 /// A link that is in the store and not in memory: made by another process.
 pub(crate) async fn link_of_another(server: &Server, slug: &str, target: &str) {
     use shortener::link::NewLink;
-    use shortener::store::LinkStore;
     use shortener::target::{OwnHosts, parse};
     let target = parse(target, 2_048, &OwnHosts::default()).unwrap();
     let link = NewLink::with_alias(slug, target);

@@ -124,21 +124,27 @@ async fn what_proxies_say_badly_is_not_believed() {
 }
 
 #[tokio::test]
-async fn fetching_ahead_is_redirected_and_no_click_and_takes_no_visit() {
+async fn fetching_ahead_is_no_click_and_takes_no_visit_nor_a_target_that_costs_one() {
     let server = Server::start().await;
-    let code = server.link(&json!({ "longUrl": "https://example.com/", "maxVisits": 1 })).await;
+    let code = server.link(&json!({ "longUrl": "https://example.com/" })).await;
+    let limited = server.link(&json!({ "longUrl": "https://example.com/", "maxVisits": 1 })).await;
     server.events().await;
-    for (header, value, click, status) in [
-        ("purpose", "prefetch", false, 302),
-        ("sec-purpose", "prefetch", false, 302),
-        ("sec-purpose", "Prefetch;prerender", false, 302),
-        ("sec-purpose", "navigate", true, 302),
-        ("sec-purpose", "navigate", false, 410),
-        ("sec-purpose", "prefetch", false, 410),
+    for (code, header, value, click, status) in [
+        (&code, "sec-purpose", "prefetch", false, 302),
+        (&limited, "purpose", "prefetch", false, 403),
+        (&limited, "sec-purpose", "prefetch", false, 403),
+        (&limited, "sec-purpose", "Prefetch;prerender", false, 403),
+        (&limited, "sec-purpose", "navigate", true, 302),
+        (&limited, "sec-purpose", "navigate", false, 410),
+        (&limited, "sec-purpose", "prefetch", false, 410),
     ] {
         let answer = server.call(Method::GET, &format!("/{code}"), &[(header, value)], "").await;
         let event = server.event().await;
         assert_eq!((answer.status.as_u16(), event.click), (status, click), "{header}: {value}");
+        assert_eq!(answer.header("location").is_empty(), status != 302, "{header}: {value}");
+        if status == 403 {
+            assert_eq!(event.error_type.as_str(), "prefetch_of_limited");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! A real SQLite store whose calls can be counted, held up and made to fail.
+//! A real store whose calls can be counted, held up and made to fail.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
@@ -9,19 +10,20 @@ use shortener::keys::ApiKey;
 use shortener::link::{
     Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
 };
-use shortener::store::sqlite::SqliteStore;
 use shortener::store::{
     Changed, Claim, Claimed, Counted, Creation, LinkStore, Read, Renamed, Selection, StoreError, TagCount,
 };
 use tokio::sync::watch;
 
 pub(crate) struct FaultyStore {
-    pub(crate) inner: SqliteStore,
+    pub(crate) inner: Arc<dyn LinkStore>,
     /// Calls of `find`, failed ones included.
     pub(crate) finds: AtomicU64,
     /// Calls of `find` under way, and the most that ever were.
     finding: AtomicU64,
     finding_max: AtomicU64,
+    /// Calls of `find_key`.
+    key_finds: AtomicU64,
     down: AtomicBool,
     held: watch::Sender<bool>,
     /// Calls of `create` under way.
@@ -51,12 +53,13 @@ impl Drop for UnderWay<'_> {
 }
 
 impl FaultyStore {
-    pub(crate) fn new(inner: SqliteStore) -> Self {
+    pub(crate) fn new(inner: impl LinkStore) -> Self {
         Self {
-            inner,
+            inner: Arc::new(inner),
             finds: AtomicU64::new(0),
             finding: AtomicU64::new(0),
             finding_max: AtomicU64::new(0),
+            key_finds: AtomicU64::new(0),
             down: AtomicBool::new(false),
             held: watch::channel(false).0,
             creating: AtomicU64::new(0),
@@ -106,6 +109,10 @@ impl FaultyStore {
 
     pub(crate) fn find_count(&self) -> u64 {
         self.finds.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn key_find_count(&self) -> u64 {
+        self.key_finds.load(Ordering::SeqCst)
     }
 
     /// The most calls of `find` that were under way at once.
@@ -261,6 +268,7 @@ impl LinkStore for FaultyStore {
         self.inner.insert_key(key, hash).await
     }
     async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<(ApiKey, [u8; 32])>, StoreError> {
+        self.key_finds.fetch_add(1, Ordering::SeqCst);
         self.check()?;
         self.inner.find_key(hash).await
     }

@@ -3,7 +3,6 @@
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
-use shortener::store::LinkStore;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
@@ -86,7 +85,9 @@ async fn a_key_is_for_one_request_of_one_owner() {
     let elsewhere = server.call(Method::POST, "/rest/v3/short-urls/bulk", &headers, &bulk).await;
     assert_eq!(elsewhere.status, 422, "another route is another request");
     let (_, key) =
-        shortener::keys::create(&server.store.inner, shortener::keys::NewKey::named("other")).await.unwrap();
+        shortener::keys::create(server.store.inner.as_ref(), shortener::keys::NewKey::named("other"))
+            .await
+            .unwrap();
     let headers = [("x-api-key", key.as_str()), ("idempotency-key", "k")];
     let theirs = server.call(Method::POST, "/rest/v3/short-urls", &headers, &other.to_string()).await;
     assert_eq!(theirs.status, 201, "each owner has keys of their own");

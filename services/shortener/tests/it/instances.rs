@@ -1,4 +1,5 @@
-//! Two instances on one store, which know nothing of each other: what must hold does, in whatever order they are asked.
+//! Two instances on one store: what must hold does, in whatever order they are asked, whether they hear of each other or
+//! not.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,17 +9,22 @@ use futures_util::stream::{self, StreamExt};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use shortener::config::SecretText;
 use shortener::store::LinkStore;
+use shortener::store::postgres::PostgresStore;
 use shortener::store::sqlite::SqliteStore;
-use shortener::{Entrance, Parts, Shortener, ShortenerConfig, keys};
+use shortener::{Entrance, Parts, Shortener, ShortenerConfig, keys, shared};
+use testbed::{Redis, RedisOptions, shared_postgres};
 use tower::ServiceExt;
+
+use crate::redis;
 
 struct Pair {
     services: [Entrance<axum::Router>; 2],
     store: Arc<dyn LinkStore>,
     key: String,
     /// Where an embedded store is, for as long as the pair is there.
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Pair {
@@ -34,13 +40,29 @@ impl Pair {
             config.store.sync_commits = false;
             stores.push(Arc::new(SqliteStore::open(&config.store).await.unwrap()));
         }
-        Self::on(config, stores, dir).await
+        Self::on(config, stores, Some(dir)).await
+    }
+
+    /// Each instance with connections of its own to one PostgreSQL, and to one Redis. None where there is no PostgreSQL.
+    async fn on_postgres(redis: &Redis) -> Option<Self> {
+        let server = shared_postgres()?;
+        let mut config = ShortenerConfig::default();
+        config.redis = redis::config(redis, "pair");
+        config.store.postgres.url = SecretText::new(server.database());
+        // Ten thousand wait for the few connections of a machine that is busy with other tests; no test is about that.
+        (config.store.read_ms_max, config.store.write_ms_max) = (120_000, 120_000);
+        (config.store.postgres.connect_ms_max, config.store.postgres.statement_ms_max) = (120_000, 120_000);
+        let mut stores: Vec<Arc<dyn LinkStore>> = Vec::new();
+        for _ in 0..2 {
+            stores.push(Arc::new(PostgresStore::open(&config.store).unwrap()));
+        }
+        Some(Self::on(config, stores, None).await)
     }
 
     async fn on(
         mut config: ShortenerConfig,
         stores: Vec<Arc<dyn LinkStore>>,
-        dir: tempfile::TempDir,
+        dir: Option<tempfile::TempDir>,
     ) -> Self {
         config.limits.in_flight_max = 20_000;
         config.limits.api_in_flight_max = 20_000;
@@ -49,7 +71,8 @@ impl Pair {
         let store = Arc::clone(&stores[0]);
         let mut services = Vec::new();
         for store in stores {
-            let shortener = Shortener::open(config.clone(), Parts::alone(store)).await.unwrap();
+            let parts = Parts { shared: shared::open(&config.redis), ..Parts::alone(store) };
+            let shortener = Shortener::open(config.clone(), parts).await.unwrap();
             services.push(shortener.service());
         }
         let services = services.try_into().unwrap_or_else(|_| panic!("two"));
@@ -80,9 +103,9 @@ impl Pair {
     }
 }
 
-async fn one_alias_is_given_once(pair: &Pair) {
+async fn one_alias_is_given_once(pair: &Pair, wanted: &str) {
     let answers = join_all((0..200).map(async |number| {
-        let body = json!({ "longUrl": format!("https://example.com/{number}"), "customSlug": "wanted" });
+        let body = json!({ "longUrl": format!("https://example.com/{number}"), "customSlug": wanted });
         pair.create(number, None, &body).await
     }))
     .await;
@@ -105,7 +128,7 @@ async fn one_alias_is_given_once(pair: &Pair) {
         pair.create(1, None, &json!({ "longUrl": "https://example.com/", "customSlug": slug })).await;
     assert_eq!(status, 201, "what is suggested can be had: {slug}");
     let (_, body) =
-        pair.create(0, None, &json!({ "longUrl": "https://example.com/", "customSlug": "wanted" })).await;
+        pair.create(0, None, &json!({ "longUrl": "https://example.com/", "customSlug": wanted })).await;
     assert!(
         body["suggestions"].as_array().unwrap().iter().all(|free| free != slug),
         "and is not suggested then"
@@ -129,10 +152,10 @@ async fn a_hundred_visits_are_given_exactly(pair: &Pair) {
     assert_eq!((of(302), of(410)), (100, 9_900));
 }
 
-async fn one_key_makes_one_link(pair: &Pair) {
+async fn one_key_makes_one_link(pair: &Pair, key: &str) {
     let before = pair.store.count(None).await.unwrap();
     let body = json!({ "longUrl": "https://example.com/once" });
-    let answers = join_all((0..50).map(|number| pair.create(number, Some("fifty"), &body))).await;
+    let answers = join_all((0..50).map(|number| pair.create(number, Some(key), &body))).await;
     let mut codes = HashSet::new();
     for (status, body) in &answers {
         match status.as_u16() {
@@ -144,10 +167,23 @@ async fn one_key_makes_one_link(pair: &Pair) {
     assert_eq!(pair.store.count(None).await.unwrap(), before + 1);
 }
 
+async fn all_hold(pair: &Pair, round: &str) {
+    one_alias_is_given_once(pair, &format!("wanted-{round}")).await;
+    one_key_makes_one_link(pair, &format!("fifty-{round}")).await;
+    a_hundred_visits_are_given_exactly(pair).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn on_one_sqlite_file() {
     let pair = Pair::on_sqlite().await;
-    one_alias_is_given_once(&pair).await;
-    one_key_makes_one_link(&pair).await;
-    a_hundred_visits_are_given_exactly(&pair).await;
+    all_hold(&pair, "alone").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_one_postgresql_with_redis_and_without() {
+    let Some(redis) = Redis::start(RedisOptions::default()) else { return };
+    let Some(pair) = Pair::on_postgres(&redis).await else { return };
+    all_hold(&pair, "together").await;
+    redis.kill();
+    all_hold(&pair, "apart").await;
 }

@@ -12,9 +12,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use shortener::config::SecretText;
 use shortener::keys::{self, NewKey};
 use shortener::listener::{self, Drained, Malformed};
 use shortener::store::LinkStore;
+use shortener::store::postgres::PostgresStore;
 use shortener::store::sqlite::SqliteStore;
 use shortener::{Parts, Shortener, ShortenerConfig, shared};
 use tokio::net::TcpListener;
@@ -103,6 +105,21 @@ impl Server {
         prepare(&sqlite).await;
         let (_, key) = keys::create(&sqlite, NewKey::named("test")).await.unwrap();
         Self::serve(config, Arc::new(FaultyStore::new(sqlite)), key, warehouse, dir).await
+    }
+
+    /// On PostgreSQL. None where there is none, which is said.
+    pub(crate) async fn on_postgres(change: impl FnOnce(&mut ShortenerConfig)) -> Option<Self> {
+        let mut config = ShortenerConfig::default();
+        config.store.postgres.url = SecretText::new(testbed::shared_postgres()?.database());
+        // The machine may be busy; no test is about that.
+        (config.store.read_ms_max, config.store.write_ms_max) = (60_000, 60_000);
+        config.store.postgres.connect_ms_max = 60_000;
+        change(&mut config);
+        let postgres = PostgresStore::open(&config.store).unwrap();
+        postgres.migrate().await.unwrap();
+        let (_, key) = keys::create(&postgres, NewKey::named("test")).await.unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Some(Self::serve(config, Arc::new(FaultyStore::new(postgres)), key, None, dir).await)
     }
 
     /// Another instance on the same store, configured alike but for a change, without statistics.

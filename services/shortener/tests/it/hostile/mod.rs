@@ -5,6 +5,7 @@ mod bodies;
 mod table;
 
 use serde_json::{Value, json};
+use shortener::ShortenerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -24,8 +25,17 @@ struct Strangers {
 }
 
 impl Strangers {
-    async fn start() -> Self {
-        let server = Server::with(|config| config.links.own_hosts = vec!["own.example".to_owned()]).await;
+    /// Before a server on each store; before SQLite's alone where there is no PostgreSQL, which is said.
+    async fn on_each_store() -> Vec<Self> {
+        let own = |config: &mut ShortenerConfig| config.links.own_hosts = vec!["own.example".to_owned()];
+        let mut all = vec![Self::before(Server::with(own).await).await];
+        if let Some(server) = Server::on_postgres(own).await {
+            all.push(Self::before(server).await);
+        }
+        all
+    }
+
+    async fn before(server: Server) -> Self {
         let known = json!({
             "longUrl": "https://example.com/", "customSlug": "known", "title": "<script>alert(1)</script>",
         });
@@ -99,7 +109,12 @@ async fn exchange(server: &Server, bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn requests_headers_and_paths() {
-    let mut strangers = Strangers::start().await;
+    for strangers in Strangers::on_each_store().await {
+        try_requests(strangers).await;
+    }
+}
+
+async fn try_requests(mut strangers: Strangers) {
     for (bytes, status, error_type) in WIRE {
         strangers.meet(&String::from_utf8_lossy(bytes), bytes, *status, error_type).await;
     }
@@ -125,7 +140,12 @@ async fn requests_headers_and_paths() {
 
 #[tokio::test]
 async fn keys_and_queries() {
-    let mut strangers = Strangers::start().await;
+    for strangers in Strangers::on_each_store().await {
+        try_keys(strangers).await;
+    }
+}
+
+async fn try_keys(mut strangers: Strangers) {
     let key = strangers.server.key.clone();
     for (line, status, error_type) in KEYS {
         let headers = format!("Host: h\r\n{}", line.replace("{key}", &key));
@@ -144,7 +164,12 @@ async fn keys_and_queries() {
 
 #[tokio::test]
 async fn bodies_fields_and_targets() {
-    let mut strangers = Strangers::start().await;
+    for strangers in Strangers::on_each_store().await {
+        try_bodies(strangers).await;
+    }
+}
+
+async fn try_bodies(mut strangers: Strangers) {
     for (body, status, error_type) in BODIES {
         strangers.post(LINKS, body, (*status, error_type)).await;
     }
