@@ -16,8 +16,6 @@ pub enum Need {
     Some,
     /// To know or change one link, which must be in its reach.
     One,
-    /// To know tags, which are counted by owner and not by domain.
-    TagCounts,
     /// To change tags, which are on links of all.
     Tags,
     /// To know or delete visits that belong to no link.
@@ -67,8 +65,9 @@ impl Access {
             && self.roles().iter().all(|role| match role {
                 Role::CreateOnly => need == Need::Create,
                 Role::ReadOnly => reads,
-                Role::OwnLinks => matches!(need, Need::Create | Need::Some | Need::One | Need::TagCounts),
-                Role::Domain { .. } => matches!(need, Need::Create | Need::Some | Need::One),
+                Role::OwnLinks | Role::Domain { .. } => {
+                    matches!(need, Need::Create | Need::Some | Need::One)
+                }
                 Role::NoOrphanVisits => need != Need::Orphans,
             });
         if allowed { Ok(()) } else { Err(Refusal::Role) }

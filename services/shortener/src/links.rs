@@ -221,14 +221,45 @@ impl Links {
         self.timed(hop, "list", self.store.list(query)).await
     }
 
+    /// Ids and names of the links that a list is of, with the times since when their visits count.
+    pub async fn list_names(
+        &self,
+        hop: &Hop,
+        query: &ListQuery,
+        limit: u32,
+    ) -> Result<Vec<(i64, Counted)>, StoreError> {
+        self.timed(hop, "list_names", self.store.list_names(query, limit)).await
+    }
+
+    /// The links with these ids, in any order.
+    pub async fn find_ids(&self, hop: &Hop, ids: &[i64]) -> Result<Vec<Link>, StoreError> {
+        self.timed(hop, "find_ids", self.store.find_ids(ids)).await
+    }
+
     /// The destinations that a link has had, the newest first.
     pub async fn history(&self, hop: &Hop, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
         self.timed(hop, "history", self.store.history(link_id)).await
     }
 
-    /// All tags of links, of an owner or all.
-    pub async fn tags(&self, hop: &Hop, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
-        self.timed(hop, "tags", self.store.tags(owner)).await
+    /// All tags of links, of an owner, of a domain, or all.
+    pub async fn tags(
+        &self,
+        hop: &Hop,
+        owner: Option<&str>,
+        domain: Option<&str>,
+    ) -> Result<Vec<TagCount>, StoreError> {
+        self.timed(hop, "tags", self.store.tags(owner, domain)).await
+    }
+
+    /// Names of the links selected that have any of these tags, with each of them.
+    pub async fn tagged(
+        &self,
+        hop: &Hop,
+        of: &Selection,
+        tags: &[String],
+        limit: u32,
+    ) -> Result<Vec<(String, Counted)>, StoreError> {
+        self.timed(hop, "tagged", self.store.tagged(of, tags, limit)).await
     }
 
     /// Renames a tag on all links. Tags are in no cache.

@@ -190,6 +190,11 @@ async function visits(client, own) {
   const counted = ({ visitsSummary: { total, nonBots, bots } }) => ({ total, nonBots, bots });
   assert.deepEqual(counted(await client.getShortUrl({ shortCode })), summary);
   assert.deepEqual((await client.listShortUrls({ tags: [tag], domain: 'DEFAULT' })).data.map(counted), [summary]);
+  // By visits: the link that has some, and the one of its name elsewhere that has none.
+  for (const [field, dir, expected] of [['visits', 'DESC', [2, 0]], ['visits', 'ASC', [0, 2]], ['nonBotVisits', 'DESC', [2, 0]]]) {
+    const ordered = await client.listShortUrls({ tags: [tag], orderBy: { field, dir } });
+    assert.deepEqual(ordered.data.map(({ visitsSummary }) => visitsSummary.total), expected, `${field}-${dir}`);
+  }
 
   assert.equal(total(await client.getShortUrlVisits({ shortCode }, { excludeBots: true })), 1);
   assert.equal(total(await client.getShortUrlVisits({ shortCode }, { endDate: '2020-01-01T00:00:00Z' })), 0);

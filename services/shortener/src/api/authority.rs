@@ -24,11 +24,15 @@ fn need(route: &str, method: &Method) -> Need {
         BULK if *method == Method::POST => Need::Create,
         BULK => Need::One,
         SHORT_URLS | "/rest/v3/domains" | "/rest/v3/mercure-info" if reads => Need::Some,
-        "/rest/v3/tags" | "/rest/v3/tags/stats" if reads => Need::TagCounts,
+        "/rest/v3/tags" | "/rest/v3/tags/stats" if reads => Need::Some,
         "/rest/v3/tags" => Need::Tags,
         "/rest/v3/visits/orphan" => Need::Orphans,
+        // Of several links: of those in reach.
+        "/rest/v3/visits" | "/rest/v3/visits/non-orphan" | "/rest/v3/stats" if reads => Need::Some,
+        _ if reads && (route.starts_with("/rest/v3/tags/{") || route.starts_with("/rest/v3/domains/{")) => {
+            Need::Some
+        }
         _ if route.starts_with("/rest/v3/short-urls/{") => Need::One,
-        // Visits of several links among them: ClickHouse does not know whose a link is.
         _ => Need::All,
     }
 }

@@ -16,6 +16,9 @@ const TYPES: &str = "https://shlink.io/api/error/";
 /// The type of what Shlink has no type for, since there statistics are in the same database as links.
 const STATISTICS_UNAVAILABLE: &str = "urn:hoplog:error:statistics-unavailable";
 
+/// The type of a question about statistics that would take more than one may.
+const STATISTICS_TOO_MUCH: &str = "urn:hoplog:error:statistics-too-much";
+
 /// Seconds after which a refused client may come again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
@@ -310,12 +313,19 @@ impl Problem {
         Self::unavailable(hop, error.kind(), error)
     }
 
-    /// There are no statistics: never, or not now, and then the client may come again.
+    /// There are no statistics: never, or not now, and then the client may come again; or it asks for too much.
     pub(crate) fn statistics(hop: &Hop, error: &StatisticsError) -> Response {
+        if let StatisticsError::TooMuch(_) = error {
+            let detail =
+                "Counting that takes more than one question may: ask for a shorter time or for fewer links.";
+            let mut problem = Self::plain(StatusCode::UNPROCESSABLE_ENTITY, error.kind(), detail);
+            problem.name = Some(STATISTICS_TOO_MUCH);
+            problem.title = "Too much to count";
+            return problem.answer(hop);
+        }
         hop.fail(error.kind(), error);
         let detail = match error {
             StatisticsError::Absent => "This service keeps no statistics.",
-            StatisticsError::TooMuch(_) => "The question is too large: ask for a shorter time.",
             _ => "Statistics can't be read at the moment, and nothing is known of before.",
         };
         let mut problem = Self::plain(StatusCode::SERVICE_UNAVAILABLE, error.kind(), detail);

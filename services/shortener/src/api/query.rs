@@ -13,10 +13,21 @@ const ITEMS_DEFAULT: u32 = 10;
 /// Links on a page at most, also for Shlink's `-1` (all): beyond it there are pages.
 const ITEMS_MAX: u32 = 1_000;
 
+/// Orders that the link store does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VisitsOrder {
+    /// By all visits.
+    All,
+    /// By those that no rule says a bot made.
+    NonBots,
+}
+
 /// A list that was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ListRequest {
     pub(super) query: ListQuery,
+    /// What it is ordered by instead of the query's order.
+    pub(super) by_visits: Option<VisitsOrder>,
     /// Counted from 1; none with a cursor.
     pub(super) page: Option<u64>,
     pub(super) domain: Option<String>,
@@ -45,6 +56,7 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
         limit: ITEMS_DEFAULT,
     };
     let (mut wrong, mut page, mut domain, mut cursor) = (Vec::new(), 1_u64, None, None);
+    let mut by_visits = None;
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let mut refuse = |name: &'static str, why: &str| wrong.push((name, why.to_owned()));
         match &*name {
@@ -75,7 +87,12 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
                 Err(why) => refuse("excludeTagsMode", why),
             },
             "orderBy" => match order(&value) {
-                Ok((order, descending)) => (list.order, list.descending) = (order, descending),
+                Ok((ListOrder::Stored(order), descending)) => {
+                    (list.order, list.descending, by_visits) = (order, descending, None);
+                }
+                Ok((ListOrder::Visits(order), descending)) => {
+                    (list.descending, by_visits) = (descending, Some(order));
+                }
                 Err(why) => refuse("orderBy", why),
             },
             "startDate" => match parse_date(&value, false) {
@@ -93,8 +110,12 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
             _ => {}
         }
     }
+    if by_visits.is_some() && cursor.take().is_some() {
+        // Counts change between two requests: a place among them is none.
+        wrong.push(("cursor", "is not for lists by visits, which have pages".to_owned()));
+    }
     let page = place(&mut list, page, cursor, &mut wrong);
-    if wrong.is_empty() { Ok(ListRequest { query: list, page, domain }) } else { Err(wrong) }
+    if wrong.is_empty() { Ok(ListRequest { query: list, by_visits, page, domain }) } else { Err(wrong) }
 }
 
 /// PHP's arrays come as `tags[]`, `tags[0]` and so on.
@@ -137,15 +158,22 @@ fn place(
     }
 }
 
-fn order(text: &str) -> Result<(Order, bool), &'static str> {
+/// What a list is ordered by, and who knows it.
+enum ListOrder {
+    Stored(Order),
+    Visits(VisitsOrder),
+}
+
+fn order(text: &str) -> Result<(ListOrder, bool), &'static str> {
     let (field, direction) = text.split_once('-').unwrap_or((text, "ASC"));
     let order = match field {
-        "dateCreated" => Order::Created,
-        "shortCode" => Order::Code,
-        "longUrl" => Order::Target,
-        "title" => Order::Title,
-        "visits" | "nonBotVisits" => return Err("can't be visits: they are not counted in the link store"),
-        _ => return Err("is none of dateCreated, shortCode, longUrl, title"),
+        "dateCreated" => ListOrder::Stored(Order::Created),
+        "shortCode" => ListOrder::Stored(Order::Code),
+        "longUrl" => ListOrder::Stored(Order::Target),
+        "title" => ListOrder::Stored(Order::Title),
+        "visits" => ListOrder::Visits(VisitsOrder::All),
+        "nonBotVisits" => ListOrder::Visits(VisitsOrder::NonBots),
+        _ => return Err("is none of dateCreated, shortCode, longUrl, title, visits, nonBotVisits"),
     };
     match direction {
         "ASC" => Ok((order, false)),
@@ -174,13 +202,18 @@ mod tests {
         assert!(read.query.exclude_tags_all);
         assert!(read.query.tags_all && read.query.descending && read.query.exclude_exhausted);
         assert_eq!((read.query.created_from, read.query.created_to), (Some(86_400), Some(172_799)));
+        let by_visits = |query| parse(Some(query)).map(|read| (read.by_visits, read.query.descending));
+        assert_eq!(by_visits("orderBy=visits-DESC"), Ok((Some(VisitsOrder::All), true)));
+        assert_eq!(by_visits("orderBy=nonBotVisits"), Ok((Some(VisitsOrder::NonBots), false)));
+        assert_eq!(by_visits("orderBy=visits&orderBy=title"), Ok((None, false)));
+        assert_eq!(by_visits("cursor=&orderBy=visits").unwrap_err()[0].0, "cursor");
         assert_eq!(parse(Some("itemsPerPage=-1")).unwrap().query.limit, ITEMS_MAX);
         assert_eq!(parse(Some("page=18446744073709551615")).unwrap().query.offset, u64::MAX);
     }
 
     #[test]
     fn each_wrong_parameter_is_named() {
-        let wrong = parse(Some("page=0&itemsPerPage=x&tagsMode=some&orderBy=visits-DESC&startDate=never"));
+        let wrong = parse(Some("page=0&itemsPerPage=x&tagsMode=some&orderBy=visits-UP&startDate=never"));
         let names: Vec<_> = wrong.unwrap_err().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["page", "itemsPerPage", "tagsMode", "orderBy", "startDate"]);
     }

@@ -91,7 +91,7 @@ async fn answer(
         Ok(asked) => asked,
         Err(wrong) => return Problem::invalid(&wrong).answer(hop),
     };
-    let mut tags = match app.links.tags(hop, caller.access.own_only()).await {
+    let mut tags = match app.links.tags(hop, caller.access.own_only(), caller.access.domain()).await {
         Ok(tags) => tags,
         Err(error) => return Problem::store(hop, &error),
     };

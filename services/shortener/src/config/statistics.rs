@@ -24,6 +24,9 @@ pub struct StatisticsConfig {
     /// Links that one question may be about: those of a tag, or of a key's owner. Of more, the newest are counted, and
     /// the answer says so. Default 1,000; the time of a question grows with it, to seconds at a billion clicks.
     pub links_max: u32,
+    /// Links that a list ordered by visits may be of: all of them are counted for each page. Lists of more are refused.
+    /// Default 10,000; lower it where such lists take too long.
+    pub ordered_links_max: u32,
     /// The longest that a visit may take from its first byte to its event, and clocks of instances may differ, seconds:
     /// what is said to be complete ends so long ago at least. Default 30, above every deadline of a redirect.
     pub hold_back_s: u32,
@@ -41,6 +44,7 @@ impl Default for StatisticsConfig {
             remembered_bytes_max: 64 << 20,
             remembered_s: 86_400,
             links_max: 1_000,
+            ordered_links_max: 10_000,
             hold_back_s: 30,
             silence_s: 600,
         }
@@ -56,8 +60,13 @@ impl StatisticsConfig {
         positive(wrong, "statistics.queries_max", self.queries_max as u64);
         positive(wrong, "statistics.rows_read_max", self.rows_read_max);
         positive(wrong, "statistics.remembered_s", self.remembered_s);
-        if !(1..=LINKS_MAX).contains(&self.links_max) {
-            wrong.push(("statistics.links_max", format!("must be 1 to {LINKS_MAX}")));
+        for (name, links) in [
+            ("statistics.links_max", self.links_max),
+            ("statistics.ordered_links_max", self.ordered_links_max),
+        ] {
+            if !(1..=LINKS_MAX).contains(&links) {
+                wrong.push((name, format!("must be 1 to {LINKS_MAX}")));
+            }
         }
     }
 }

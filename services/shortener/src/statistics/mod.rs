@@ -48,6 +48,12 @@ impl Counts {
         self.non_bots + self.bots
     }
 
+    /// Counts these, too.
+    pub fn add(&mut self, more: Self) {
+        self.non_bots += more.non_bots;
+        self.bots += more.bots;
+    }
+
     /// Sums rows that may be below zero one by one.
     fn sum(rows: impl Iterator<Item = (bool, i64)>) -> Self {
         let (mut non_bots, mut bots) = (0_i64, 0_i64);

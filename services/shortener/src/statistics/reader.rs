@@ -1,5 +1,6 @@
 //! Asks ClickHouse, within limits: a deadline, so many questions at once, rows and time bounded on the server, reading
-//! only. While ClickHouse is away it is left alone and the last known answers are given, marked.
+//! only. While ClickHouse can't be reached it is left alone and the last known answers are given, marked. One question
+//! that is too slow or too much is no reason to keep others from asking.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -23,9 +24,18 @@ const TEXT_BYTES_MAX: &str = "2097152";
 /// Rows of an answer: the largest is one of each link of the largest question, for bots and others. More is a fault.
 const ANSWER_ROWS_MAX: &str = "100000";
 
-/// Codes that say that the question is too much, and not that ClickHouse is away: too many rows, too slow, too much time,
-/// too much memory, too many bytes.
-const TOO_MUCH: [u32; 5] = [158, 159, 160, 241, 307];
+/// Codes that say that the question is too much: too many rows, too slow, too much time, too much memory, too many bytes,
+/// too many rows or bytes of an answer.
+const TOO_MUCH: [u32; 6] = [158, 159, 160, 241, 307, 396];
+
+/// How the code for too much memory begins where it is that of all questions together: this one may do another time.
+const MEMORY_OF_ALL: &str = "(total) memory limit exceeded";
+
+/// Code of a ClickHouse that has too many questions: it answers, and is better left alone all the same.
+const TOO_MANY_QUERIES: u32 = 202;
+
+/// How long ClickHouse may take to say that it is there, after a question took too long: it has nothing to do for that.
+const PING_MAX: Duration = Duration::from_millis(500);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +52,7 @@ pub enum StatisticsError {
         /// The deadline.
         ms: u64,
     },
-    /// It takes more than one question may.
+    /// It takes more than one question may: the same again would, too.
     #[error("the question takes too much of ClickHouse")]
     TooMuch(#[source] WarehouseError),
     /// It can't be reached, or refuses.
@@ -142,6 +152,10 @@ impl Reader {
                 self.remembered.insert(key, kept);
                 Ok(Answer { value: rows, stale_since: None })
             }
+            Err(error @ StatisticsError::TooMuch(_)) => {
+                self.metrics.statistics_failed(error.kind());
+                Err(error)
+            }
             Err(error) => {
                 self.metrics.statistics_failed(error.kind());
                 let kept = self.remembered.get(&key);
@@ -172,15 +186,19 @@ impl Reader {
                 self.asleep_until_ms.store(0, SeqCst);
                 Ok(rows)
             }
-            Ok(Err(error)) if error.code().is_some_and(|code| TOO_MUCH.contains(&code)) => {
-                Err(StatisticsError::TooMuch(error))
-            }
+            Ok(Err(error)) if is_too_much(&error) => Err(StatisticsError::TooMuch(error)),
             Ok(Err(error)) => {
-                self.sleep();
+                // Whoever gives a reason is there.
+                if error.code().is_none_or(|code| code == TOO_MANY_QUERIES) {
+                    self.sleep();
+                }
                 Err(StatisticsError::Unavailable(error))
             }
             Err(_) => {
-                self.sleep();
+                let ping = tokio::time::timeout(PING_MAX, self.warehouse.ping()).await;
+                if !matches!(ping, Ok(Ok(()))) {
+                    self.sleep();
+                }
                 Err(StatisticsError::TooSlow { ms })
             }
         }
@@ -224,5 +242,87 @@ impl Reader {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
+    }
+}
+
+fn is_too_much(error: &WarehouseError) -> bool {
+    match error {
+        WarehouseError::Exception { code, message } => {
+            TOO_MUCH.contains(code) && !message.contains(MEMORY_OF_ALL)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use warehouse::WarehouseConfig;
+
+    use super::*;
+
+    /// Asks two questions, one after the other, of a ClickHouse that says `answer` to questions, or nothing, and answers
+    /// who asks whether it is there if `pings`.
+    async fn twice(answer: &'static str, pings: bool) -> [&'static str; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut request = vec![0; 65_536];
+                    let mut length = 0;
+                    while let Ok(read @ 1..) = stream.read(&mut request[length..]).await {
+                        length += read;
+                        let text = String::from_utf8_lossy(&request[..length]);
+                        let said = if text.contains("SELECT 1") {
+                            if pings { "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n" } else { "" }
+                        } else if text.contains("SELECT 2") {
+                            answer
+                        } else {
+                            continue;
+                        };
+                        length = 0;
+                        let _ = stream.write_all(said.as_bytes()).await;
+                    }
+                });
+            }
+        });
+        let config = StatisticsConfig { query_ms_max: 300, retry_ms: 600_000, ..StatisticsConfig::default() };
+        let warehouse = Warehouse::new(&WarehouseConfig { url, ..WarehouseConfig::default() });
+        let reader = Reader::new(&config, warehouse, Metrics::default());
+        let mut sql = Sql::default();
+        sql.push("SELECT 2");
+        let mut kinds = [""; 2];
+        for kind in &mut kinds {
+            *kind = reader.ask::<u64>(&sql).await.unwrap_err().kind();
+        }
+        kinds
+    }
+
+    #[tokio::test]
+    async fn who_gives_a_reason_is_asked_again() {
+        for (code, kind) in [
+            ("62. DB::Exception: Syntax error", "statistics_unavailable"),
+            ("159. DB::Exception: Timeout exceeded", "statistics_too_much"),
+            ("241. DB::Exception: (total) memory limit exceeded", "statistics_unavailable"),
+            ("241. DB::Exception: Query memory limit exceeded", "statistics_too_much"),
+        ] {
+            let body = format!("Code: {code}");
+            let answer =
+                format!("HTTP/1.1 500 Internal Server Error\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            assert_eq!(twice(answer.leak(), true).await, [kind, kind], "{code}");
+        }
+        let full = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 9\r\n\r\nCode: 202";
+        assert_eq!(twice(full, true).await, ["statistics_unavailable", "statistics_left_alone"]);
+    }
+
+    #[tokio::test]
+    async fn a_slow_question_keeps_nobody_from_asking_and_a_silent_clickhouse_does() {
+        assert_eq!(twice("", true).await, ["statistics_too_slow", "statistics_too_slow"]);
+        assert_eq!(twice("", false).await, ["statistics_too_slow", "statistics_left_alone"]);
+        let nobody = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(twice(nobody, true).await, ["statistics_unavailable", "statistics_left_alone"]);
     }
 }

@@ -300,6 +300,10 @@ pub trait LinkStore: Send + Sync + 'static {
     /// Some of the links.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
 
+    /// Ids and names of the links that a list is of, at most `limit`, in any order: the query's order, place and size of a
+    /// page are not looked at.
+    async fn list_names(&self, query: &ListQuery, limit: u32) -> Result<Vec<(i64, Counted)>, StoreError>;
+
     /// Names of the links selected, the newest first, at most `limit`, each with the time since when its visits count.
     async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError>;
 
@@ -319,8 +323,17 @@ pub trait LinkStore: Send + Sync + 'static {
     /// Takes one of the visits of a link with `max_visits`; false when none is left. Exact under concurrency.
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError>;
 
-    /// All tags of links (of an owner, or all), by name, with how many links have each.
-    async fn tags(&self, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError>;
+    /// All tags of links (of an owner, of a domain, or all), by name, with how many of these links have each.
+    async fn tags(&self, owner: Option<&str>, domain: Option<&str>) -> Result<Vec<TagCount>, StoreError>;
+
+    /// The links selected that have any of these tags, each with each of them, at most `limit` pairs. The tag of the
+    /// selection is not looked at.
+    async fn tagged(
+        &self,
+        of: &Selection,
+        tags: &[String],
+        limit: u32,
+    ) -> Result<Vec<(String, Counted)>, StoreError>;
 
     /// Renames a tag on all links, which makes each of them another revision.
     async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError>;

@@ -215,6 +215,10 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.list(query).await
     }
+    async fn list_names(&self, query: &ListQuery, limit: u32) -> Result<Vec<(i64, Counted)>, StoreError> {
+        self.check()?;
+        self.inner.list_names(query, limit).await
+    }
     async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError> {
         self.check()?;
         self.inner.names(of, limit).await
@@ -239,9 +243,18 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.take_visit(link_id).await
     }
-    async fn tags(&self, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
+    async fn tags(&self, owner: Option<&str>, domain: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
         self.check()?;
-        self.inner.tags(owner).await
+        self.inner.tags(owner, domain).await
+    }
+    async fn tagged(
+        &self,
+        of: &Selection,
+        tags: &[String],
+        limit: u32,
+    ) -> Result<Vec<(String, Counted)>, StoreError> {
+        self.check()?;
+        self.inner.tagged(of, tags, limit).await
     }
     async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError> {
         self.check()?;

@@ -6,6 +6,7 @@
 mod api;
 mod blocklist;
 mod bulk;
+mod by_visits;
 mod cache;
 mod codes;
 mod cors;
@@ -42,4 +43,5 @@ mod store;
 mod tags;
 mod tiers;
 mod tiers_outage;
+mod visits_scope;
 mod wrong_keys;

@@ -12,18 +12,22 @@ use crate::server::{Answer, Server};
 
 /// A click, or a visit that reached no link: then `code` is the path.
 #[derive(Clone, Copy)]
-struct Visit<'a> {
-    ts: i64,
-    domain: &'a str,
-    code: &'a str,
-    kind: &'a str,
-    visitor: u64,
-    country: &'a str,
-    bot: bool,
+pub(crate) struct Visit<'a> {
+    pub(crate) ts: i64,
+    pub(crate) domain: &'a str,
+    pub(crate) code: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) visitor: u64,
+    pub(crate) country: &'a str,
+    pub(crate) bot: bool,
 }
 
 const CLICK: Visit<'_> =
     Visit { ts: 0, domain: "", code: "", kind: "click", visitor: 1, country: "DE", bot: false };
+
+pub(crate) fn click<'a>(domain: &'a str, code: &'a str, ts: i64) -> Visit<'a> {
+    Visit { ts, domain, code, ..CLICK }
+}
 
 async fn warehouse(address: &str, database: &str) -> Warehouse {
     let url = format!("http://{address}");
@@ -38,12 +42,12 @@ pub(crate) async fn shared(database: &str) -> Warehouse {
     warehouse(testbed::shared_engine_address(), database).await
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     time::OffsetDateTime::now_utc().unix_timestamp()
 }
 
 /// Puts visits into every table, as the collector does.
-async fn put(warehouse: &Warehouse, visits: &[Visit<'_>]) {
+pub(crate) async fn put(warehouse: &Warehouse, visits: &[Visit<'_>]) {
     let mut rows = String::new();
     for Visit { ts, domain, code, kind, visitor, country, bot } in visits {
         let _ = write!(rows, "({ts}, '{domain}', '{code}', '{kind}', {visitor}, '{country}', {bot}),");

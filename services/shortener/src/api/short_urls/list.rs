@@ -7,9 +7,10 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 use serde_json::json;
 
+use super::by_visits;
 use super::document::document;
 use crate::api::problem::Problem;
-use crate::api::visits::put_summaries;
+use crate::api::visits::{put_counts, put_summaries};
 use crate::api::{Caller, cursor, json, names, query};
 use crate::link::Page;
 use crate::service::App;
@@ -26,20 +27,30 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, ur
             Err(error) => return Problem::invalid(&[("domain", error.to_string())]).answer(hop),
         }
     }
-    let page = if caller.access.narrow_list(&mut request.query) {
-        app.links.list(hop, &request.query).await
-    } else {
-        Ok(Page { links: Vec::new(), total: Some(0) })
-    };
-    let page = match page {
-        Ok(page) => page,
-        Err(error) => return Problem::store(hop, &error),
+    let reaches = caller.access.narrow_list(&mut request.query);
+    let mut counts = None;
+    let page = match request.by_visits {
+        _ if !reaches => Page { links: Vec::new(), total: Some(0) },
+        Some(order) => match by_visits::page(&app, &caller, &request, order).await {
+            Ok((page, known)) => {
+                counts = Some(known);
+                page
+            }
+            Err(response) => return response,
+        },
+        None => match app.links.list(hop, &request.query).await {
+            Ok(page) => page,
+            Err(error) => return Problem::store(hop, &error),
+        },
     };
     let per_page = u64::from(request.query.limit);
-    // A page that is not full is the last one.
-    let last = page.links.last().filter(|_| page.links.len() as u64 == per_page);
+    // A page that is not full is the last one; counts change, so that no link marks a place among them.
+    let last = page.links.last().filter(|_| page.links.len() as u64 == per_page && counts.is_none());
     let mut documents: Vec<_> = page.links.iter().map(|link| document(&app, link)).collect();
-    put_summaries(&app, &page.links, &mut documents).await;
+    match &counts {
+        Some(counts) => put_counts(&page.links, &mut documents, counts),
+        None => put_summaries(&app, &page.links, &mut documents).await,
+    }
     json::answer(
         StatusCode::OK,
         &json!({

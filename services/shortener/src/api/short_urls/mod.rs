@@ -1,6 +1,7 @@
 //! `/rest/v3/short-urls` and what is below it, with Shlink's payloads.
 //! Here is what its endpoints share; each has a file of its own.
 
+mod by_visits;
 mod conditions;
 mod create;
 mod document;

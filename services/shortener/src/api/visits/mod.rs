@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use self::query::Asked;
 use super::names::{Found, LinkName};
 use super::problem::Problem;
+use super::statistics_scope::Named;
 use super::{Caller, deletable, json, read_only, statistics_scope};
 use crate::keys::now;
 use crate::link::{LinkEdit, UnixSeconds};
@@ -25,7 +26,7 @@ use crate::statistics::{Answer, Scope, SingleVisit, Span, Visits, VisitsQuery};
 use crate::store::Changed;
 
 pub(super) use document::{put_marks, summary};
-pub(super) use summaries::{put_none, put_summaries, put_tag_summaries};
+pub(super) use summaries::{put_counts, put_none, put_summaries, put_tag_summaries};
 
 /// Shlink's routes of visits.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -71,6 +72,7 @@ async fn overview(State(app): State<Arc<App>>, caller: Caller) -> Response {
         // What it was called before Shlink 3.5.
         "visitsCount": linked.total(),
         "orphanVisitsCount": orphans.total(),
+        "linksCut": named.cut,
     });
     mark(&mut visits, through, answer.stale_since);
     json::answer(StatusCode::OK, &json!({ "visits": visits }))
@@ -78,7 +80,7 @@ async fn overview(State(app): State<Arc<App>>, caller: Caller) -> Response {
 
 async fn of_link(State(app): State<Arc<App>>, caller: Caller, Found(link): Found, uri: Uri) -> Response {
     match query::parse(uri.query()) {
-        Ok(asked) => list(&app, &caller, asked, statistics_scope::of_link(link).scope, document::visit).await,
+        Ok(asked) => list(&app, &caller, asked, statistics_scope::of_link(link), document::visit).await,
         Err(wrong) => Problem::invalid(&wrong).answer(&caller.hop),
     }
 }
@@ -113,7 +115,7 @@ async fn of_tag(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Respon
         Err(wrong) => return Problem::invalid(&wrong).answer(hop),
     };
     match statistics_scope::of_tag(&app, hop, &caller.access, &uri).await {
-        Ok(scope) => list(&app, &caller, asked, scope.scope, document::visit).await,
+        Ok(scope) => list(&app, &caller, asked, scope, document::visit).await,
         Err(response) => response,
     }
 }
@@ -125,7 +127,7 @@ async fn of_domain(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Res
         Err(wrong) => return Problem::invalid(&wrong).answer(hop),
     };
     match statistics_scope::of_domain(&app, hop, &caller.access, &uri).await {
-        Ok(scope) => list(&app, &caller, asked, scope.scope, document::visit).await,
+        Ok(scope) => list(&app, &caller, asked, scope, document::visit).await,
         Err(response) => response,
     }
 }
@@ -137,7 +139,7 @@ async fn non_orphan(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Re
         Err(wrong) => return Problem::invalid(&wrong).answer(hop),
     };
     match statistics_scope::of_all(&app, hop, &caller.access).await {
-        Ok(scope) => list(&app, &caller, asked, scope.scope, document::visit).await,
+        Ok(scope) => list(&app, &caller, asked, scope, document::visit).await,
         Err(response) => response,
     }
 }
@@ -153,7 +155,7 @@ async fn orphan(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Respon
         Err(error) => return Problem::store(hop, &error),
     }
     let scope = Scope::Orphans { domain: None, kind: asked.kind };
-    list(&app, &caller, asked, scope, document::orphan_visit).await
+    list(&app, &caller, asked, Named { scope, cut: false }, document::orphan_visit).await
 }
 
 /// As [`delete_of_link`]: by a time.
@@ -182,13 +184,13 @@ async fn list(
     app: &App,
     caller: &Caller,
     asked: Asked,
-    scope: Scope,
+    named: Named,
     document: impl Fn(&App, &SingleVisit) -> Value,
 ) -> Response {
     let query = VisitsQuery {
         offset: asked.offset(),
         limit: asked.per_page,
-        visits: Visits { scope, span: asked.span, exclude_bots: asked.exclude_bots },
+        visits: Visits { scope: named.scope, span: asked.span, exclude_bots: asked.exclude_bots },
     };
     // First up to when it holds, then what is there: what comes in between is later.
     let through = app.statistics.complete_through().await;
@@ -206,6 +208,8 @@ async fn list(
             "itemsInCurrentPage": page.visits.len(),
             "totalItems": page.total,
         },
+        // Of more links than one question may be about, the newest are counted.
+        "linksCut": named.cut,
     });
     mark(&mut visits, through, answer.stale_since);
     json::answer(StatusCode::OK, &json!({ "visits": visits }))

@@ -1,7 +1,7 @@
 //! `visitsSummary` in the documents of short URLs and tags: one question for all of them.
 //! Where there is no answer, not even an old one, it is left out: zeros would be a lie.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::document::{put_marks, summary};
 use crate::api::Caller;
 use crate::link::{Link, UnixSeconds};
 use crate::service::App;
-use crate::statistics::Counts;
+use crate::statistics::{Answer, Counts, LinkCounts};
 use crate::store::{Counted, Selection, TagCount};
 
 /// Puts the counts of links into their documents, which are in the same order.
@@ -19,7 +19,13 @@ pub(in crate::api) async fn put_summaries(app: &App, links: &[Link], documents: 
         code: link.code.clone(),
         from: link.counts_from(),
     });
-    let Ok(answer) = app.statistics.of_links(counted.collect()).await else { return };
+    if let Ok(answer) = app.statistics.of_links(counted.collect()).await {
+        put_counts(links, documents, &answer);
+    }
+}
+
+/// Puts counts that are known into the documents of links, which are in the same order.
+pub(in crate::api) fn put_counts(links: &[Link], documents: &mut [Value], answer: &Answer<LinkCounts>) {
     for (link, document) in links.iter().zip(documents) {
         let name = (link.domain.clone(), link.code.clone());
         put(document, answer.value.get(&name).copied().unwrap_or_default(), answer.stale_since);
@@ -44,31 +50,32 @@ pub(in crate::api) async fn put_tag_summaries(
     if !app.statistics.is_there() {
         return;
     }
-    let mut left = app.config.statistics.links_max;
-    let mut links_of = Vec::new();
-    for tag in tags {
-        let mut of = Selection { tag: Some(tag.name.clone()), ..Selection::default() };
-        if !caller.access.narrow_selection(&mut of) {
-            return;
-        }
-        let Some(rest) = u32::try_from(tag.links).ok().and_then(|links| left.checked_sub(links)) else {
-            break;
-        };
-        // A link that has got the tag since it was counted is not among them.
-        let limit = left - rest;
-        let Ok(links) = app.links.names(&caller.hop, &of, limit).await else { return };
-        left = rest;
-        links_of.push(links);
+    let mut of = Selection::default();
+    if !caller.access.narrow_selection(&mut of) {
+        return;
     }
-    let all: HashSet<Counted> = links_of.iter().flatten().cloned().collect();
+    let links_max = u64::from(app.config.statistics.links_max);
+    let few = tags.iter().scan(0_u64, |links, tag| {
+        *links += tag.links;
+        (*links <= links_max).then(|| tag.name.clone())
+    });
+    let few: Vec<String> = few.collect();
+    let asked = app.links.tagged(&caller.hop, &of, &few, app.config.statistics.links_max + 1);
+    let Ok(pairs) = asked.await else { return };
+    if pairs.len() as u64 > links_max {
+        // Links have got these tags since they were counted: what is cut would be too low.
+        return;
+    }
+    let all: HashSet<Counted> = pairs.iter().map(|(_, link)| link.clone()).collect();
     let Ok(answer) = app.statistics.of_links(all.into_iter().collect()).await else { return };
-    for (links, document) in links_of.into_iter().zip(documents) {
-        let counts = links.into_iter().filter_map(|link| answer.value.get(&(link.domain, link.code)));
-        let sum = |sum: Counts, more: &Counts| Counts {
-            non_bots: sum.non_bots + more.non_bots,
-            bots: sum.bots + more.bots,
-        };
-        put(document, counts.fold(Counts::default(), sum), answer.stale_since);
+    let mut sums: HashMap<String, Counts> = HashMap::new();
+    for (tag, link) in pairs {
+        if let Some(counts) = answer.value.get(&(link.domain, link.code)) {
+            sums.entry(tag).or_default().add(*counts);
+        }
+    }
+    for (tag, document) in few.iter().zip(documents) {
+        put(document, sums.get(tag).copied().unwrap_or_default(), answer.stale_since);
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, Row};
 
 use super::pool::failed;
@@ -185,6 +186,24 @@ fn pattern(term: &str) -> String {
     pattern
 }
 
+pub(super) async fn list_names(
+    connection: &mut PgConnection,
+    query: &ListQuery,
+    limit: u32,
+) -> Result<Vec<(i64, Counted)>, StoreError> {
+    let mut transaction = connection.begin_with(BEGIN).await.map_err(failed)?;
+    let Some(filter) = Filter::of(&mut transaction, query).await? else { return Ok(Vec::new()) };
+    let mut sql = QueryBuilder::<Postgres>::new(
+        "SELECT id, domain, code, coalesce(visits_from, created_at) AS counts_from FROM links",
+    );
+    filter.push_to(&mut sql);
+    sql.push(" LIMIT ").push_bind(i64::from(limit));
+    let rows = sql.build().persistent(false).fetch_all(&mut *transaction).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    let named = rows.iter().map(|row| Ok((row.try_get("id")?, counted(row)?)));
+    named.collect::<Result<_, sqlx::Error>>().map_err(failed)
+}
+
 pub(super) async fn names(
     connection: &mut PgConnection,
     of: &Selection,
@@ -207,14 +226,39 @@ pub(super) async fn names(
     sql.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
     let rows = sql.build().persistent(false).fetch_all(&mut *transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
-    let counted = rows.iter().map(|row| {
-        Ok(Counted {
-            domain: row.try_get("domain")?,
-            code: row.try_get("code")?,
-            from: row.try_get("counts_from")?,
-        })
-    });
-    counted.collect::<Result<_, sqlx::Error>>().map_err(failed)
+    rows.iter().map(counted).collect::<Result<_, sqlx::Error>>().map_err(failed)
+}
+
+pub(super) async fn tagged(
+    connection: &mut PgConnection,
+    of: &Selection,
+    names: &[String],
+    limit: u32,
+) -> Result<Vec<(String, Counted)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT tags.name AS tag, domain, code, coalesce(visits_from, created_at) AS counts_from
+         FROM tags JOIN links ON links.tags && ARRAY[tags.id]
+         WHERE tags.name = ANY ($1) AND ($2::text IS NULL OR domain = $2) AND ($3::text IS NULL OR owner = $3)
+         LIMIT $4",
+    )
+    .bind(names)
+    .bind(&of.domain)
+    .bind(&of.owner)
+    .bind(i64::from(limit))
+    .persistent(false)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    let pairs = rows.iter().map(|row| Ok((row.try_get("tag")?, counted(row)?)));
+    pairs.collect::<Result<_, sqlx::Error>>().map_err(failed)
+}
+
+fn counted(row: &PgRow) -> Result<Counted, sqlx::Error> {
+    Ok(Counted {
+        domain: row.try_get("domain")?,
+        code: row.try_get("code")?,
+        from: row.try_get("counts_from")?,
+    })
 }
 
 pub(super) async fn crawlable(connection: &mut PgConnection, limit: u32) -> Result<Vec<String>, StoreError> {

@@ -204,6 +204,10 @@ impl LinkStore for PostgresStore {
         deadline(self.read_ms, lend!(&self.primary, c => counts::total(c, None, None, owner))).await
     }
 
+    async fn list_names(&self, query: &ListQuery, limit: u32) -> Result<Vec<(i64, Counted)>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => list::list_names(c, query, limit))).await
+    }
+
     async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError> {
         deadline(self.read_ms, lend!(&self.primary, c => list::crawlable(c, limit))).await
     }
@@ -212,8 +216,17 @@ impl LinkStore for PostgresStore {
         deadline(self.write_ms, lend!(&self.primary, c => links::take_visit(c, link_id))).await
     }
 
-    async fn tags(&self, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => tags::list(c, owner))).await
+    async fn tags(&self, owner: Option<&str>, domain: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => tags::list(c, owner, domain))).await
+    }
+
+    async fn tagged(
+        &self,
+        of: &Selection,
+        tags: &[String],
+        limit: u32,
+    ) -> Result<Vec<(String, Counted)>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => list::tagged(c, of, tags, limit))).await
     }
 
     async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError> {

@@ -72,12 +72,14 @@ pub(super) async fn holding(connection: &mut PgConnection, term: &str) -> Result
 pub(super) async fn list(
     connection: &mut PgConnection,
     owner: Option<&str>,
+    domain: Option<&str>,
 ) -> Result<Vec<TagCount>, StoreError> {
     let statement = "SELECT tags.name, sum(links)::bigint AS links
          FROM link_counts JOIN tags ON tags.id = link_counts.tag_id
-         WHERE $1::text IS NULL OR owner = $1
+         WHERE ($1::text IS NULL OR owner = $1) AND ($2::text IS NULL OR domain = $2)
          GROUP BY tags.id HAVING sum(links) > 0 ORDER BY tags.name";
-    let rows = sqlx::query(statement).bind(owner).fetch_all(connection).await.map_err(failed)?;
+    let query = sqlx::query(statement).bind(owner).bind(domain);
+    let rows = query.fetch_all(connection).await.map_err(failed)?;
     let counts = rows.iter().map(|row| {
         let links: i64 = row.try_get("links")?;
         Ok(TagCount { name: row.try_get("name")?, links: u64::try_from(links).unwrap_or_default() })

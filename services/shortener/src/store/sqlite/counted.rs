@@ -1,6 +1,7 @@
 //! What statistics need of the SQLite store: which links are meant, and since when visits count.
 //! Visits themselves are not here: they are in ClickHouse.
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use super::{Counted, StoreError, unavailable};
@@ -28,14 +29,42 @@ pub(super) async fn names(pool: &SqlitePool, of: &Selection, limit: u32) -> Resu
     }
     sql.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
     let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
-    let counted = rows.iter().map(|row| {
-        Ok(Counted {
-            domain: row.try_get("domain")?,
-            code: row.try_get("code")?,
-            from: row.try_get("counts_from")?,
-        })
-    });
-    counted.collect::<Result<_, sqlx::Error>>().map_err(unavailable)
+    rows.iter().map(counted).collect::<Result<_, sqlx::Error>>().map_err(unavailable)
+}
+
+pub(super) async fn tagged(
+    pool: &SqlitePool,
+    of: &Selection,
+    tags: &[String],
+    limit: u32,
+) -> Result<Vec<(String, Counted)>, StoreError> {
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "SELECT tags.name AS tag, domain, code, coalesce(visits_from, created_at) AS counts_from
+         FROM tags JOIN link_tags ON link_tags.tag_id = tags.id JOIN links ON links.id = link_tags.link_id
+         WHERE tags.name IN (SELECT value FROM json_each(",
+    );
+    // As one text: a bound value each would meet SQLite's limit on them.
+    let tags = serde_json::to_string(tags).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    sql.push_bind(tags).push("))");
+    if let Some(domain) = &of.domain {
+        sql.push(" AND domain = ").push_bind(domain.clone());
+    }
+    if let Some(owner) = &of.owner {
+        sql.push(" AND owner = ").push_bind(owner.clone());
+    }
+    sql.push(" LIMIT ").push_bind(i64::from(limit));
+    let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
+    let pairs = rows.iter().map(|row| Ok((row.try_get("tag")?, counted(row)?)));
+    pairs.collect::<Result<_, sqlx::Error>>().map_err(unavailable)
+}
+
+/// What a row says of a link that is counted.
+pub(super) fn counted(row: &SqliteRow) -> Result<Counted, sqlx::Error> {
+    Ok(Counted {
+        domain: row.try_get("domain")?,
+        code: row.try_get("code")?,
+        from: row.try_get("counts_from")?,
+    })
 }
 
 pub(super) async fn orphan_visits_from(pool: &SqlitePool) -> Result<Option<UnixSeconds>, StoreError> {

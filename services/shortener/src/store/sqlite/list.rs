@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
-use super::{StoreError, rows, unavailable};
+use super::counted::counted;
+use super::{Counted, StoreError, rows, unavailable};
 use crate::link::{ListQuery, Order, Page, UnixSeconds};
 
 pub(super) async fn list(pool: &SqlitePool, query: &ListQuery) -> Result<Page, StoreError> {
@@ -54,6 +55,21 @@ pub(super) async fn list(pool: &SqlitePool, query: &ListQuery) -> Result<Page, S
     let found = select.build().fetch_all(&mut *transaction).await.map_err(unavailable)?;
     let links = found.iter().map(rows::link).collect::<Result<_, _>>()?;
     Ok(Page { links, total })
+}
+
+pub(super) async fn names(
+    pool: &SqlitePool,
+    query: &ListQuery,
+    limit: u32,
+) -> Result<Vec<(i64, Counted)>, StoreError> {
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "SELECT id, domain, code, coalesce(visits_from, created_at) AS counts_from FROM links",
+    );
+    push_filter(&mut sql, query);
+    sql.push(" LIMIT ").push_bind(i64::from(limit));
+    let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
+    let named = rows.iter().map(|row| Ok((row.try_get("id")?, counted(row)?)));
+    named.collect::<Result<_, sqlx::Error>>().map_err(unavailable)
 }
 
 pub(super) async fn crawlable(pool: &SqlitePool, limit: u32) -> Result<Vec<String>, StoreError> {

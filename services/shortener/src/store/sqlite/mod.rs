@@ -243,8 +243,17 @@ impl LinkStore for SqliteStore {
         self.read(lookup::count(&self.reads, owner)).await
     }
 
-    async fn tags(&self, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
-        self.read(tags::tags(&self.reads, owner)).await
+    async fn tags(&self, owner: Option<&str>, domain: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
+        self.read(tags::tags(&self.reads, owner, domain)).await
+    }
+
+    async fn tagged(
+        &self,
+        of: &Selection,
+        tags: &[String],
+        limit: u32,
+    ) -> Result<Vec<(String, Counted)>, StoreError> {
+        self.read(counted::tagged(&self.reads, of, tags, limit)).await
     }
 
     async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError> {
@@ -269,6 +278,10 @@ impl LinkStore for SqliteStore {
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         self.read(list::list(&self.reads, query)).await
+    }
+
+    async fn list_names(&self, query: &ListQuery, limit: u32) -> Result<Vec<(i64, Counted)>, StoreError> {
+        self.read(list::names(&self.reads, query, limit)).await
     }
 
     async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError> {

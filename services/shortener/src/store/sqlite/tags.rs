@@ -6,15 +6,21 @@ use sqlx::{Row, SqlitePool};
 
 use super::{Renamed, StoreError, TagCount, unavailable};
 
-pub(super) async fn tags(pool: &SqlitePool, owner: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
-    let query = match owner {
-        Some(owner) => sqlx::query(
+pub(super) async fn tags(
+    pool: &SqlitePool,
+    owner: Option<&str>,
+    domain: Option<&str>,
+) -> Result<Vec<TagCount>, StoreError> {
+    let query = match (owner, domain) {
+        (Some(_), _) | (_, Some(_)) => sqlx::query(
             "SELECT tags.name, count(*) AS links FROM links
              JOIN link_tags ON link_tags.link_id = links.id JOIN tags ON tags.id = link_tags.tag_id
-             WHERE links.owner = ? GROUP BY tags.name ORDER BY tags.name",
+             WHERE (?1 IS NULL OR links.owner = ?1) AND (?2 IS NULL OR links.domain = ?2)
+             GROUP BY tags.name ORDER BY tags.name",
         )
-        .bind(owner),
-        None => sqlx::query(
+        .bind(owner)
+        .bind(domain),
+        (None, None) => sqlx::query(
             "SELECT tags.name, count(*) AS links FROM tags JOIN link_tags ON link_tags.tag_id = tags.id
              GROUP BY tags.id ORDER BY tags.name",
         ),

@@ -52,7 +52,7 @@ async fn a_change_is_all_that_changes(store: Arc<dyn LinkStore>) {
     assert_eq!(none, Changed::NotFound);
     let without = LinkEdit { tags: Some(tags(&[])), ..LinkEdit::default() };
     assert!(done(store.edit(made.name(), &without).await.unwrap()).settings.tags.is_empty());
-    let counts = store.tags(None).await.unwrap();
+    let counts = store.tags(None, None).await.unwrap();
     let counts: Vec<_> = counts.iter().map(|tag| (tag.name.as_str(), tag.links)).collect();
     assert_eq!(counts, [("x", 1)]);
 }
@@ -124,7 +124,7 @@ async fn what_is_deleted_is_gone(store: Arc<dyn LinkStore>) {
     assert_eq!(store.find(made.name(), Read::Latest).await.unwrap(), None);
     assert!(store.history(made.id).await.unwrap().is_empty());
     assert!(!store.take_visit(made.id).await.unwrap());
-    assert_eq!(store.tags(None).await.unwrap()[0].links, 1);
+    assert_eq!(store.tags(None, None).await.unwrap()[0].links, 1);
     let again = create(&*store, &[new]).await.remove(0);
     assert!(again.id > made.id && again.visits == 0 && again.revision == 1);
     assert_eq!(store.count(None).await.unwrap(), 2);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shortener::link::{Cursor, Link, ListQuery, NewLink, Order};
-use shortener::store::LinkStore;
+use shortener::store::{Counted, LinkStore};
 
 use crate::store::{create, everything, link, tagged, tags, target};
 
@@ -26,6 +26,15 @@ async fn codes(store: &dyn LinkStore, set: impl FnOnce(&mut ListQuery)) -> Strin
     set(&mut query);
     let page = store.list(&query).await.unwrap();
     assert_eq!(page.total, Some(page.links.len() as u64), "{query:?}");
+    let mut named: Vec<_> = store.list_names(&query, 99).await.unwrap();
+    named.sort_by_key(|(id, _)| page.links.iter().position(|link| link.id == *id));
+    let of_page = |link: &Link| {
+        let counted =
+            Counted { domain: link.domain.clone(), code: link.code.clone(), from: link.counts_from() };
+        (link.id, counted)
+    };
+    assert_eq!(named, page.links.iter().map(of_page).collect::<Vec<_>>(), "{query:?}");
+    assert_eq!(store.list_names(&query, 1).await.unwrap().len(), page.links.len().min(1));
     page.links.iter().map(|link| link.code.as_str()).collect::<Vec<_>>().join(" ")
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shortener::link::{Link, LinkEdit, NewLink};
-use shortener::store::{Changed, LinkStore, Read, Renamed};
+use shortener::store::{Changed, LinkStore, Read, Renamed, Selection};
 
 use crate::store::{create, everything, tagged, tags};
 
@@ -21,7 +21,7 @@ fn owned(code: &str, owner: Option<&str>, names: &[&str]) -> NewLink {
 }
 
 async fn counts(store: &dyn LinkStore, owner: Option<&str>) -> Vec<(String, u64)> {
-    store.tags(owner).await.unwrap().into_iter().map(|tag| (tag.name, tag.links)).collect()
+    store.tags(owner, None).await.unwrap().into_iter().map(|tag| (tag.name, tag.links)).collect()
 }
 
 fn pairs(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
@@ -40,6 +40,27 @@ async fn tags_are_counted_of_all_and_of_an_owner(store: Arc<dyn LinkStore>) {
     for (count, expected) in owners.into_iter().zip([3, 1, 0]) {
         assert_eq!(count.await.unwrap(), expected);
     }
+    let elsewhere = NewLink { domain: "s.example".to_owned(), ..owned("a", Some("k1"), &["y", "w"]) };
+    create(&*store, &[elsewhere]).await;
+    let of = async |owner, domain| {
+        let found = store.tags(owner, domain).await.unwrap();
+        found.into_iter().map(|tag| (tag.name, tag.links)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(None, Some("s.example")).await, pairs(&[("w", 1), ("y", 1)]));
+    assert_eq!(of(None, Some("")).await, pairs(&[("Z", 1), ("x", 3), ("y", 1)]));
+    assert_eq!(of(Some("k1"), Some("")).await, pairs(&[("Z", 1), ("x", 1)]));
+    let names = ["x", "y", "nobody"].map(str::to_owned);
+    let tagged = async |domain: Option<&str>, owner: Option<&str>, limit| {
+        let of = Selection { tag: None, domain: domain.map(str::to_owned), owner: owner.map(str::to_owned) };
+        let pairs = store.tagged(&of, &names, limit).await.unwrap();
+        let mut pairs: Vec<_> =
+            pairs.into_iter().map(|(tag, link)| (tag, link.domain + "/" + &link.code)).collect();
+        pairs.sort();
+        pairs.iter().map(|(tag, link)| format!("{tag} {link}")).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(tagged(None, None, 9).await, "x /a, x /b, x /c, y /b, y s.example/a");
+    assert_eq!(tagged(Some(""), Some("k2"), 9).await, "x /b, y /b");
+    assert_eq!(tagged(None, None, 2).await.split(", ").count(), 2);
 }
 
 async fn a_renamed_tag_keeps_its_links(store: Arc<dyn LinkStore>) {
