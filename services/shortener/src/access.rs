@@ -2,10 +2,14 @@
 //! anywhere else.
 //! It knows neither routes nor answers: those are the API's.
 
+use url::Url;
+
+use crate::domain::parse_authority;
 use crate::keys::{ApiKey, Role};
 use crate::link::{Link, ListQuery};
 use crate::links::CreateLink;
 use crate::store::Selection;
+use crate::target::TargetError;
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,15 +110,23 @@ impl Access {
 
     /// Makes a creation one of this key: whose the link is, on the domain that the key is for, and what is found
     /// instead is in its reach.
-    pub fn claim(&self, request: &mut CreateLink) {
+    ///
+    /// # Errors
+    /// When the link would lead to that very domain, which may have no link yet and so be known to nobody.
+    pub fn claim(&self, request: &mut CreateLink) -> Result<(), TargetError> {
         request.owner = self.owner().map(str::to_owned);
         if let Some(domain) = self.domain() {
+            let leads_to = Url::parse(request.target.as_str()).map_err(|_| TargetError::Invalid)?;
+            if parse_authority(leads_to.authority()).is_ok_and(|authority| authority == domain) {
+                return Err(TargetError::OwnHost);
+            }
             domain.clone_into(&mut request.domain);
         }
         if let Some(unless) = &mut request.unless {
             request.domain.clone_into(&mut unless.domain);
             unless.owner = self.own_only().map(str::to_owned);
         }
+        Ok(())
     }
 
     /// Narrows a list to links in its reach; false when there can be none.

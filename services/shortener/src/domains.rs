@@ -4,17 +4,17 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::Semaphore;
 use url::Url;
 use wide_event::Orphan;
 
 use crate::domain::{DEFAULT_DOMAIN, Domain, DomainRedirects};
 use crate::metrics::Metrics;
-use crate::shared::Change;
+use crate::shared::{Change, Listener, SharedState, listen};
 use crate::store::{LinkStore, StoreError};
 
 /// Age at which the table is read again, ms: what a lost message may cost. One small query in it is nothing.
@@ -39,6 +39,11 @@ pub struct Domains {
     started: Instant,
     /// Milliseconds since `started` at which the table is to be read again.
     due_ms: AtomicU64,
+    /// One reading at a time, so that none takes the place of a later one.
+    turn: Semaphore,
+    /// Whether one waits for its turn: it reads what is there then, so one will do.
+    waits: AtomicBool,
+    _listener: Listener,
 }
 
 /// All domains, once they have been read.
@@ -51,15 +56,32 @@ struct Table {
 }
 
 impl Domains {
-    /// A table of the domains in `store`, none of them read yet. `base_url` names the default domain.
-    pub fn new(base_url: &Url, store: Arc<dyn LinkStore>, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self {
-            default: base_url.authority().into(),
-            store,
-            metrics,
-            table: RwLock::default(),
-            started: Instant::now(),
-            due_ms: AtomicU64::new(0),
+    /// A table of the domains in `store`, none of them read yet. `base_url` names the default domain; what other instances
+    /// change is read again. Within a tokio runtime.
+    pub fn new(
+        base_url: &Url,
+        store: Arc<dyn LinkStore>,
+        shared: &dyn SharedState,
+        metrics: Metrics,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|domains: &Weak<Self>| {
+            let listening = Weak::clone(domains);
+            let listener = listen(shared, move |change| {
+                if let Some(domains) = listening.upgrade() {
+                    domains.heard(&change);
+                }
+            });
+            Self {
+                default: base_url.authority().into(),
+                store,
+                metrics,
+                table: RwLock::default(),
+                started: Instant::now(),
+                due_ms: AtomicU64::new(0),
+                turn: Semaphore::new(1),
+                waits: AtomicBool::new(false),
+                _listener: listener,
+            }
         })
     }
 
@@ -96,8 +118,14 @@ impl Domains {
         filled(&redirect, host, path)
     }
 
-    /// Takes in a domain as it was just stored, here.
-    pub fn put(&self, domain: Domain) {
+    /// Takes in a domain as it was just stored, here. It is read again all the same: of two changes at once the later one
+    /// may come first.
+    pub fn put(self: &Arc<Self>, domain: Domain) {
+        self.insert(domain);
+        self.read_again();
+    }
+
+    fn insert(&self, domain: Domain) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.changes += 1;
         table.domains.insert(domain.authority.into(), domain.redirects);
@@ -106,7 +134,7 @@ impl Domains {
     /// A link was just stored, here, which makes its domain known.
     pub fn has_link(&self, domain: &str) {
         if !self.knows(domain) {
-            self.put(Domain { authority: domain.to_owned(), redirects: DomainRedirects::default() });
+            self.insert(Domain { authority: domain.to_owned(), redirects: DomainRedirects::default() });
         }
     }
 
@@ -115,6 +143,8 @@ impl Domains {
     /// # Errors
     /// When the store does not answer. What was read before stays.
     pub async fn read(&self) -> Result<(), StoreError> {
+        let _turn = self.turn.acquire().await;
+        self.waits.store(false, Ordering::SeqCst);
         let before = self.table.read().unwrap_or_else(PoisonError::into_inner).changes;
         let started = Instant::now();
         let read = self.store.domains().await;
@@ -125,27 +155,33 @@ impl Domains {
         if table.changes == before {
             (table.read, table.domains) = (true, domains);
             self.due_ms.store(self.now_ms() + FRESH_MS, Ordering::Relaxed);
+        } else {
+            self.due_ms.store(self.now_ms() + RETRY_MS, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Reads again when other instances say that something has changed, until nobody says so any more.
-    pub fn follow(self: &Arc<Self>, mut changes: Receiver<Change>) {
-        let domains = Arc::downgrade(self);
+    /// Another instance has changed something.
+    fn heard(self: &Arc<Self>, change: &Change) {
+        let concerns = match change {
+            Change::Link { domain, .. } => !self.knows(domain),
+            Change::Domains | Change::Unknown => true,
+            Change::Keys => false,
+        };
+        if concerns {
+            self.read_again();
+        }
+    }
+
+    /// Has the table read by a task of its own, unless one waits to do so.
+    pub fn read_again(self: &Arc<Self>) {
+        if self.waits.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let domains = Arc::clone(self);
         tokio::spawn(async move {
-            loop {
-                let change = changes.recv().await;
-                let Some(domains) = domains.upgrade() else { return };
-                match change {
-                    Ok(Change::Link { domain, .. }) if domains.knows(&domain) => {}
-                    Ok(Change::Keys) => {}
-                    Ok(_) | Err(RecvError::Lagged(_)) => {
-                        if let Err(error) = domains.read().await {
-                            tracing::warn!(kind = error.kind(), "domains were not read; the old ones stay");
-                        }
-                    }
-                    Err(RecvError::Closed) => return,
-                }
+            if let Err(error) = domains.read().await {
+                tracing::warn!(kind = error.kind(), "domains were not read; the old ones stay");
             }
         });
     }
@@ -165,9 +201,7 @@ impl Domains {
         // Whoever moves it on reads; a reading that fails is tried again then.
         let next = now + RETRY_MS;
         if self.due_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            let domains = Arc::clone(self);
-            // A failure is counted as any of the store's, and what depends on it says so itself.
-            tokio::spawn(async move { domains.read().await.is_ok() });
+            self.read_again();
         }
     }
 
@@ -248,18 +282,17 @@ mod tests {
         let store = Arc::new(SqliteStore::open(&config).await.unwrap());
         store.migrate().await.unwrap();
         let base_url = Url::parse("https://s.example/").unwrap();
-        let domains = Domains::new(&base_url, store.clone(), Metrics::default());
+        let alone = crate::shared::local::LocalState::default();
+        let domains = Domains::new(&base_url, store.clone(), &alone, Metrics::default());
         assert_eq!(domains.named("two.example"), "two.example", "nothing is known yet");
         domains.read().await.unwrap();
         assert_eq!(domains.named("two.example"), DEFAULT_DOMAIN);
-        let (sender, changes) = tokio::sync::broadcast::channel(8);
-        domains.follow(changes);
         let goes = |domains: &Arc<Domains>| domains.orphans_go("", Orphan::BaseUrl, "s.example", "/");
         assert_eq!(goes(&domains), None);
         let target = crate::target::parse("https://e.example/", 100, &Default::default()).unwrap();
         let edit = DomainRedirectsEdit { base_url: Some(Some(target)), ..Default::default() };
         store.set_domain_redirects("", &edit).await.unwrap().unwrap();
-        sender.send(Change::Domains).unwrap();
+        domains.heard(&Change::Domains);
         let seen = async {
             while goes(&domains).is_none() {
                 tokio::task::yield_now().await;

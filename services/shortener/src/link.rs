@@ -235,17 +235,10 @@ pub struct Match {
 }
 
 impl Match {
-    /// Whether `link`, which has the same target, is as good.
-    pub fn accepts(&self, link: &Link) -> bool {
-        let settings = &link.settings;
-        self.domain == link.domain
-            && (self.owner.is_none() || self.owner == link.owner)
-            && self.code.as_ref().is_none_or(|code| *code == link.code)
-            && (self.title.is_none() || self.title == settings.title)
-            && self.tags.as_ref().is_none_or(|tags| *tags == settings.tags)
-            && (self.valid_since.is_none() || self.valid_since == settings.valid_since)
-            && (self.valid_until.is_none() || self.valid_until == settings.valid_until)
-            && (self.max_visits.is_none() || self.max_visits == settings.max_visits)
+    /// The tags as stores compare them: one text, in the order of their bytes. Tags hold no comma.
+    pub(crate) fn tags_text(&self) -> Option<String> {
+        let tags = self.tags.as_ref()?;
+        Some(tags.iter().map(String::as_str).collect::<Vec<_>>().join(","))
     }
 }
 

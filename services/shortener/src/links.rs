@@ -4,7 +4,7 @@
 mod create;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 
@@ -33,6 +33,10 @@ pub use create::{Made, Once, Outcome};
 
 /// Pairs of a domain and a code of the default one's that are remembered for when the store is away; about 20 MB.
 const DEFAULTED_MAX: u64 = 100_000;
+
+/// After this a change that had no answer in time is made or not: twice what a server gives a statement by default
+/// (`store.postgres.statement_ms_max`).
+const DONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Name of the breaker before the store's writes, in events and metrics.
 const WRITES: &str = "store_writes";
@@ -170,7 +174,7 @@ impl Links {
 
     /// Takes a visit of a link with `max_visits`.
     pub async fn take_visit(&self, hop: &Hop, id: i64) -> Result<bool, StoreError> {
-        self.write(hop, "take_visit", self.store.take_visit(id)).await
+        self.write(hop, "take_visit", false, self.store.take_visit(id)).await
     }
 
     /// The link as stored.
@@ -180,11 +184,12 @@ impl Links {
 
     /// Changes a link.
     pub async fn edit(&self, hop: &Hop, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {
-        let changed = self.write(hop, "edit", self.store.edit(link, edit)).await?;
-        if let Changed::Done(link) = &changed {
+        let changed = self.write(hop, "edit", false, self.store.edit(link, edit)).await;
+        self.doubt_unless_known(link, &changed).await;
+        if let Ok(Changed::Done(link)) = &changed {
             self.took_in(link).await;
         }
-        Ok(changed)
+        changed
     }
 
     /// Deletes a link.
@@ -194,12 +199,13 @@ impl Links {
         link: LinkRef<'_>,
         if_state: Option<LinkState>,
     ) -> Result<Changed, StoreError> {
-        let changed = self.write(hop, "delete", self.store.delete(link, if_state)).await?;
-        if let Changed::Done(link) = &changed {
+        let changed = self.write(hop, "delete", false, self.store.delete(link, if_state)).await;
+        self.doubt_unless_known(link, &changed).await;
+        if let Ok(Changed::Done(link)) = &changed {
             self.cache.forget(link.name(), link.id);
             self.cache.share_gone(link).await;
         }
-        Ok(changed)
+        changed
     }
 
     /// A link was just stored: it is in the cache from now on, and other instances are told.
@@ -207,6 +213,20 @@ impl Links {
         self.cache.put(link);
         self.domains.has_link(&link.domain);
         self.cache.share(link).await;
+    }
+
+    /// A store that failed may have made the change all the same, or be about to: its answer was lost, or came too late.
+    async fn doubt_unless_known(&self, link: LinkRef<'_>, changed: &Result<Changed, StoreError>) {
+        if !changed.as_ref().is_err_and(StoreError::is_outage) {
+            return;
+        }
+        self.cache.doubt(link).await;
+        let (cache, domain, code) = (Arc::clone(&self.cache), link.domain.to_owned(), link.code.to_owned());
+        // Who asks before it is done reads what was before. Few of these wait at once: the breaker opens.
+        tokio::spawn(async move {
+            tokio::time::sleep(DONE_WITHIN).await;
+            cache.doubt(LinkRef { domain: &domain, code: &code }).await;
+        });
     }
 
     async fn announce(&self, change: &Change) {
@@ -285,7 +305,8 @@ impl Links {
         edit: &DomainRedirectsEdit,
     ) -> Result<Option<Domain>, StoreError> {
         let set = self.store.set_domain_redirects(domain, edit);
-        let set = self.timed(hop, "set_domain_redirects", set).await?;
+        let set = self.timed(hop, "set_domain_redirects", set).await;
+        let set = set.inspect_err(|_| self.domains.read_again())?;
         if let Some(domain) = &set {
             self.domains.put(domain.clone());
             self.announce(&Change::Domains).await;
@@ -347,10 +368,12 @@ impl Links {
 
     /// A write, behind its breaker: visits of links with a limit do not each wait for a store that can't write. Reads
     /// that are no look-ups of visits have none: they have deadlines, and a slow search is no reason to refuse a visit.
+    /// With `many` links in one call, that it takes too long says nothing of a store that others ask for little.
     async fn write<T>(
         &self,
         hop: &Hop,
         call: &'static str,
+        many: bool,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let Ok(admitted) = self.writes.admit() else {
@@ -359,7 +382,10 @@ impl Links {
             return Err(StoreError::BreakerOpen);
         };
         let answer = self.timed(hop, call, answer).await;
-        admitted.ended(&answer, StoreError::is_outage);
+        match &answer {
+            Err(StoreError::Timeout { .. }) if many => drop(admitted),
+            answer => admitted.ended(answer, StoreError::is_outage),
+        }
         answer
     }
 

@@ -129,8 +129,7 @@ impl Shortener {
             key: blake3::derive_key(SHARED_LINKS, &secret),
         };
         let cache = LinkCache::new(&config.cache, &config.breaker, behind, metrics.clone());
-        let domains = Domains::new(&base_url, Arc::clone(&store), metrics.clone());
-        domains.follow(shared.changes());
+        let domains = Domains::new(&base_url, Arc::clone(&store), shared.as_ref(), metrics.clone());
         if let Err(error) = domains.read().await {
             tracing::warn!(kind = error.kind(), "domains were not read yet; they are when the store answers");
         }

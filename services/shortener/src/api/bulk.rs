@@ -38,7 +38,8 @@ pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, request:
     let owner = caller.key.map(|key| key.owner);
     let read = |item: &Value| -> Result<CreateLink, Problem> {
         let mut request = read_item(&app, item, owner.clone())?;
-        caller.access.claim(&mut request);
+        let claimed = caller.access.claim(&mut request);
+        claimed.map_err(|error| Problem::invalid(&[("longUrl", error.to_string())]))?;
         Ok(request)
     };
     let read: Vec<_> = items.iter().map(read).collect();

@@ -95,7 +95,8 @@ impl CachedLink {
 }
 
 pub(super) fn weight(code: &str, link: &CachedLink) -> u32 {
-    let texts = code.len() + link.location.len() + link.target_host.len() + link.rules.bytes();
+    let texts =
+        code.len() + link.domain.len() + link.location.len() + link.target_host.len() + link.rules.bytes();
     let bytes = ENTRY_BYTES + texts + link.title.as_ref().map_or(0, |title| title.len());
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }

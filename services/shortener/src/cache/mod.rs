@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
@@ -273,6 +274,29 @@ impl LinkCache {
         let code = key(link.name());
         let gone = self.encoding.nothing(&code, Version::gone(link.id), self.fresh_for(), Instant::now());
         self.tell(link, gone).await;
+    }
+
+    /// A link may have been changed, here, or not: the store did not say. Until it does, nobody takes for what holds what
+    /// was known before, neither here nor elsewhere; it is served while the store is away, as ever.
+    pub async fn doubt(&self, name: LinkRef<'_>) {
+        let code = key(name);
+        self.outdate(&code);
+        if !self.shares {
+            return;
+        }
+        let change = Change::Link { domain: name.domain.to_owned(), code: name.code.to_owned() };
+        let told = match self.shared.get(&code).await {
+            // The same version without a value, which is none: later ones replace it.
+            Ok(Some(copy)) => {
+                let emptied = Entry { value: Bytes::new(), ..copy };
+                self.shared.put(&code, emptied, Some(&change)).await.map(drop)
+            }
+            Ok(None) => self.shared.announce(&change).await,
+            Err(error) => Err(error),
+        };
+        if told.is_err() {
+            self.metrics.dependencies.unannounced.inc();
+        }
     }
 
     /// Whether a link is in memory, however old.

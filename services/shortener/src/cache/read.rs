@@ -127,15 +127,16 @@ impl LinkCache {
         let mut answer = Answer { outcome: Ok(None), tier: Tier::Redis, redis, store: None, breaker };
         let mut share = None;
         let mut gone = 0;
+        // What memory has is no answer where it is known to have changed, whoever else has it too.
+        let is_news = |version| {
+            want.known.is_none_or(|known| version > known || (version == known && want.read == Read::Recent))
+        };
         match copy {
-            Some(Shared { link: Some(link), age, version })
-                if age < want.age_max && want.known.is_none_or(|known| version >= known) =>
-            {
+            Some(Shared { link: Some(link), age, version }) if age < want.age_max && is_news(version) => {
                 answer.outcome = Ok(Some(Arc::new(link)));
             }
             Some(Shared { link: None, age, version })
-                if age < self.negative_for().min(want.age_max)
-                    && want.known.is_none_or(|known| version >= known) =>
+                if age < self.negative_for().min(want.age_max) && is_news(version) =>
             {
                 gone = version.id;
             }

@@ -119,7 +119,8 @@ impl Links {
             links.push(request.to_store(self.code(&request.alias).await?));
         }
         for _ in 0..SKIPS_MAX {
-            let creation = self.write(hop, "create", self.store.create(&links, claim)).await;
+            let many = links.len() > 1;
+            let creation = self.write(hop, "create", many, self.store.create(&links, claim)).await;
             match creation.map_err(CreateError::Store)? {
                 Creation::Done(all) => {
                     let new = all.iter().filter_map(|created| match created {

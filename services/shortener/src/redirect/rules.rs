@@ -21,6 +21,9 @@ const PARAMETERS_MAX: usize = 64;
 /// Below this quality a language is not what the client wants; Shlink's.
 const QUALITY_MIN: f32 = 0.9;
 
+/// What an allocation takes besides what was asked for: the allocator's head, rounding, and counts of what is shared.
+const ALLOCATION_BYTES: usize = 32;
+
 /// The rules of a link.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
@@ -125,12 +128,11 @@ impl Rules {
 
     /// Bytes on the heap, about.
     pub(crate) fn bytes(&self) -> usize {
-        let texts = |rule: &Prepared| rule.location.len() + rule.target_host.len();
-        // A test's texts are short; 64 bytes stand for them and for what the allocator adds.
-        self.rules
-            .iter()
-            .map(|rule| size_of::<Prepared>() + texts(rule) + rule.tests.len() * (size_of::<Test>() + 64))
-            .sum()
+        let of = |rule: &Prepared| {
+            let texts = rule.location.len() + rule.target_host.len() + 2 * ALLOCATION_BYTES;
+            size_of::<Prepared>() + texts + rule.tests.iter().map(Test::bytes).sum::<usize>()
+        };
+        self.rules.iter().map(of).sum()
     }
 }
 
@@ -146,6 +148,20 @@ impl Prepared {
 }
 
 impl Test {
+    /// With its texts, of which there are two at most.
+    fn bytes(&self) -> usize {
+        let texts = match self {
+            Self::Language { language, region } => {
+                language.len() + region.as_ref().map_or(0, |region| region.len())
+            }
+            Self::Parameter { name, value: Wanted::This(value) } => name.len() + value.len(),
+            Self::Parameter { name, .. } => name.len(),
+            Self::Country(country) => country.len(),
+            Self::Device(_) | Self::Address(_) | Self::Before(_) | Self::After(_) => 0,
+        };
+        size_of::<Self>() + texts + 2 * ALLOCATION_BYTES
+    }
+
     fn of(condition: &Condition) -> Self {
         let parameter = |name: &String, value| Self::Parameter { name: name.as_str().into(), value };
         match condition {
@@ -317,6 +333,15 @@ mod tests {
             headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static(accepted));
             assert_eq!(accepts(&headers, language, region), holds, "{accepted} {language} {region:?}");
         }
+    }
+
+    #[test]
+    fn the_texts_of_rules_count_in_full() {
+        let long = || "x".repeat(500);
+        let conditions = vec![Condition::QueryParam { name: long(), value: long() }; 20];
+        let rule = Rule { target: format!("https://e.example/{}", long()), conditions };
+        let rules = Rules::of(&vec![rule; 20]).unwrap();
+        assert!(rules.bytes() > 20 * (500 + 20 * 1_000), "{}", rules.bytes());
     }
 
     #[test]

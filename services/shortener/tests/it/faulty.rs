@@ -29,6 +29,12 @@ pub(crate) struct FaultyStore {
     /// Calls of `create` under way.
     creating: AtomicU64,
     creates_fail: AtomicBool,
+    creates_time_out: AtomicBool,
+    /// Whether the answers to changes are lost.
+    answers_lost: AtomicBool,
+    /// Whether the next reading of the domains is held, and where that is.
+    domains_armed: AtomicBool,
+    domains_held: watch::Sender<bool>,
     creates_held: watch::Sender<Option<At>>,
     /// Where a call of `create` is held.
     reached: watch::Sender<Option<At>>,
@@ -64,6 +70,10 @@ impl FaultyStore {
             held: watch::channel(false).0,
             creating: AtomicU64::new(0),
             creates_fail: AtomicBool::new(false),
+            creates_time_out: AtomicBool::new(false),
+            answers_lost: AtomicBool::new(false),
+            domains_armed: AtomicBool::new(false),
+            domains_held: watch::channel(false).0,
             creates_held: watch::channel(None).0,
             reached: watch::channel(None).0,
         }
@@ -83,6 +93,34 @@ impl FaultyStore {
     /// Every `create` fails from now on, or works again.
     pub(crate) fn fail_creates(&self, fail: bool) {
         self.creates_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// Every `create` is too slow from now on, or works again.
+    pub(crate) fn time_out_creates(&self, slow: bool) {
+        self.creates_time_out.store(slow, Ordering::SeqCst);
+    }
+
+    /// Links are edited and deleted, and nobody learns of it in time.
+    pub(crate) fn lose_answers(&self, lost: bool) {
+        self.answers_lost.store(lost, Ordering::SeqCst);
+    }
+
+    /// The next reading of the domains reads, and does not answer until it is let go.
+    pub(crate) fn hold_next_domains(&self) {
+        self.domains_armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until that is so.
+    pub(crate) async fn domains_held(&self) {
+        self.domains_held.subscribe().wait_for(|held| *held).await.expect("the store is there");
+    }
+
+    pub(crate) fn let_domains_go(&self) {
+        self.domains_held.send_replace(false);
+    }
+
+    fn answer<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.answers_lost.load(Ordering::SeqCst) { Err(StoreError::Timeout { ms: 0 }) } else { answer }
     }
 
     /// Calls of `create` under way.
@@ -183,6 +221,9 @@ impl LinkStore for FaultyStore {
         if self.creates_fail.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("creations fail".into()));
         }
+        if self.creates_time_out.load(Ordering::SeqCst) {
+            return Err(StoreError::Timeout { ms: 0 });
+        }
         let done = self.inner.create(links, claim).await;
         self.hold(At::End).await;
         done
@@ -201,11 +242,11 @@ impl LinkStore for FaultyStore {
     }
     async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {
         self.check()?;
-        self.inner.edit(link, edit).await
+        self.answer(self.inner.edit(link, edit).await)
     }
     async fn delete(&self, link: LinkRef<'_>, if_state: Option<LinkState>) -> Result<Changed, StoreError> {
         self.check()?;
-        self.inner.delete(link, if_state).await
+        self.answer(self.inner.delete(link, if_state).await)
     }
     async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
         self.check()?;
@@ -266,7 +307,12 @@ impl LinkStore for FaultyStore {
     }
     async fn domains(&self) -> Result<Vec<Domain>, StoreError> {
         self.check()?;
-        self.inner.domains().await
+        let found = self.inner.domains().await;
+        if self.domains_armed.swap(false, Ordering::SeqCst) {
+            self.domains_held.send_replace(true);
+            self.domains_held.subscribe().wait_for(|held| !*held).await.expect("the store is there");
+        }
+        found
     }
     async fn set_domain_redirects(
         &self,

@@ -12,6 +12,7 @@ mod codes;
 mod cors;
 mod cursors;
 mod domains;
+mod doubts;
 mod events;
 mod faulty;
 mod hostile;

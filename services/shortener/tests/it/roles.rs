@@ -155,3 +155,23 @@ async fn a_rotated_key_stands_for_the_same_owner() {
     assert_eq!(server.call(Method::GET, &path, &[("x-api-key", &third)], "").await.status, 200);
     assert_eq!(keys::rotate(store, "nobody", 0).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_key_for_a_domain_makes_no_loop_on_it_before_it_is_known() {
+    let server = Server::start().await;
+    let role = Role::Domain { domain: "mine.example".to_owned() };
+    let new = NewKey { roles: vec![role], ..NewKey::named("mine") };
+    let (_, key) = keys::create(server.store.inner.as_ref(), new).await.unwrap();
+    let post = async |path: &str, body: &Value| {
+        server.call(Method::POST, path, &[("x-api-key", &key)], &body.to_string()).await
+    };
+    for target in ["https://mine.example/a", "http://MINE.example./a"] {
+        let link = json!({ "longUrl": target });
+        let refused = post("/rest/v3/short-urls", &link).await;
+        assert_eq!((refused.status.as_u16(), &refused.json()["invalidElements"]), (400, &json!(["longUrl"])));
+        let bulk = post("/rest/v3/short-urls/bulk", &json!({ "shortUrls": [link] })).await;
+        assert_eq!(bulk.json()["results"][0]["status"], 400, "{}", bulk.text());
+    }
+    let made = post("/rest/v3/short-urls", &json!({ "longUrl": "https://other.example/" })).await;
+    assert_eq!((made.status.as_u16(), &made.json()["domain"]), (201, &json!("mine.example")));
+}

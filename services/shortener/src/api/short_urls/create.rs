@@ -45,7 +45,9 @@ pub(in crate::api) async fn create(
         Ok(request) => request,
         Err(problem) => return problem.answer(hop),
     };
-    caller.access.claim(&mut request);
+    if let Err(error) = caller.access.claim(&mut request) {
+        return Problem::invalid(&[("longUrl", error.to_string())]).answer(hop);
+    }
     let outcome = match app.links.create(hop, slice::from_ref(&request), once).await {
         Ok(outcome) => outcome,
         Err(error) => return refused(hop, error),

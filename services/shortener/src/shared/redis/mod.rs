@@ -29,7 +29,7 @@ const ENTRY_MARK: u8 = 1;
 /// Bytes before the value of an entry: the mark, the id and the revision.
 const HEAD_BYTES: usize = 17;
 
-/// Longest entry looked at. A link with twenty rules, each with a target of 2,048 bytes, has less.
+/// Longest entry kept and looked at. A link with twenty rules, each with a target of 2,048 bytes, has less.
 const ENTRY_BYTES_MAX: usize = 131_072;
 
 /// No bucket fills more slowly than a token in twelve days: times must stay numbers that Lua counts exactly.
@@ -178,12 +178,15 @@ fn sender() -> String {
     format!("{:016x}", getrandom::u64().unwrap_or_default())
 }
 
+/// Of an entry that is too long, the head alone: nobody would read the rest, and nobody may go on with what was before.
 fn entry_bytes(entry: &Entry) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEAD_BYTES + entry.value.len());
+    let fits = HEAD_BYTES + entry.value.len() <= ENTRY_BYTES_MAX;
+    let value: &[u8] = if fits { &entry.value } else { &[] };
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + value.len());
     bytes.push(ENTRY_MARK);
     bytes.extend_from_slice(&entry.version.id.to_be_bytes());
     bytes.extend_from_slice(&entry.version.revision.to_be_bytes());
-    bytes.extend_from_slice(&entry.value);
+    bytes.extend_from_slice(value);
     bytes
 }
 
@@ -209,11 +212,14 @@ mod tests {
             keep: Duration::from_millis(9),
         };
         let bytes = entry_bytes(&entry);
-        assert_eq!(parse_entry(bytes.clone(), 9), Some(entry));
+        assert_eq!(parse_entry(bytes.clone(), 9).as_ref(), Some(&entry));
         assert_eq!(parse_entry(bytes.clone(), -1), None, "without an end");
         for cut in 0..HEAD_BYTES {
             assert_eq!(parse_entry(bytes[..cut].to_vec(), 9), None);
         }
         assert_eq!(parse_entry(vec![b'x'; 40], 9), None);
+        let long = Entry { value: Bytes::from(vec![b'x'; ENTRY_BYTES_MAX]), ..entry.clone() };
+        let kept = parse_entry(entry_bytes(&long), 9).unwrap();
+        assert_eq!((kept.version, kept.value.len()), (long.version, 0), "which it is, and nothing of it");
     }
 }

@@ -10,10 +10,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row};
 
 use super::counts::Counts;
-use super::links::{find_match, hash_text};
+use super::links::hash_text;
 use super::pool::failed;
 use super::tags::{self, TagIds};
-use super::{Claim, Created, Creation, StoreError, claims, rows};
+use super::{Claim, Created, Creation, StoreError, claims, matches, rows};
 use crate::keys::now;
 use crate::link::{Link, NewLink};
 
@@ -144,13 +144,11 @@ async fn create_run(
     links: &[NewLink],
     tags: &TagIds,
 ) -> Result<Vec<Created>, StoreError> {
-    let mut found = Vec::with_capacity(links.len());
-    for link in links {
-        found.push(match &link.unless {
-            Some(by) => find_match(&mut *transaction, link.target.as_str(), by).await?,
-            None => None,
-        });
-    }
+    let wanted: Vec<_> =
+        links.iter().filter_map(|link| Some((link.target.as_str(), link.unless.as_ref()?))).collect();
+    let mut matches = matches::find(&mut *transaction, &wanted).await?.into_iter();
+    let mut match_of = |link: &NewLink| link.unless.as_ref().and_then(|_| matches.next().flatten());
+    let found: Vec<_> = links.iter().map(&mut match_of).collect();
     let mut columns = Columns::default();
     let created_at = now();
     for (link, _) in links.iter().zip(&found).filter(|(_, found)| found.is_none()) {

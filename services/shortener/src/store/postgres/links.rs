@@ -10,7 +10,7 @@ use super::pool::failed;
 use super::tags::{self, TagIds};
 use super::{Changed, StoreError, rows};
 use crate::keys::now;
-use crate::link::{Link, LinkEdit, LinkRef, LinkState, Match, PastTarget};
+use crate::link::{Link, LinkEdit, LinkRef, LinkState, PastTarget};
 use crate::target::target_hash;
 
 static FIND: LazyLock<String> =
@@ -23,16 +23,6 @@ static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM unnest($1::text[], $2::text[]) AS asked (domain, code)
          JOIN links ON links.domain = asked.domain AND links.code = asked.code",
-        rows::LINK_COLUMNS
-    )
-});
-
-/// Equal targets looked through for a match. More than that many links to one target, none of which matches,
-/// get a new one more, which is no harm.
-static FIND_TARGET: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT {} FROM links WHERE target_hash = $1::uuid AND target = $2 AND domain = $3
-         ORDER BY id DESC LIMIT 1000",
         rows::LINK_COLUMNS
     )
 });
@@ -70,27 +60,6 @@ pub(super) async fn find_many(
     let statement = AssertSqlSafe(FIND_MANY.as_str());
     let found = sqlx::query(statement).bind(domains).bind(codes).fetch_all(connection).await;
     rows::links(&found.map_err(failed)?)
-}
-
-pub(super) async fn find_match(
-    connection: &mut PgConnection,
-    target: &str,
-    by: &Match,
-) -> Result<Option<Link>, StoreError> {
-    let found = sqlx::query(AssertSqlSafe(FIND_TARGET.as_str()))
-        .bind(hash_text(target_hash(target)))
-        .bind(target)
-        .bind(&by.domain)
-        .fetch_all(connection)
-        .await
-        .map_err(failed)?;
-    for row in &found {
-        let link = rows::link(row)?;
-        if by.accepts(&link) {
-            return Ok(Some(link));
-        }
-    }
-    Ok(None)
 }
 
 /// A hash as PostgreSQL reads a uuid.

@@ -15,6 +15,7 @@ mod domains;
 mod keys;
 mod links;
 mod list;
+mod matches;
 mod pool;
 mod rows;
 mod settings;
@@ -149,7 +150,9 @@ impl LinkStore for PostgresStore {
     }
 
     async fn find_match(&self, target: &str, by: &Match) -> Result<Option<Link>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => links::find_match(c, target, by))).await
+        let wanted = [(target, by)];
+        let found = deadline(self.read_ms, lend!(&self.primary, c => matches::find(c, &wanted))).await?;
+        Ok(found.into_iter().next().flatten())
     }
 
     async fn taken(&self, domain: &str, codes: &[String]) -> Result<Vec<String>, StoreError> {

@@ -14,11 +14,17 @@ use crate::target::target_hash;
 static FIND: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM links WHERE domain = ? AND code = ?", rows::LINK_COLUMNS));
 
-/// Equal targets looked through for a match. More than that many links to one target, none of which matches,
-/// get a new one more, which is no harm.
-static FIND_TARGET: LazyLock<String> = LazyLock::new(|| {
+/// What is not asked for is NULL; tags are one text, in their order.
+static FIND_MATCH: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {} FROM links WHERE target_hash = ? AND target = ? AND domain = ? ORDER BY id DESC LIMIT 1000",
+        "SELECT {} FROM links WHERE target_hash = ? AND target = ? AND domain = ?
+             AND owner IS coalesce(?, owner) AND code = coalesce(?, code) AND title IS coalesce(?, title)
+             AND valid_since IS coalesce(?, valid_since) AND valid_until IS coalesce(?, valid_until)
+             AND max_visits IS coalesce(?, max_visits)
+             AND (?10 IS NULL OR ?10 = coalesce(
+                 (SELECT group_concat(name ORDER BY name) FROM link_tags JOIN tags ON tags.id = link_tags.tag_id
+                  WHERE link_tags.link_id = links.id), ''))
+         ORDER BY id DESC LIMIT 1",
         rows::LINK_COLUMNS
     )
 });
@@ -43,20 +49,21 @@ pub(super) async fn find_match(
     target: &str,
     by: &Match,
 ) -> Result<Option<Link>, StoreError> {
-    let found = sqlx::query(AssertSqlSafe(FIND_TARGET.as_str()))
+    let row = sqlx::query(AssertSqlSafe(FIND_MATCH.as_str()))
         .bind(target_hash(target).to_vec())
         .bind(target)
         .bind(&by.domain)
-        .fetch_all(connection)
+        .bind(&by.owner)
+        .bind(&by.code)
+        .bind(&by.title)
+        .bind(by.valid_since)
+        .bind(by.valid_until)
+        .bind(by.max_visits)
+        .bind(by.tags_text())
+        .fetch_optional(connection)
         .await
         .map_err(unavailable)?;
-    for row in &found {
-        let link = rows::link(row)?;
-        if by.accepts(&link) {
-            return Ok(Some(link));
-        }
-    }
-    Ok(None)
+    row.as_ref().map(rows::link).transpose()
 }
 
 pub(super) async fn create(

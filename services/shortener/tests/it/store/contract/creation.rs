@@ -13,6 +13,7 @@ super::of_each_store!(
     an_alias_is_given_once_a_domain,
     a_collision_of_a_generated_alias_stores_nothing,
     an_equal_link_is_found_instead,
+    an_equal_link_is_found_among_any_number_of_others,
     a_bulk_takes_each_for_itself,
     many_are_found_at_once,
     codes_are_leased_once,
@@ -119,6 +120,26 @@ async fn an_equal_link_is_found_instead(store: Arc<dyn LinkStore>) {
     // Several are equal: the newest.
     let found = store.find_match(first.target.as_str(), &Match::default()).await.unwrap().unwrap();
     assert_eq!(found.code, "other-5");
+}
+
+async fn an_equal_link_is_found_among_any_number_of_others(store: Arc<dyn LinkStore>) {
+    let same = |code: String, names: &[&str]| {
+        let mut link = tagged(&code, names);
+        link.target = target("https://example.com/same");
+        link
+    };
+    let first = create(&*store, &[same("first".to_owned(), &["b", "a", "c"])]).await.remove(0);
+    let others: Vec<_> = (0..1_100).map(|at| same(format!("other-{at}"), &["a", "b"])).collect();
+    create(&*store, &others).await;
+    let by = Match { tags: Some(tags(&["a", "b", "c"])), ..Match::default() };
+    assert_eq!(store.find_match(first.target.as_str(), &by).await.unwrap(), Some(first.clone()));
+    // In one call with others that want something else.
+    let mut wanted = [same("x".to_owned(), &[]), link("y"), same("z".to_owned(), &["none"])];
+    wanted[0].unless = Some(by);
+    wanted[2].unless = Some(Match { tags: Some(tags(&["none"])), ..Match::default() });
+    let Creation::Done(made) = store.create(&wanted, None).await.unwrap() else { panic!("none collides") };
+    assert_eq!(made[0], Created::Found(first));
+    assert!(matches!((&made[1], &made[2]), (Created::New(_), Created::New(_))), "{made:?}");
 }
 
 async fn a_bulk_takes_each_for_itself(store: Arc<dyn LinkStore>) {
