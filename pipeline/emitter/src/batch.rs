@@ -113,7 +113,7 @@ fn event<'a>(
         method: Text::new(record.method),
         route: Text::new(requests.name(record.route)),
         scheme: Text::new(record.scheme),
-        host: host(record.text(Part::Host)),
+        host: Host::of_authority(record.text(Part::Host)).unwrap_or_default(),
         error_type: Text::new(record.error_type),
         error_message: Text::new(scrub(record.text(Part::ErrorMessage))),
         domain: Text::new(record.text(Part::Domain)),
@@ -163,41 +163,4 @@ fn event<'a>(
 fn country(record: &Record) -> Text<'_, 2> {
     let known = record.country != [0; 2];
     Text::new(std::str::from_utf8(&record.country).ok().filter(|_| known).unwrap_or_default())
-}
-
-/// The host that a request named, in lower case and without port and credentials.
-fn host(authority: &str) -> Host<'_> {
-    let host = authority.rsplit_once('@').map_or(authority, |(_credentials, host)| host);
-    let host = match host.strip_prefix('[') {
-        Some(v6) => v6.split_once(']').map_or("", |(address, _port)| address),
-        None => host.split_once(':').map_or(host, |(host, _port)| host),
-    };
-    let parsed = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Host::parse(host.to_ascii_lowercase())
-    } else {
-        Host::parse(host)
-    };
-    parsed.unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_bare() {
-        let cases = [
-            ("Example.ORG", "example.org"),
-            ("example.org:8080", "example.org"),
-            ("user:pw@example.org:1", "example.org"),
-            ("[2001:db8::1]:80", "2001:db8::1"),
-            ("", ""),
-            ("a b", ""),
-            ("x/y?z", ""),
-            ("[broken", ""),
-        ];
-        for (authority, expected) in cases {
-            assert_eq!(host(authority).as_str(), expected);
-        }
-    }
 }

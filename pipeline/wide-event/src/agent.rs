@@ -8,10 +8,13 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use std::hash::{BuildHasher as _, BuildHasherDefault};
 use std::sync::{Mutex, PoisonError};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxHashSet, FxHasher};
 use woothee::parser::Parser;
+
+use crate::recent::Recent;
 
 /// What a user agent says of its request. A bot has a reason and nothing else.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,35 +30,57 @@ pub struct Agent {
     pub bot_reason: Option<&'static str>,
 }
 
-/// User agents that are remembered. A site sees a few thousand; beyond that somebody makes them up, and starting
-/// over costs a few microseconds each.
+/// User agents that are remembered. A site sees a few thousand; beyond that somebody makes them up, and looking at each
+/// costs a few microseconds.
 const REMEMBERED_MAX: usize = 8_192;
 
 /// The longest part of a user agent that is looked at, in bytes. Real ones stay below 512.
-const LOOKED_AT_BYTES: usize = 1_024;
+pub(crate) const LOOKED_AT_BYTES: usize = 1_024;
 
 /// Different names that are kept for good. woothee's data set has about 300.
 const NAMES_MAX: usize = 1_024;
 
 /// Classifies user agents, remembering what it has seen.
-#[derive(Default)]
 pub struct Agents {
-    seen: FxHashMap<Box<[u8]>, Agent>,
+    seen: Recent<Box<Seen>>,
+    /// Numbers given out.
+    numbers: u64,
+}
+
+/// A user agent that is remembered.
+pub(crate) struct Seen {
+    /// Told only of this one, as long as it is remembered: two of the same number are the same.
+    pub(crate) number: u64,
+    pub(crate) agent: Agent,
+    user_agent: Box<[u8]>,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self { seen: Recent::new(REMEMBERED_MAX), numbers: 0 }
+    }
 }
 
 impl Agents {
     /// The families of one User-Agent header; an empty one counts as a bot, since every browser sends one.
     pub fn classify(&mut self, user_agent: &[u8]) -> Agent {
+        self.see(user_agent).agent
+    }
+
+    /// The same, and under which number what was looked at of the header is remembered.
+    pub(crate) fn see(&mut self, user_agent: &[u8]) -> &Seen {
         let user_agent = &user_agent[..user_agent.len().min(LOOKED_AT_BYTES)];
-        if let Some(agent) = self.seen.get(user_agent) {
-            return *agent;
-        }
-        let agent = classify(&String::from_utf8_lossy(user_agent));
-        if self.seen.len() >= REMEMBERED_MAX {
-            self.seen.clear();
-        }
-        self.seen.insert(user_agent.into(), agent);
-        agent
+        let hash = BuildHasherDefault::<FxHasher>::default().hash_one(user_agent);
+        let Self { seen, numbers } = self;
+        seen.get(
+            hash,
+            |seen| *seen.user_agent == *user_agent,
+            || {
+                *numbers += 1;
+                let agent = classify(&String::from_utf8_lossy(user_agent));
+                Box::new(Seen { number: *numbers, agent, user_agent: user_agent.into() })
+            },
+        )
     }
 }
 

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::Line;
+use crate::json::{Encoder, Json as _};
 use crate::registry::{Field, Kind, Privacy};
 use crate::timestamp::Timestamp;
 use crate::value::{Cache, Host, Network, Orphan, Outcome, SpanId, Text, TraceId, Visitor};
@@ -120,6 +121,14 @@ macro_rules! registry {
         }
 
         impl Event<'_> {
+            /// Writes what need not be filled in by a reader, each field with a comma before it.
+            pub(crate) fn write(&self, encoder: &mut Encoder) {
+                $(encoder.field(concat!(",\"", stringify!($rname), "\":"), &self.$rname);)*
+                $(if !self.$name.is_default() {
+                    encoder.field(concat!(",\"", stringify!($name), "\":"), &self.$name);
+                })*
+            }
+
             /// The values, in the order of [`FIELDS`].
             #[must_use]
             pub fn values(&self) -> [Value<'_>; FIELDS.len()] {

@@ -6,6 +6,7 @@ pub mod codec;
 pub mod event;
 mod json;
 pub mod producer;
+mod recent;
 pub mod redact;
 pub mod registry;
 pub mod timestamp;

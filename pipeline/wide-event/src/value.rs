@@ -3,12 +3,17 @@
 //!
 //! Conversions from what a request carries are in [`crate::redact`]; nothing here parses a header.
 
+mod host;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::de::{self, Deserialize, Deserializer, Visitor as SerdeVisitor};
 use serde::{Serialize, Serializer};
+
+pub(crate) use host::bare;
+pub use host::{HOST_BYTES_MAX, Host};
 
 /// A string of at most `MAX` bytes; what is longer is cut at a character's end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -236,42 +241,6 @@ impl fmt::Display for Network {
     }
 }
 as_string!(Network, "an IPv4 /24 or an IPv6 /48");
-
-/// The longest name that DNS allows, in bytes.
-pub const HOST_BYTES_MAX: usize = 253;
-
-/// A host name without anything that surrounds it in a URL.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Host<'a>(Text<'a, HOST_BYTES_MAX>);
-
-impl<'a> Host<'a> {
-    /// Takes a bare host name or address. What has a path, a query, credentials, spaces or control characters in
-    /// it is no host, and yields `None`.
-    pub fn parse(text: impl Into<Cow<'a, str>>) -> Option<Self> {
-        let text = text.into();
-        let hostlike = |byte: u8| !matches!(byte, b'/' | b'?' | b'#' | b'@' | b'\\' | 0..=b' ' | 127);
-        (text.len() <= HOST_BYTES_MAX && text.bytes().all(hostlike)).then(|| Self(Text::new(text)))
-    }
-
-    /// The host name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl Serialize for Host<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Host<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Text::<'a, { HOST_BYTES_MAX + 1 }>::deserialize(deserializer)?;
-        Self::parse(text.0).ok_or_else(|| de::Error::custom("invalid value, expected a host name"))
-    }
-}
 
 /// Declares an enum whose values are symbols on the wire.
 macro_rules! symbols {
