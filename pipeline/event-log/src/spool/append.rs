@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Spool;
+use super::stored::Stored;
 use super::writer::Writer;
 use crate::{AppendError, EventLogMetrics, Message, PAYLOAD_BYTES_MAX, Producer};
 
@@ -22,9 +23,17 @@ const BYTES_GROUPED_MAX: usize = 32 << 20;
 const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(super) struct Call {
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: Vec<Stored>,
     pub(super) bytes: usize,
     done: oneshot::Sender<Result<(), AppendError>>,
+}
+
+impl Call {
+    fn new(messages: Vec<Message>, done: oneshot::Sender<Result<(), AppendError>>) -> Self {
+        let messages: Vec<_> = messages.into_iter().map(Stored::new).collect();
+        let bytes = messages.iter().map(Stored::bytes).sum();
+        Self { messages, bytes, done }
+    }
 }
 
 enum Command {
@@ -47,7 +56,7 @@ impl SpoolProducer {
     }
 
     async fn try_append(&self, messages: Vec<Message>) -> Result<(), AppendError> {
-        let largest = messages.iter().map(size).max().unwrap_or(0);
+        let largest = messages.iter().map(|message| message.payload.len()).max().unwrap_or(0);
         if largest > PAYLOAD_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes: largest, bytes_max: PAYLOAD_BYTES_MAX });
         }
@@ -55,9 +64,10 @@ impl SpoolProducer {
             return Ok(());
         }
         let (done, answer) = oneshot::channel();
-        let bytes = messages.iter().map(size).sum();
-        let call = Command::Append(Call { messages, bytes, done });
-        self.commands.send(call).await.map_err(|_| AppendError::Closed)?;
+        // Packing takes milliseconds where messages are large: not on a thread that answers requests.
+        let call = tokio::task::spawn_blocking(|| Call::new(messages, done)).await;
+        let Ok(call) = call else { return Err(AppendError::Closed) };
+        self.commands.send(Command::Append(call)).await.map_err(|_| AppendError::Closed)?;
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 }
@@ -81,11 +91,6 @@ impl Producer for SpoolProducer {
         }
         self.commands.closed().await;
     }
-}
-
-/// Headers count too: they are stored as well.
-fn size(message: &Message) -> usize {
-    message.payload.len() + message.schema.as_str().len() + message.content_type.as_str().len()
 }
 
 async fn run(mut queue: mpsc::Receiver<Command>, mut writer: Writer) {
@@ -152,8 +157,7 @@ async fn write(writer: &mut Writer, calls: Vec<Call>) {
 
 #[cfg(test)]
 impl Call {
-    pub(super) fn new(messages: Vec<Message>) -> Self {
-        let bytes = messages.iter().map(size).sum();
-        Self { messages, bytes, done: oneshot::channel().0 }
+    pub(super) fn of(messages: Vec<Message>) -> Self {
+        Self::new(messages, oneshot::channel().0)
     }
 }

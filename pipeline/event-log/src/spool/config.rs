@@ -25,10 +25,10 @@ pub struct SpoolConfig {
     /// Partitions that are appended to, 1 to 64. Default 1: one collector on one machine reads one partition in
     /// larger batches. May grow later; if it shrinks, the others are still read, but no longer appended to.
     pub partitions: u32,
-    /// Most bytes of messages on disk, at least 64 MiB. Default 2 GiB: an hour and a half of 1,000 events/s with the
+    /// Most bytes of messages on disk, at least 64 MiB. Default 2 GiB: four hours of 1,000 events/s with the
     /// collector stopped. Unconsumed messages are never deleted: when full, `append` answers `Full`.
     pub bytes_max: u64,
-    /// Consumed messages that are kept for a look back, bytes a partition. Default 64 MiB; they go first when
+    /// Consumed messages that are kept for a look back, bytes a partition as appended. Default 64 MiB; they go first when
     /// `bytes_max` is reached. 0 deletes at once.
     pub retain_bytes: u64,
     /// How long consumed messages are kept at most, seconds. Default 3600.

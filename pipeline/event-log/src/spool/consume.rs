@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::commit::{Reach, SpoolCommitter};
 use super::failure::{Failure, Inconsistent};
-use super::{Spool, files, stray, totals};
-use crate::{Committer, ConsumeError, Consumer, ContentType, Delivery, Lag, Position, Record, Schema};
+use super::{Spool, files, stored, stray, totals};
+use crate::{Committer, ConsumeError, Consumer, Delivery, Lag, Position, Record, Schema};
 
 /// A time stamp is as coarse as a tick of the kernel, up to 10 ms: what was written after a look but in the same tick
 /// shows no new one. The first look is at once, the second and third are later than that tick even if `poll_ms` is 5.
@@ -340,12 +340,13 @@ impl Consumer for SpoolConsumer {
 }
 
 fn record((id, appended_at_us, events, schema, content_type, payload): Row) -> Record {
+    let (content_type, payload) = stored::unpacked(&content_type, payload);
     Record {
         offset: files::offset_of(id),
         appended_at_us,
-        payload: payload.into(),
+        payload,
         events: u32::try_from(events).ok(),
         schema: Schema::from(schema.as_str()),
-        content_type: ContentType::from(content_type.as_str()),
+        content_type,
     }
 }

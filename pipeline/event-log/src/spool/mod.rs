@@ -10,6 +10,7 @@ mod files;
 #[cfg(test)]
 mod model;
 mod retain;
+mod stored;
 mod stray;
 mod totals;
 mod turn;

@@ -103,7 +103,7 @@ impl Model {
                 messages.push(Message::events(payload, self.appended));
             }
             partition.messages.extend(messages.iter().cloned());
-            group.push(Call::new(messages));
+            group.push(Call::of(messages));
         }
         for answer in self.writer.append(&group).await {
             answer.unwrap();

@@ -139,18 +139,23 @@ async fn expired(
         .fetch_optional(&mut *log)
         .await?
         .unwrap_or(total);
-    let rows: Vec<(i64, i64, i64)> = sqlx::query_as(
-        "SELECT id, bytes_before + length(payload), appended_at_us FROM messages \
-         WHERE id >= ? AND id < ? ORDER BY id",
+    // One more than may go: how much came before a message says how much was there with the one before it.
+    let mut rows: Vec<(i64, i64, i64)> = sqlx::query_as(
+        "SELECT id, bytes_before, appended_at_us FROM messages WHERE id >= ? AND id <= ? ORDER BY id",
     )
     .bind(files::key(partition, first))
     .bind(files::key(partition, end.min(first + count)))
     .fetch_all(log)
     .await?;
-    let prefix = rows.iter().take_while(|(_, bytes_until, appended_at_us)| {
-        bytes_at_end - bytes_until >= keep.bytes || *appended_at_us < keep.after_us
+    if rows.last().is_none_or(|(id, ..)| files::offset_of(*id) < end.min(first + count)) {
+        rows.push((files::key(partition, end), bytes_at_end, 0));
+    }
+    let prefix = rows.windows(2).take_while(|pair| {
+        let (_, _, appended_at_us) = pair[0];
+        let (_, bytes_until, _) = pair[1];
+        bytes_at_end - bytes_until >= keep.bytes || appended_at_us < keep.after_us
     });
-    Ok(prefix.last().map(|(id, ..)| files::offset_of(*id)))
+    Ok(prefix.last().map(|pair| files::offset_of(pair[0].0)))
 }
 
 /// Returns free pages to the file system, but for some to reuse.

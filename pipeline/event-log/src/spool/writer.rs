@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::append::Call;
 use super::failure::{Failure, Inconsistent};
+use super::stored::Stored;
 use super::turn::Turns;
 use super::{Spool, SpoolConfig, files, now_us, retain, totals};
-use crate::{AppendError, EventLogMetrics, Message};
+use crate::{AppendError, EventLogMetrics};
 
 /// What a WAL may take beside `bytes_max`. It is cut down at this size; only a reader that keeps a transaction
 /// open can keep it from that, and then what is above counts towards `bytes_max`. Twice a largest transaction.
@@ -181,7 +182,7 @@ impl Writer {
         for (call, _) in calls.iter().zip(answers).filter(|(_, answer)| answer.is_ok()) {
             self.metrics.appended_messages.inc_by(call.messages.len() as u64);
             self.metrics.appended_events.inc_by(call.messages.iter().map(|m| u64::from(m.events)).sum());
-            self.metrics.appended_bytes.inc_by(call.messages.iter().map(|m| m.payload.len() as u64).sum());
+            self.metrics.appended_bytes.inc_by(call.messages.iter().map(|m| m.payload_bytes as u64).sum());
         }
     }
 }
@@ -205,7 +206,7 @@ impl Tail {
         })
     }
 
-    async fn insert(&mut self, log: &mut SqliteConnection, message: &Message) -> Result<(), Failure> {
+    async fn insert(&mut self, log: &mut SqliteConnection, message: &Stored) -> Result<(), Failure> {
         sqlx::query("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
             .bind(files::key(self.partition, self.next_offset))
             .bind(now_us())
@@ -213,13 +214,13 @@ impl Tail {
             .bind(self.events_total as i64)
             .bind(self.bytes_total as i64)
             .bind(message.schema.as_str())
-            .bind(message.content_type.as_str())
+            .bind(&*message.content_type)
             .bind(&message.payload[..])
             .execute(log)
             .await?;
         self.next_offset += 1;
         self.events_total += u64::from(message.events);
-        self.bytes_total += message.payload.len() as u64;
+        self.bytes_total += message.payload_bytes as u64;
         Ok(())
     }
 
@@ -261,7 +262,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::Consumer;
+    use crate::{Consumer, Message};
 
     async fn writer(config: SpoolConfig) -> Writer {
         let spool = Spool::new(config);
@@ -269,8 +270,14 @@ mod tests {
         Writer::new(spool, EventLogMetrics::default())
     }
 
+    /// A message that takes so many bytes in the file as well: nothing makes noise smaller.
+    fn message(bytes: usize) -> Message {
+        let noise = (0..).flat_map(|at: u32| at.wrapping_mul(0x9e37_79b9).to_be_bytes());
+        Message::events(noise.take(bytes).collect::<Vec<u8>>(), 3)
+    }
+
     fn call(bytes: usize) -> [Call; 1] {
-        [Call::new(vec![Message::events(vec![b'x'; bytes], 3)])]
+        [Call::of(vec![message(bytes)])]
     }
 
     pub(super) async fn limit_pages(log: &mut SqliteConnection, pages: i64) {
@@ -285,8 +292,7 @@ mod tests {
         writer.append(&call(1000)).await.remove(0).unwrap();
         (writer.pages_max, writer.open) = (40, None);
         for _ in 0..3 {
-            let both =
-                [Call::new(vec![Message::events("small", 1)]), Call::new(call(1 << 20)[0].messages.clone())];
+            let both = [Call::of(vec![Message::events("small", 1)]), Call::of(vec![message(1 << 20)])];
             let answers = writer.append(&both).await;
             assert!(answers.iter().all(|a| matches!(a, Err(AppendError::DiskFull(_)))), "{answers:?}");
         }

@@ -9,7 +9,7 @@ use event_log::{AppendError, ConsumeError, Consumer, EventLogMetrics, Message, P
 use prometheus_client::registry::Registry;
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
-use crate::{config, records, spool};
+use crate::{config, noise, records, spool};
 
 async fn sql(path: &Path, statement: &'static str) {
     let mut db = SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap();
@@ -120,7 +120,7 @@ async fn a_disk_that_is_full_heals_when_there_is_space() {
     };
     let spool = Spool::new(SpoolConfig { retain_bytes: 0, ..config(disk.0.path()) });
     let producer = spool.producer(EventLogMetrics::default());
-    let message = || vec![Message::events(vec![b'x'; 100_000], 1)];
+    let message = || vec![Message::events(noise(100_000), 1)];
     producer.append(message()).await.unwrap();
     let ballast = disk.0.path().join("ballast");
     std::fs::write(&ballast, vec![0; 3 << 20]).unwrap();

@@ -16,6 +16,7 @@ mod kafka_outbox;
 mod kafka_real;
 mod kafka_security;
 mod kafka_topic;
+mod packed;
 mod retain;
 
 use std::path::Path;
@@ -39,6 +40,11 @@ fn spool(dir: &Path) -> Spool {
 
 fn position(offset: u64, metadata: &str) -> Position {
     Position { offset, metadata: metadata.to_owned() }
+}
+
+/// Bytes that nothing makes fewer, so that they take as many in the file.
+fn noise(bytes: usize) -> Vec<u8> {
+    (0..).flat_map(|at: u32| at.wrapping_mul(0x9e37_79b9).to_be_bytes()).take(bytes).collect()
 }
 
 /// The next records of any partition.

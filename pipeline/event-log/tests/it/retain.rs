@@ -6,7 +6,7 @@ use event_log::spool::{Spool, SpoolConfig};
 use event_log::{Consumer, EventLogMetrics, Message, Producer};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use crate::{PATIENCE, config, position, records};
+use crate::{PATIENCE, config, noise, position, records};
 
 /// Polls until the gauges say so.
 pub(crate) async fn gauges(registry: &Registry, lines: &[&str]) {
@@ -30,7 +30,7 @@ async fn consumed_messages_go_their_space_is_given_back_and_gauges_tell() {
     metrics.register(&mut registry);
     let producer = spool.producer(metrics);
     for _ in 0..48 {
-        producer.append(vec![Message::events(vec![b'x'; 1 << 20], 9)]).await.unwrap();
+        producer.append(vec![Message::events(noise(1 << 20), 9)]).await.unwrap();
     }
     gauges(&registry, &["spool_depth_messages 48", "spool_depth_events 432"]).await;
     let mut consumer = spool.consumer("g").await.unwrap();
