@@ -192,6 +192,8 @@ pub struct NewLink {
     pub owner: Option<String>,
     /// When it was created, for one that is imported; without it, now.
     pub created_at: Option<UnixSeconds>,
+    /// See [`Link::visits_from`].
+    pub visits_from: Option<UnixSeconds>,
     /// Take a link to the same target that is as good instead.
     pub unless: Option<Match>,
 }
@@ -208,6 +210,7 @@ impl NewLink {
             rules: Vec::new(),
             owner: None,
             created_at: None,
+            visits_from: None,
             unless: None,
         }
     }

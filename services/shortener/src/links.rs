@@ -60,6 +60,8 @@ pub struct CreateLink {
     pub owner: Option<String>,
     /// When it was made, for one that is imported; without it, now.
     pub created_at: Option<UnixSeconds>,
+    /// See [`Link::visits_from`].
+    pub visits_from: Option<UnixSeconds>,
 }
 
 /// The alias of a link to be made.
@@ -180,6 +182,16 @@ impl Links {
     /// The link as stored.
     pub async fn find(&self, hop: &Hop, link: LinkRef<'_>) -> Result<Option<Link>, StoreError> {
         self.timed(hop, "find", self.store.find(link, Read::Latest)).await
+    }
+
+    /// The links with these names as stored, in any order; unknown ones are left out.
+    pub async fn find_many(&self, hop: &Hop, links: &[LinkRef<'_>]) -> Result<Vec<Link>, StoreError> {
+        self.timed(hop, "find_many", self.store.find_many(links)).await
+    }
+
+    /// The newest link that is as good as one to `target`.
+    pub async fn find_match(&self, hop: &Hop, target: &str, by: &Match) -> Result<Option<Link>, StoreError> {
+        self.timed(hop, "find_match", self.store.find_match(target, by)).await
     }
 
     /// Changes a link.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use bytes::Bytes;
 use moka::sync::Cache;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::admission::{Admission, Class, Place};
@@ -18,7 +19,7 @@ use crate::domains::Domains;
 use crate::entrance::Entrance;
 use crate::limits::{Limited, Limits};
 use crate::link::{LinkEdit, LinkRef, LinkState};
-use crate::links::Links;
+use crate::links::{CreateError, CreateLink, Links, Outcome};
 use crate::metrics::Metrics;
 use crate::shared::local::LocalState;
 use crate::shared::{Guarded, SharedState};
@@ -39,6 +40,9 @@ const SHARED_LINKS: &str = "hoplog shared links v1";
 
 /// How old the list of crawlable links in `/robots.txt` may be: robots ask a few times a day.
 const ROBOTS_AGE: Duration = Duration::from_secs(60);
+
+/// Pages of exports that are read from the store at once, by all clients together: a few of its connections.
+const EXPORT_READS_MAX: usize = 4;
 
 /// Why the shortener can't start.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +107,8 @@ pub(crate) struct App {
     pub(crate) blocklist: Arc<Blocklist>,
     pub(crate) statistics: Statistics,
     pub(crate) robots: Cache<(), Bytes>,
+    /// Pages of exports that may be read now.
+    pub(crate) export_reads: Semaphore,
     admission: Arc<Admission>,
     metrics: Metrics,
 }
@@ -154,6 +160,7 @@ impl Shortener {
             agents: Mutex::default(),
             limits: Limits::start(&config.limits, Arc::clone(&shared), &secret),
             robots: Cache::builder().max_capacity(1).time_to_live(ROBOTS_AGE).build(),
+            export_reads: Semaphore::new(EXPORT_READS_MAX),
             admission: Admission::new(&config.limits, metrics.clone()),
             metrics,
             config,
@@ -231,6 +238,16 @@ impl App {
         let work =
             async move { app.links.delete(&hop, LinkRef { domain: &domain, code: &code }, if_state).await };
         to_the_end(work).await
+    }
+
+    /// Makes links, as [`App::edit`] changes one.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        hop: &Hop,
+        requests: Vec<CreateLink>,
+    ) -> Result<Outcome, CreateError> {
+        let (app, hop) = (Arc::clone(self), hop.clone());
+        to_the_end(async move { app.links.create(&hop, &requests, None).await }).await
     }
 
     /// The public URL of a link. All domains have the scheme of the default one.

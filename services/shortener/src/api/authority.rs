@@ -16,14 +16,17 @@ const SHORT_URLS: &str = "/rest/v3/short-urls";
 /// Many are created here; all else on this path is of the link that has this code.
 const BULK: &str = "/rest/v3/short-urls/bulk";
 
+/// Links in and out as CSV.
+const CSV: &str = "/rest/v3/short-urls.csv";
+
 /// What a key needs for a route.
 fn need(route: &str, method: &Method) -> Need {
     let reads = method.is_safe();
     match route {
-        SHORT_URLS if !reads => Need::Create,
+        SHORT_URLS | CSV if !reads => Need::Create,
         BULK if *method == Method::POST => Need::Create,
         BULK => Need::One,
-        SHORT_URLS | "/rest/v3/domains" | "/rest/v3/mercure-info" if reads => Need::Some,
+        SHORT_URLS | CSV | "/rest/v3/domains" | "/rest/v3/mercure-info" if reads => Need::Some,
         "/rest/v3/tags" | "/rest/v3/tags/stats" if reads => Need::Some,
         "/rest/v3/tags" => Need::Tags,
         "/rest/v3/visits/orphan" => Need::Orphans,

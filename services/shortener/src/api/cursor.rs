@@ -21,19 +21,21 @@ struct Content {
     after: Cursor,
 }
 
-/// The cursor for what comes after `link`.
-pub(super) fn write(query: &ListQuery, link: &Link) -> String {
+/// Where a page ends whose last link is `link`.
+pub(super) fn at(query: &ListQuery, link: &Link) -> Cursor {
     let value = match query.order {
         Order::Created => link.created_at.to_string(),
         Order::Code => link.code.clone(),
         Order::Target => link.target.clone(),
         Order::Title => link.settings.title.clone().unwrap_or_default(),
     };
-    let content = Content {
-        order: name(query.order).to_owned(),
-        descending: query.descending,
-        after: Cursor { value, id: link.id },
-    };
+    Cursor { value, id: link.id }
+}
+
+/// The cursor for what comes after `link`.
+pub(super) fn write(query: &ListQuery, link: &Link) -> String {
+    let content =
+        Content { order: name(query.order).to_owned(), descending: query.descending, after: at(query, link) };
     // Strings and numbers always serialise.
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&content).unwrap_or_default())
 }

@@ -44,7 +44,8 @@ pub(super) async fn object_within(
     }
 }
 
-async fn read(body: Body, limits: &LimitsConfig, bytes_max: usize) -> Result<Bytes, Problem> {
+/// All of a body.
+pub(super) async fn read(body: Body, limits: &LimitsConfig, bytes_max: usize) -> Result<Bytes, Problem> {
     let deadline = Duration::from_millis(limits.body_read_ms_max);
     match tokio::time::timeout(deadline, Limited::new(body, bytes_max).collect()).await {
         Err(_) => Err(Problem::body_too_slow()),

@@ -5,6 +5,7 @@ mod authority;
 mod bulk;
 mod cors;
 mod countries;
+mod csv;
 mod cursor;
 mod domains;
 mod etag;
@@ -112,6 +113,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
                 .fallback(async |hop: Hop| refused_method(&hop, ALLOW_EDIT)),
         )
         .route("/rest/v3/mercure-info", read_only(get(mercure)))
+        .merge(csv::routes())
         .merge(visits::routes())
         .merge(stats::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), require_key));

@@ -213,8 +213,33 @@ impl Problem {
     }
 
     pub(crate) fn body_too_large(bytes_max: usize) -> Self {
-        let detail = format!("Bodies have at most {bytes_max} bytes.");
+        let detail = format!("Bodies have at most {bytes_max} bytes. Nothing was done.");
         Self::plain(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    }
+
+    pub(crate) fn too_many_rows(rows_max: usize) -> Self {
+        let detail = format!(
+            "Files have at most {rows_max} rows. Nothing was imported: send it in parts, each with the header."
+        );
+        Self::plain(StatusCode::PAYLOAD_TOO_LARGE, "too_many_rows", detail)
+    }
+
+    /// A file that is no CSV as it should be; `rows` says where.
+    pub(crate) fn malformed_csv(detail: &str, rows: Vec<Value>) -> Self {
+        let detail = format!("{detail} Nothing was imported.");
+        let problem = Self::malformed_body("body_no_csv", &detail);
+        if rows.is_empty() { problem } else { problem.with("rows", rows) }
+    }
+
+    pub(crate) fn media_type() -> Self {
+        let detail = "Links are imported from text/csv in UTF-8.";
+        Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", detail)
+    }
+
+    /// HTTP/1.0 can't tell an answer that breaks off from one that ends.
+    pub(crate) fn http_1_0() -> Self {
+        let detail = "In HTTP/1.0 nobody could tell whether the file is whole: ask in HTTP/1.1.";
+        Self::plain(StatusCode::UPGRADE_REQUIRED, "http_1_0", detail)
     }
 
     pub(crate) fn body_too_slow() -> Self {

@@ -9,17 +9,20 @@ use crate::limits::Calls;
 /// The route of calls that make many links.
 const BULK: &str = "/rest/v3/short-urls/bulk";
 
+/// The route of imports and exports.
+const CSV: &str = "/rest/v3/short-urls.csv";
+
 /// Which places a call may take.
 pub(super) fn class(route: &str) -> Class {
     // Statistics are asked of ClickHouse, in whole scans.
     let statistics =
         ["/visits", "/stats"].iter().any(|end| route.ends_with(end)) || route.contains("/visits/");
-    if statistics || route == BULK { Class::Bulk } else { Class::Api }
+    if statistics || route == BULK || route == CSV { Class::Bulk } else { Class::Api }
 }
 
 /// Which limit of its key a call counts for.
 pub(super) fn calls(method: &Method, route: &str) -> Calls {
-    if route == BULK {
+    if route == BULK || (route == CSV && !method.is_safe()) {
         Calls::Bulk
     } else if method.is_safe() {
         Calls::Read

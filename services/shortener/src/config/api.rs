@@ -16,9 +16,13 @@ pub struct ApiConfig {
     /// Largest body of a bulk creation, in bytes. Default 4,194,304: a thousand links with long targets. Raise it
     /// together with `links.url_bytes_max`.
     pub bulk_body_bytes_max: usize,
-    /// Largest body of an import, in bytes. Default 67,108,864, about half a million links; it is read as it comes
-    /// and never held as a whole. Larger files can be sent in parts.
+    /// Largest file that is imported, in bytes. Default 4,194,304: as many links as `import_rows_max` allows, of 400
+    /// bytes each. It is held as a whole, so that nothing is imported of a file that is no CSV to its end, by each of
+    /// `limits.bulk_in_flight_max` at most; and it has to arrive within `limits.body_read_ms_max`.
     pub import_body_bytes_max: usize,
+    /// Rows in a file that is imported. Default 10,000: ten transactions, a second or two, and an answer of some
+    /// megabytes. More take more calls.
+    pub import_rows_max: usize,
 }
 
 impl Default for ApiConfig {
@@ -26,7 +30,8 @@ impl Default for ApiConfig {
         Self {
             cors_origins: vec!["*".to_owned()],
             bulk_body_bytes_max: 4 * 1_024 * 1_024,
-            import_body_bytes_max: 64 * 1_024 * 1_024,
+            import_body_bytes_max: 4 * 1_024 * 1_024,
+            import_rows_max: 10_000,
         }
     }
 }
@@ -39,6 +44,7 @@ impl ApiConfig {
         }
         positive(wrong, "api.bulk_body_bytes_max", self.bulk_body_bytes_max as u64);
         positive(wrong, "api.import_body_bytes_max", self.import_body_bytes_max as u64);
+        positive(wrong, "api.import_rows_max", self.import_rows_max as u64);
     }
 }
 

@@ -61,7 +61,8 @@ pub struct LimitsConfig {
     pub write_per_s: f64,
     /// The same at once. Default 10,000.
     pub write_burst: u32,
-    /// Bulk calls of a key a second. Default 10, which is 10,000 links.
+    /// Bulk calls and imports of a key a second. Default 10, which is 10,000 links in bulk calls, and
+    /// 100,000 in imports.
     pub bulk_per_s: f64,
     /// The same at once. Default 100.
     pub bulk_burst: u32,

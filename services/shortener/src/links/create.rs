@@ -109,7 +109,7 @@ impl Links {
     ) -> Result<Vec<Made>, CreateError> {
         if let ([CreateLink { unless: Some(by), target, .. }], None) = (requests, claim) {
             // Without a transaction first: what is found costs neither a write nor a code.
-            let found = self.timed(hop, "find_match", self.store.find_match(target.as_str(), by)).await;
+            let found = self.find_match(hop, target.as_str(), by).await;
             if let Some(found) = found.map_err(CreateError::Store)? {
                 return Ok(vec![Made::Found(found)]);
             }
@@ -225,6 +225,7 @@ impl CreateLink {
             rules: self.rules.clone(),
             owner: self.owner.clone(),
             created_at: self.created_at,
+            visits_from: self.visits_from,
             unless: self.unless.clone(),
         }
     }

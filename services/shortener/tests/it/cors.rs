@@ -19,7 +19,7 @@ async fn a_page_of_another_origin_can_use_the_api_and_redirects_stay_as_they_are
     let server = Server::start().await;
     let code = server.link(&json!({ "longUrl": "https://example.com/" })).await;
     let path = format!("/rest/v3/short-urls/{code}");
-    for path in [&*path, "/rest/v3/short-urls", "/rest/health", "/rest/nowhere"] {
+    for path in [&*path, "/rest/v3/short-urls", "/rest/v3/short-urls.csv", "/rest/health", "/rest/nowhere"] {
         // Without a key: browsers send none with a preflight.
         let asked = server.call(Method::OPTIONS, path, &PREFLIGHT, "").await;
         assert_eq!(asked.status, 204, "{path}");
@@ -38,8 +38,15 @@ async fn a_page_of_another_origin_can_use_the_api_and_redirects_stay_as_they_are
         let answer = server.call(Method::GET, &path, headers, "").await;
         assert_eq!(answer.status, status);
         assert_eq!(answer.header("access-control-allow-origin"), "*", "pages must be able to read errors");
-        for field in ["ETag", "RateLimit", "X-Request-Id", "Idempotency-Replayed", "Location", "Retry-After"]
-        {
+        for field in [
+            "ETag",
+            "RateLimit",
+            "X-Request-Id",
+            "Idempotency-Replayed",
+            "Location",
+            "Retry-After",
+            "Content-Disposition",
+        ] {
             assert!(answer.header("access-control-expose-headers").split(", ").any(|name| name == field));
         }
     }

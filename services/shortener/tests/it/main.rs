@@ -10,6 +10,7 @@ mod by_visits;
 mod cache;
 mod codes;
 mod cors;
+mod csv;
 mod cursors;
 mod domains;
 mod doubts;

@@ -22,7 +22,13 @@ async fn every_documented_operation_is_served_and_no_other() {
             let method: Method = name.to_uppercase().parse().unwrap();
             let path = path.replace("{shortCode}", "documented").replace("{tag}", "documented");
             let path = path.replace("{domain}", "DEFAULT");
-            let answer = server.api(method, &path, &body(name, &path)).await;
+            let answer = match (name, &*path) {
+                ("post", "/rest/v3/short-urls.csv") => {
+                    let headers = [("x-api-key", server.key.as_str()), ("content-type", "text/csv")];
+                    server.call(method, &path, &headers, "longUrl\nhttps://example.com/\n").await
+                }
+                _ => server.api(method, &path, &body(name, &path)).await,
+            };
             let status = answer.status.as_u16();
             match item.get(name) {
                 // A link may have this code: all but POST is documented at `{shortCode}`.
@@ -34,7 +40,8 @@ async fn every_documented_operation_is_served_and_no_other() {
                     assert!(expected.contains(&status), "{name} {path}: {status} {}", answer.text());
                     assert!(content.is_object(), "{name} {path}: {status} is not documented");
                     if let Some(types) = content["content"].as_object() {
-                        assert!(types.contains_key(answer.header("content-type")), "{name} {path}");
+                        let kind = answer.header("content-type").split(';').next().unwrap_or_default();
+                        assert!(types.contains_key(kind), "{name} {path}");
                     }
                 }
             }

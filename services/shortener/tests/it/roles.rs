@@ -19,6 +19,9 @@ const LINK: &str = r#"{"longUrl":"https://example.com/"}"#;
 const TABLE: &[Row] = &[
     (Method::POST, "/rest/v3/short-urls", LINK, [201, 201, 403, 201, 201, 201]),
     (Method::GET, "/rest/v3/short-urls", "", [200, 403, 200, 200, 200, 200]),
+    (Method::GET, "/rest/v3/short-urls.csv", "", [200, 403, 200, 200, 200, 200]),
+    // Whoever is let in learns that JSON is not imported.
+    (Method::POST, "/rest/v3/short-urls.csv", LINK, [415, 415, 403, 415, 415, 415]),
     (Method::GET, "/rest/v3/short-urls/{own}", "", [200, 403, 200, 200, 404, 200]),
     (Method::GET, "/rest/v3/short-urls/{other}", "", [200, 403, 200, 404, 404, 200]),
     (Method::GET, "/rest/v3/short-urls/nobody", "", [404, 403, 404, 404, 404, 404]),

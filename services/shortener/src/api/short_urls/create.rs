@@ -156,7 +156,17 @@ pub(in crate::api) fn read_creation(
         redirect_status: status,
         cache_lifetime_s: lifetime,
     };
-    Ok(CreateLink { domain, alias, target, settings, rules: Vec::new(), unless, owner, created_at: None })
+    Ok(CreateLink {
+        domain,
+        alias,
+        target,
+        settings,
+        rules: Vec::new(),
+        unless,
+        owner,
+        created_at: None,
+        visits_from: None,
+    })
 }
 
 fn read_domain(app: &App, fields: &mut Fields) -> String {

@@ -33,7 +33,7 @@ pub(in crate::api) fn document(app: &App, link: &Link) -> Value {
 }
 
 /// As PHP's ATOM format has it. Empty for what is no date, which no field lets in.
-pub(super) fn date_text(seconds: UnixSeconds) -> String {
+pub(in crate::api) fn date_text(seconds: UnixSeconds) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+00:00");
     OffsetDateTime::from_unix_timestamp(seconds)
         .ok()

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::by_visits;
 use super::document::document;
+use crate::access::Access;
 use crate::api::problem::Problem;
+use crate::api::query::ListRequest;
 use crate::api::visits::{put_counts, put_summaries};
 use crate::api::{Caller, cursor, json, names, query};
 use crate::link::Page;
@@ -17,20 +19,13 @@ use crate::service::App;
 
 pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
     let hop = &caller.hop;
-    let mut request = match query::parse(uri.query()) {
-        Ok(request) => request,
-        Err(wrong) => return Problem::invalid(&wrong).answer(hop),
+    let (request, reaches_some) = match read_list(&app, &caller.access, uri.query()) {
+        Ok(asked) => asked,
+        Err(problem) => return problem.answer(hop),
     };
-    if let Some(domain) = &request.domain {
-        match names::domain(&app, domain) {
-            Ok(domain) => request.query.domain = Some(domain),
-            Err(error) => return Problem::invalid(&[("domain", error.to_string())]).answer(hop),
-        }
-    }
-    let reaches = caller.access.narrow_list(&mut request.query);
     let mut counts = None;
     let page = match request.by_visits {
-        _ if !reaches => Page { links: Vec::new(), total: Some(0) },
+        _ if !reaches_some => Page { links: Vec::new(), total: Some(0) },
         Some(order) => match by_visits::page(&app, &caller, &request, order).await {
             Ok((page, known)) => {
                 counts = Some(known);
@@ -67,4 +62,20 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, ur
             }
         }),
     )
+}
+
+/// The list that is asked for, narrowed to links in reach, and whether there can be any.
+pub(in crate::api) fn read_list(
+    app: &App,
+    access: &Access,
+    query: Option<&str>,
+) -> Result<(ListRequest, bool), Problem> {
+    let mut request = query::parse(query).map_err(|wrong| Problem::invalid(&wrong))?;
+    if let Some(domain) = &request.domain {
+        let named = names::domain(app, domain);
+        let named = named.map_err(|error| Problem::invalid(&[("domain", error.to_string())]))?;
+        request.query.domain = Some(named);
+    }
+    let reaches_some = access.narrow_list(&mut request.query);
+    Ok((request, reaches_some))
 }

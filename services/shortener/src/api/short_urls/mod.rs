@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use emitter::Hop;
 use http::{HeaderMap, StatusCode};
 
-pub(super) use self::document::document;
+pub(super) use self::document::{date_text, document};
 use super::etag;
 use super::fields::Fields;
 use super::names::{Found, LinkName};
@@ -30,8 +30,8 @@ use crate::store::Changed;
 pub(super) use create::{create, read_creation, refused};
 pub(super) use edit::edit;
 pub(super) use history::history;
-pub(super) use list::list;
-pub(super) use rules::{set_rules, show_rules};
+pub(super) use list::{list, read_list};
+pub(super) use rules::{list_of, read_rules, set_rules, show_rules};
 
 pub(super) async fn show(
     State(app): State<Arc<App>>,

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use emitter::Hop;
 use http::{HeaderMap, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::conditions;
 use crate::api::names::{Found, LinkName, tell};
@@ -34,7 +34,7 @@ pub(in crate::api) async fn set_rules(
         Ok(object) => object,
         Err(problem) => return problem.answer(hop),
     };
-    let rules = match read(&app, name.link().domain, &object) {
+    let rules = match read_rules(&app, name.link().domain, object.get("redirectRules")) {
         Ok(rules) => rules,
         Err(why) => return Problem::invalid(&[("redirectRules", why)]).answer(hop),
     };
@@ -55,8 +55,13 @@ pub(in crate::api) async fn set_rules(
     }
 }
 
-fn read(app: &App, domain: &str, object: &Map<String, Value>) -> Result<Vec<Rule>, String> {
-    let rules = match object.get("redirectRules") {
+/// The rules of a link on `domain` that a client gives.
+pub(in crate::api) fn read_rules(
+    app: &App,
+    domain: &str,
+    rules: Option<&Value>,
+) -> Result<Vec<Rule>, String> {
+    let rules = match rules {
         Some(Value::Array(rules)) => rules,
         Some(_) => return Err("is not an array".to_owned()),
         None => return Err("is missing".to_owned()),
@@ -84,6 +89,11 @@ fn read_one(app: &App, domain: &str, rule: &Value) -> Result<Rule, String> {
 }
 
 fn document(link: &Link) -> Value {
+    json!({ "defaultLongUrl": link.target, "redirectRules": list_of(link) })
+}
+
+/// The rules of a link as clients see them.
+pub(in crate::api) fn list_of(link: &Link) -> Vec<Value> {
     let rules = link.rules.iter().enumerate().map(|(at, rule)| {
         json!({
             "longUrl": rule.target,
@@ -91,5 +101,5 @@ fn document(link: &Link) -> Value {
             "conditions": rule.conditions.iter().map(conditions::write).collect::<Vec<_>>(),
         })
     });
-    json!({ "defaultLongUrl": link.target, "redirectRules": rules.collect::<Vec<_>>() })
+    rules.collect()
 }

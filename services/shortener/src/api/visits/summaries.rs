@@ -2,6 +2,7 @@
 //! Where there is no answer, not even an old one, it is left out: zeros would be a lie.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -14,12 +15,7 @@ use crate::store::{Counted, Selection, TagCount};
 
 /// Puts the counts of links into their documents, which are in the same order.
 pub(in crate::api) async fn put_summaries(app: &App, links: &[Link], documents: &mut [Value]) {
-    let counted = links.iter().map(|link| Counted {
-        domain: link.domain.clone(),
-        code: link.code.clone(),
-        from: link.counts_from(),
-    });
-    if let Ok(answer) = app.statistics.of_links(counted.collect()).await {
+    if let Ok(answer) = app.statistics.of_links(counted(links)).await {
         put_counts(links, documents, &answer);
     }
 }
@@ -30,6 +26,16 @@ pub(in crate::api) fn put_counts(links: &[Link], documents: &mut [Value], answer
         let name = (link.domain.clone(), link.code.clone());
         put(document, answer.value.get(&name).copied().unwrap_or_default(), answer.stale_since);
     }
+}
+
+/// How often each link was visited, in their order; nothing where that is not known.
+pub(in crate::api) async fn totals(app: &App, links: &[Link]) -> Vec<Option<u64>> {
+    let Ok(answer) = app.statistics.of_links(counted(links)).await else { return vec![None; links.len()] };
+    let total = |link: &Link| {
+        let counts = answer.value.get(&(link.domain.clone(), link.code.clone()));
+        Some(counts.copied().unwrap_or_default().total())
+    };
+    links.iter().map(total).collect()
 }
 
 /// A link that was just made has no visits: nobody has to be asked.
@@ -77,6 +83,15 @@ pub(in crate::api) async fn put_tag_summaries(
     for (tag, document) in few.iter().zip(documents) {
         put(document, sums.get(tag).copied().unwrap_or_default(), answer.stale_since);
     }
+}
+
+fn counted(links: &[Link]) -> Arc<[Counted]> {
+    let counted = |link: &Link| Counted {
+        domain: link.domain.clone(),
+        code: link.code.clone(),
+        from: link.counts_from(),
+    };
+    links.iter().map(counted).collect()
 }
 
 fn put(document: &mut Value, counts: Counts, stale: Option<UnixSeconds>) {

@@ -35,14 +35,15 @@ const INSERT: &str = "WITH given AS MATERIALIZED (
          SELECT nextval('links_id_seq') AS id, row.* FROM unnest(
              $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
              $9::bigint[], $10::bigint[], $11::bigint[], $12::boolean[], $13::boolean[], $14::smallint[],
-             $15::bigint[], $16::text[])
+             $15::bigint[], $16::text[], $17::bigint[])
          AS row (domain, code, target, target_hash, title, owner, tags, created_at, valid_since, valid_until,
-                 max_visits, crawlable, forward_query, redirect_status, cache_lifetime_s, rules))
+                 max_visits, crawlable, forward_query, redirect_status, cache_lifetime_s, rules, visits_from))
      INSERT INTO links (id, revision, domain, code, target, target_hash, title, owner, tags, created_at, valid_since, valid_until,
-                        max_visits, crawlable, forward_query, redirect_status, cache_lifetime_s, rules)
+                        max_visits, crawlable, forward_query, redirect_status, cache_lifetime_s, rules, visits_from)
      SELECT id, 1 - (SELECT coalesce(sum(revision), 0) FROM tags WHERE tags.id = ANY (given.tags::integer[])),
             domain, code, target, target_hash::uuid, title, owner, tags::integer[], created_at, valid_since,
-            valid_until, max_visits, crawlable, forward_query, redirect_status, cache_lifetime_s, rules::json
+            valid_until, max_visits, crawlable, forward_query, redirect_status, cache_lifetime_s, rules::json,
+            visits_from
      FROM given ORDER BY code COLLATE \"C\", domain COLLATE \"C\", id
      ON CONFLICT (code, domain) DO NOTHING RETURNING id, domain, code";
 
@@ -177,7 +178,7 @@ fn stored(link: &NewLink, id: i64, created_at: i64) -> Link {
         revision: 1,
         created_at: link.created_at.unwrap_or(created_at),
         visits: 0,
-        visits_from: None,
+        visits_from: link.visits_from,
         owner: link.owner.clone(),
         settings: link.settings.clone(),
         rules: link.rules.clone(),
@@ -204,6 +205,7 @@ struct Columns {
     redirect_status: Vec<Option<i16>>,
     cache_lifetime_s: Vec<Option<i64>>,
     rules: Vec<Option<String>>,
+    visits_from: Vec<Option<i64>>,
 }
 
 impl Columns {
@@ -227,6 +229,7 @@ impl Columns {
         self.redirect_status.push(rows::status_number(settings.redirect_status));
         self.cache_lifetime_s.push(settings.cache_lifetime_s.map(i64::from));
         self.rules.push(rows::rules_text(&link.rules)?);
+        self.visits_from.push(link.visits_from);
         Ok(())
     }
 
@@ -255,6 +258,7 @@ impl Columns {
             .bind(self.redirect_status)
             .bind(self.cache_lifetime_s)
             .bind(self.rules)
+            .bind(self.visits_from)
             .fetch_all(transaction)
             .await
             .map_err(failed)?;

@@ -102,8 +102,8 @@ async fn create_one(connection: &mut SqliteConnection, link: &NewLink) -> Result
     let created_at = link.created_at.unwrap_or_else(now);
     let done = sqlx::query(
         "INSERT INTO links (domain, code, target, target_hash, title, created_at, valid_since, valid_until, max_visits,
-                            crawlable, forward_query, redirect_status, cache_lifetime_s, rules, owner)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (domain, code) DO NOTHING",
+                            crawlable, forward_query, redirect_status, cache_lifetime_s, rules, owner, visits_from)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (domain, code) DO NOTHING",
     )
     .bind(&link.domain)
     .bind(&link.code)
@@ -120,6 +120,7 @@ async fn create_one(connection: &mut SqliteConnection, link: &NewLink) -> Result
     .bind(settings.cache_lifetime_s)
     .bind(rows::rules_text(&link.rules)?)
     .bind(&link.owner)
+    .bind(link.visits_from)
     .execute(&mut *connection)
     .await
     .map_err(unavailable)?;

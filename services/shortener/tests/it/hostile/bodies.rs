@@ -34,6 +34,35 @@ pub(super) const BODIES: &[Row<&[u8]>] = &[
     (b"{\"longUrl\":\"https://e.example/\",\"id\":1,\"visits\":-1,\"owner\":\"x\"}", 201, ""),
 ];
 
+/// Files of an import. Rows that are no links are no failure of the whole.
+pub(super) const FILES: &[Row<&[u8]>] = &[
+    (b"", 400, "body_no_csv"),
+    (b"\0", 400, "body_no_csv"),
+    (b"\"", 400, "body_no_csv"),
+    (b"{\"longUrl\":\"https://e.example/\"}", 400, "body_no_csv"),
+    (b"PK\x03\x04\x14\0\x06\0", 400, "body_no_csv"),
+    (b"\xff\xfel\0o\0n\0g\0U\0r\0l\0", 400, "body_no_csv"),
+    (b"longUrl\nhttps://e.example/\xff\n", 400, "body_no_csv"),
+    (b"longUrl\nhttps://e.example/,\n", 400, "body_no_csv"),
+    (b"longUrl\n\"https://e.example/\nhttps://e.example/\n", 400, "body_no_csv"),
+    (b"longUrl,__proto__\nhttps://e.example/,x\n", 400, "body_no_csv"),
+    (b"longUrl,<script>alert(1)</script>\n", 400, "body_no_csv"),
+    (b"longUrl\0\nhttps://e.example/\n", 200, ""),
+    (b"longUrl\nhttps://e.example/\0\n", 200, ""),
+    (b"longUrl\njavascript:alert(1)\n", 200, ""),
+    (b"longUrl,title\nhttps://e.example/,=cmd|' /C calc'!A0\n", 200, ""),
+    (b"longUrl,title\nhttps://e.example/,\"a\r\nSet-Cookie: b=c\"\n", 200, ""),
+    (b"longUrl,title\nhttps://e.example/,\xe2\x80\xaegpj.exe\n", 200, ""),
+    (b"longUrl,shortCode\nhttps://e.example/,../rest\n", 200, ""),
+    (b"longUrl,shortCode\nhttps://e.example/,a%2f..%2fb\n", 200, ""),
+    (b"longUrl,domain\nhttps://e.example/,user@evil.example\n", 200, ""),
+    (b"longUrl,maxVisits\nhttps://e.example/,99999999999999999999\n", 200, ""),
+    (b"longUrl,createdAt\nhttps://e.example/,-9999-01-01\n", 200, ""),
+    (b"longUrl,redirectRules\nhttps://e.example/,[[[[[[\n", 200, ""),
+    (b"link,long_url\nhttps:///known,https://e.example/\n", 200, ""),
+    (b"shortUrl,longUrl\nhttp://%00/%00,https://e.example/\n", 200, ""),
+];
+
 /// One field and its JSON value beside a fine `longUrl`.
 pub(super) const FIELDS: &[Row<(&str, &str)>] = &[
     (("longUrl", "1"), 400, "invalid_data"),

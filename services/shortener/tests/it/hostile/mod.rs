@@ -9,7 +9,7 @@ use shortener::ShortenerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use self::bodies::{BODIES, FIELDS, RULES, TARGETS};
+use self::bodies::{BODIES, FIELDS, FILES, RULES, TARGETS};
 use self::table::{HEADERS, KEYS, PATHS, QUERIES, Row, WIRE};
 use crate::server::{Server, until};
 
@@ -73,10 +73,14 @@ impl Strangers {
         self.meet(&format!("{path} {headers}"), request.as_bytes(), status, error_type).await;
     }
 
-    async fn post(&mut self, path: &str, body: &[u8], (status, error_type): (u16, &str)) {
+    async fn post(&mut self, path: &str, body: &[u8], expected: (u16, &str)) {
+        self.post_as("application/json", path, body, expected).await;
+    }
+
+    async fn post_as(&mut self, kind: &str, path: &str, body: &[u8], (status, error_type): (u16, &str)) {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: h\r\nX-Api-Key: {}\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n",
+             Content-Type: {kind}\r\nConnection: close\r\n\r\n",
             self.server.key,
             body.len()
         );
@@ -198,6 +202,30 @@ async fn try_bodies(mut strangers: Strangers) {
             .await;
     }
     strangers.judge(120);
+}
+
+#[tokio::test]
+async fn files() {
+    for strangers in Strangers::on_each_store().await {
+        try_files(strangers).await;
+    }
+}
+
+async fn try_files(mut strangers: Strangers) {
+    for (file, status, error_type) in FILES {
+        strangers.post_as("text/csv", "/rest/v3/short-urls.csv", file, (*status, error_type)).await;
+    }
+    let deep = [b"longUrl,redirectRules\nhttps://e.example/,", &*b"[".repeat(50_000), b"\n"].concat();
+    let made: [Row<Vec<u8>>; 4] = [
+        (deep, 200, ""),
+        (b"link,longUrl".iter().copied().chain(b",x".repeat(50_000)).collect(), 400, "body_no_csv"),
+        ([b"longUrl,", &*b"x".repeat(50_000)].concat(), 400, "body_no_csv"),
+        (b"longUrl\n".iter().copied().chain(b"a\n".repeat(10_001)).collect(), 413, "too_many_rows"),
+    ];
+    for (file, status, error_type) in made {
+        strangers.post_as("text/csv", "/rest/v3/short-urls.csv", &file, (status, error_type)).await;
+    }
+    strangers.judge(29);
 }
 
 #[tokio::test]

@@ -1,0 +1,180 @@
+//! `POST /rest/v3/short-urls.csv`: many links out of a file, chunk by chunk, each in one transaction, with a result for
+//! each row. The same file can be sent again: what is there already stays as it is, and nothing is made twice.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode, header};
+
+use super::file::{File, Numbered};
+use super::foresight::Foresight;
+use super::results::{Fate, Known, Results};
+use super::row::RowReader;
+use super::{Format, parameter};
+use crate::access::Access;
+use crate::api::bulk::ITEMS_MAX;
+use crate::api::names::other_domain;
+use crate::api::problem::Problem;
+use crate::api::short_urls::refused;
+use crate::api::{Caller, json};
+use crate::link::LinkRef;
+use crate::links::{CreateError, CreateLink, Made};
+use crate::service::App;
+use emitter::Hop;
+
+pub(super) async fn import(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
+    let hop = caller.hop.clone();
+    let (format, dry_run) = match asked(request.uri().query(), request.headers()) {
+        Ok(asked) => asked,
+        Err(problem) => return problem.answer(&hop),
+    };
+    let api = &app.config.api;
+    let body = json::read(request.into_body(), &app.config.limits, api.import_body_bytes_max).await;
+    let file = match body {
+        Ok(body) => File::open(body, format, api.import_rows_max).await,
+        Err(problem) => Err(problem),
+    };
+    let mut file = match file {
+        Ok(file) => file,
+        Err(problem) => return problem.answer(&hop),
+    };
+    let reader = RowReader { app: Arc::clone(&app), access: caller.access.clone() };
+    let mut import = Import {
+        app,
+        hop,
+        access: caller.access,
+        foresight: dry_run.then(Foresight::default),
+        results: Results::default(),
+        failed: false,
+    };
+    loop {
+        let rows = match file.next(ITEMS_MAX) {
+            Ok(rows) if rows.is_empty() => break,
+            Ok(rows) => rows,
+            Err(problem) => return problem.answer(&import.hop),
+        };
+        if let Err(response) = import.chunk(&file, &reader, &rows).await {
+            return response;
+        }
+    }
+    json::answer(StatusCode::OK, &import.results.document(&file.header, dry_run))
+}
+
+/// The format, where it is named, and whether nothing is to be written.
+fn asked(query: Option<&str>, headers: &HeaderMap) -> Result<(Option<Format>, bool), Problem> {
+    let mut wrong = Vec::new();
+    let format = parameter(query, "format");
+    let format = format.and_then(|name| {
+        let format = Format::named(&name);
+        if format.is_none() {
+            wrong.push(("format", "is none of hoplog, shlink, yourls, bitly".to_owned()));
+        }
+        format
+    });
+    let dry_run = match parameter(query, "dryRun").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            wrong.push(("dryRun", "is neither true nor false".to_owned()));
+            false
+        }
+    };
+    if !wrong.is_empty() {
+        return Err(Problem::invalid(&wrong));
+    }
+    if is_csv(headers) { Ok((format, dry_run)) } else { Err(Problem::media_type()) }
+}
+
+/// Whether it is said to be CSV in UTF-8. That it is in UTF-8 is looked at anyway.
+fn is_csv(headers: &HeaderMap) -> bool {
+    let Some(Ok(kind)) = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str()) else { return false };
+    let mut parts = kind.split(';').map(str::trim);
+    let is_csv = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/csv"));
+    is_csv
+        && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+            let value = value.trim_matches('"').to_ascii_lowercase();
+            !name.eq_ignore_ascii_case("charset") || matches!(&*value, "utf-8" | "utf8" | "us-ascii")
+        })
+}
+
+struct Import {
+    app: Arc<App>,
+    hop: Hop,
+    access: Access,
+    /// When nothing is to be written.
+    foresight: Option<Foresight>,
+    results: Results,
+    /// The store did not answer; what comes is not tried.
+    failed: bool,
+}
+
+impl Import {
+    /// Takes rows in. An error is the answer to the whole call: nothing was made, or nothing was to be.
+    async fn chunk(&mut self, file: &File, reader: &RowReader, rows: &[Numbered]) -> Result<(), Response> {
+        if self.failed {
+            rows.iter().for_each(|(row, _)| self.results.failed(*row));
+            return Ok(());
+        }
+        let read: Vec<_> = rows.iter().map(|(_, row)| reader.read(&file.header, row)).collect();
+        // Those that can be made go together, the others keep their places.
+        let requests: Vec<CreateLink> = read.iter().filter_map(|row| row.as_ref().ok().cloned()).collect();
+        let fates = match self.fates(&requests).await {
+            Ok(fates) => fates,
+            Err(error) => {
+                let response = refused(&self.hop, error);
+                if self.foresight.is_some() || self.results.len() == 0 {
+                    return Err(response);
+                }
+                self.failed = true;
+                rows.iter().for_each(|(row, _)| self.results.failed(*row));
+                return Ok(());
+            }
+        };
+        let mut free = self.suggestions(&requests, &fates).await.into_iter();
+        let mut fates = requests.iter().zip(fates);
+        for ((row, _), read) in rows.iter().zip(&read) {
+            match read.as_ref().map(|_| fates.next()) {
+                Err(problem) => self.results.invalid(*row, problem),
+                Ok(Some((_, Fate::Created(url)))) => self.results.created(*row, url),
+                Ok(Some((_, Fate::Unchanged(url)))) => self.results.unchanged(*row, url),
+                Ok(Some((request, Fate::Taken))) => {
+                    let free = free.next().unwrap_or_default();
+                    let domain = other_domain(&request.domain);
+                    self.results.taken(*row, &Problem::slug_taken(request.slug(), domain, &free));
+                }
+                Ok(None) => self.results.failed(*row),
+            }
+        }
+        Ok(())
+    }
+
+    async fn fates(&mut self, requests: &[CreateLink]) -> Result<Vec<Fate>, CreateError> {
+        if let Some(foresight) = &mut self.foresight {
+            let fates = foresight.fates(&self.app, &self.hop, &self.access, requests).await;
+            return fates.map_err(CreateError::Store);
+        }
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let made = self.app.create(&self.hop, requests.to_vec()).await?.all;
+        let taken = requests.iter().zip(&made).filter(|(_, made)| **made == Made::Taken);
+        let names: Vec<_> =
+            taken.map(|(request, _)| LinkRef { domain: &request.domain, code: request.slug() }).collect();
+        let known = Known::of(&self.app, &self.hop, &self.access, &names).await;
+        let known = known.map_err(CreateError::Store)?;
+        let fate = |(request, made): (&CreateLink, Made)| match made {
+            Made::New(link) => Fate::Created(Some(self.app.short_url(link.name()))),
+            Made::Found(link) => Fate::Unchanged(Some(self.app.short_url(link.name()))),
+            Made::Taken | Made::Gone => known.fate(&self.app, request).unwrap_or(Fate::Taken),
+        };
+        Ok(requests.iter().zip(made).map(fate).collect())
+    }
+
+    /// Free slugs for those that are taken, in their order.
+    async fn suggestions(&self, requests: &[CreateLink], fates: &[Fate]) -> Vec<Vec<String>> {
+        let taken = requests.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Taken);
+        let asked: Vec<_> = taken.map(|(request, _)| (request.domain.as_str(), request.slug())).collect();
+        self.app.links.suggestions(&self.hop, &asked, self.app.config.links.slug_bytes_max).await
+    }
+}

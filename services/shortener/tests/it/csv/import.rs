@@ -1,0 +1,197 @@
+//! Imports: each row has its result, nothing is made twice, and what was made stays made.
+
+use http::Method;
+use serde_json::{Value, json};
+use shortener::keys::{self, NewKey, Role};
+use shortener::link::LinkRef;
+use shortener::store::Read;
+
+use super::{fates, import, links, on_each_store, send};
+use crate::faulty::At;
+use crate::server::{Server, until};
+
+async fn stored(server: &Server) -> u64 {
+    server.store.inner.count(None).await.unwrap()
+}
+
+#[tokio::test]
+async fn each_row_has_its_result_and_none_keeps_another_from_being_made() {
+    for server in on_each_store(|_| {}).await {
+        each_row_has_its_result(&server).await;
+    }
+}
+
+async fn each_row_has_its_result(server: &Server) {
+    server.link(&json!({ "longUrl": "https://there.example/", "customSlug": "there", "title": "Old" })).await;
+    let file = "\u{feff}Short Code,Long URL,title,maxVisits,crawlable,redirectRules,createdAt\r\n\
+                a,https://a.example/,\"A\r\ntitle\",,,,\r\n\
+                b,https://b.example/,\"B, \"\"b\"\" 🚀\",5,TRUE,,2020-02-03T04:05:06Z\r\n\
+                \r\n\
+                there,https://there.example,Other,,,,\r\n\
+                there,https://elsewhere.example/,,,,,\r\n\
+                b,https://b.example/,again,,,,\r\n\
+                ,https://c.example/,,,,,\r\n\
+                ,https://c.example/,,,,,\r\n\
+                rest,ftp://d.example/,,0,perhaps,,\r\n\
+                e,https://e.example/,,,,\"[{\"\"longUrl\"\":\"\"https://e.example/x\"\",\"\"conditions\"\":[]}]\",\r\n\
+                f,https://f.example/,,,,,2999-01-01\r\n\
+                '=g,https://g.example/,,,,,\r\n";
+    let dry = import(server, "?dryRun=true", file).await;
+    assert_eq!(stored(server).await, 1, "nothing is written");
+    let wet = import(server, "?dryRun=false", file).await;
+    let expected = [
+        "invalid",
+        "created",
+        "unchanged",
+        "taken",
+        "unchanged",
+        "created",
+        "unchanged",
+        "invalid",
+        "invalid",
+        "invalid",
+        "invalid",
+    ];
+    assert_eq!(fates(&wet), expected, "{wet}");
+    assert_eq!(fates(&dry), expected, "{dry}");
+    assert_eq!((&dry["dryRun"], &wet["dryRun"]), (&json!(true), &json!(false)));
+    let results = wet["results"].as_array().unwrap();
+    assert_eq!(results[0]["problem"]["reasons"]["title"], "holds control characters");
+    let numbers: Vec<_> = results.iter().map(|row| row["row"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (2..13).collect::<Vec<_>>(), "as a spreadsheet counts them, without empty lines");
+    assert_eq!(results[1]["shortUrl"], format!("http://{}/b", server.addr));
+    assert_eq!(results[3]["status"], 409);
+    assert_eq!(results[3]["problem"]["suggestions"][0], "there-2");
+    assert_eq!(results[5]["shortUrl"], results[6]["shortUrl"], "one is as good as the other");
+    let wrong = &results[7]["problem"]["invalidElements"];
+    assert_eq!(
+        *wrong,
+        json!(["longUrl", "customSlug", "maxVisits", "crawlable"]),
+        "each field that is wrong"
+    );
+    assert_eq!(results[8]["problem"]["reasons"]["redirectRules"], "rule 1: has not 1 to 20 conditions");
+    assert_eq!(results[9]["problem"]["reasons"]["createdAt"], "is in the future");
+    let sums = json!({ "rows": 11, "created": 2, "unchanged": 3, "taken": 1, "invalid": 5, "failed": 0 });
+    for (name, count) in sums.as_object().unwrap() {
+        assert_eq!((&wet[name], &dry[name]), (count, count), "{name}");
+    }
+    assert_eq!(stored(server).await, 3);
+    let b = server.api(Method::GET, "/rest/v3/short-urls/b", &Value::Null).await.json();
+    assert_eq!((&b["title"], &b["crawlable"]), (&json!("B, \"b\" 🚀"), &json!(true)));
+    assert_eq!(
+        (&b["meta"]["maxVisits"], &b["dateCreated"]),
+        (&json!(5), &json!("2020-02-03T04:05:06+00:00"))
+    );
+}
+
+#[tokio::test]
+async fn the_same_file_makes_nothing_twice() {
+    for server in on_each_store(|_| {}).await {
+        the_same_file_can_come_again(&server).await;
+    }
+}
+
+async fn the_same_file_can_come_again(server: &Server) {
+    let mut file = String::from("shortCode,longUrl\n");
+    for number in 0..2_500 {
+        // Every tenth gets a code of ours.
+        let code = if number % 10 == 0 { String::new() } else { format!("c{number}") };
+        file += &format!("{code},https://example.com/{number}\n");
+    }
+    let first = import(server, "", &file).await;
+    assert_eq!((&first["created"], &first["complete"]), (&json!(2_500), &json!(true)));
+    let before = links(server).await;
+    let again = import(server, "", &file).await;
+    assert_eq!((&again["unchanged"], &again["created"]), (&json!(2_500), &json!(0)));
+    assert_eq!(links(server).await, before);
+    assert_eq!(stored(server).await, 2_500);
+    let dry = import(server, "?dryRun=true", &file).await;
+    assert_eq!(dry["unchanged"], 2_500);
+}
+
+#[tokio::test]
+async fn what_was_made_before_a_failure_stays_and_the_file_can_come_again() {
+    let server = Server::start().await;
+    let mut file = String::from("shortCode,longUrl\n");
+    for number in 0..2_500 {
+        file += &format!("c{number},https://example.com/{number}\n");
+    }
+    // The second chunk finds the store gone.
+    server.store.hold_creates(Some(At::End));
+    let failing = async {
+        server.store.create_held().await;
+        server.store.fail_creates(true);
+        server.store.hold_creates(None);
+    };
+    let (answer, ()) = tokio::join!(import(&server, "", &file), failing);
+    assert_eq!((&answer["created"], &answer["failed"]), (&json!(1_000), &json!(1_500)), "{}", answer["rows"]);
+    assert_eq!((&answer["complete"], &answer["results"][1_000]["status"]), (&json!(false), &json!(503)));
+    assert_eq!(server.event().await.error_type.as_str(), "store_unavailable");
+    assert_eq!(stored(&server).await, 1_000, "what was answered is there");
+    // From the start it is an ordinary failure.
+    assert_eq!(send(&server, &server.key, "", &file).await.status, 503);
+    server.store.fail_creates(false);
+    let again = import(&server, "", &file).await;
+    assert_eq!((&again["unchanged"], &again["created"]), (&json!(1_000), &json!(1_500)));
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_leaves_whole_chunks() {
+    let server = Server::start().await;
+    let mut file = String::from("shortCode,longUrl\n");
+    for number in 0..2_500 {
+        file += &format!("c{number},https://example.com/{number}\n");
+    }
+    // The code is known to be unknown before.
+    assert_eq!(server.get("/c7").await.status, 404);
+    server.store.hold_creates(Some(At::End));
+    {
+        let sent = send(&server, &server.key, "", &file);
+        tokio::select! {
+            _ = sent => panic!("it is held"),
+            () = server.store.create_held() => {}
+        }
+    }
+    until("hung up", || server.shortener.metrics().connections.get() == 0).await;
+    server.store.hold_creates(None);
+    until("done", || server.store.creating() == 0).await;
+    let mut status = 404;
+    while status == 404 {
+        status = server.get("/c7").await.status.as_u16();
+    }
+    assert_eq!(status, 302, "what is stored reaches the cache");
+    assert_eq!(stored(&server).await, 1_000, "no chunk in part");
+}
+
+#[tokio::test]
+async fn keys_import_what_they_may_and_learn_nothing_of_others() {
+    let server = Server::start().await;
+    let key = async |role: Role| {
+        let new = NewKey { roles: vec![role], ..NewKey::named("key") };
+        keys::create(server.store.as_ref(), new).await.unwrap()
+    };
+    let (own_key, own) = key(Role::OwnLinks).await;
+    let (_, create) = key(Role::CreateOnly).await;
+    let (_, read) = key(Role::ReadOnly).await;
+    let (_, domain) = key(Role::Domain { domain: "t.example".to_owned() }).await;
+    server.link(&json!({ "longUrl": "https://example.com/", "customSlug": "admins" })).await;
+    let file = "shortCode,longUrl,createdAt,visitsFrom\nadmins,https://example.com/,,\nx,https://x.example/,2020-01-01,2020-01-01\n";
+    for dry in ["?dryRun=true", ""] {
+        let answer = send(&server, &own, dry, file).await.json();
+        assert_eq!(fates(&answer), ["taken", "created"], "that it leads to the same is nobody's business");
+    }
+    let answer = send(&server, &create, "", file).await.json();
+    assert_eq!(fates(&answer), ["taken", "taken"]);
+    assert_eq!(send(&server, &read, "?dryRun=true", file).await.status, 403);
+    let answer = send(&server, &domain, "", file).await.json();
+    assert_eq!(fates(&answer), ["created", "created"]);
+    assert_eq!(answer["results"][0]["shortUrl"], "http://t.example/admins", "on the domain of the key");
+    let found = server.store.inner.find(LinkRef::on_default("x"), Read::Latest).await.unwrap().unwrap();
+    assert_eq!(found.owner, Some(own_key.owner));
+    assert_eq!(found.created_at, 1_577_836_800);
+    assert!(found.counts_from() > found.created_at, "visits of another link of this name stay that link's");
+    let file = file.replace("\nx,", "\ny,");
+    import(&server, "", &file).await;
+    let found = server.store.inner.find(LinkRef::on_default("y"), Read::Latest).await.unwrap().unwrap();
+    assert_eq!(found.counts_from(), 1_577_836_800, "who sees all visits may have them counted again");
+}
