@@ -67,6 +67,9 @@ impl RowReader {
         put("redirectStatus", cell(Column::RedirectStatus).map(number));
         put("cacheLifetime", cell(Column::CacheLifetime).map(number));
         let mut request = read_creation(&self.app, object, None)?;
+        // First, so that rules are of the domain that the link gets.
+        let claimed = self.access.claim(&mut request);
+        claimed.map_err(|error| Problem::invalid(&[("longUrl", error.to_string())]))?;
         let mut wrong = Vec::new();
         let mut time = |column, name: &'static str| {
             cell(column).and_then(|text| past(text).map_err(|why| wrong.push((name, why.to_owned()))).ok())
@@ -85,7 +88,6 @@ impl RowReader {
         }
         request.created_at = created_at;
         request.visits_from = created_at.and(self.counts_from(header.format, visits_from));
-        self.access.claim(&mut request);
         Ok(request)
     }
 

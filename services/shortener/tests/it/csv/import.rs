@@ -190,6 +190,10 @@ async fn keys_import_what_they_may_and_learn_nothing_of_others() {
     assert_eq!(found.owner, Some(own_key.owner));
     assert_eq!(found.created_at, 1_577_836_800);
     assert!(found.counts_from() > found.created_at, "visits of another link of this name stay that link's");
+    let loops = "longUrl,redirectRules\nhttp://t.example/x,\nhttps://example.com/,\"[{\"\"longUrl\"\":\"\"http://t.example/x\"\",\
+                 \"\"conditions\"\":[{\"\"type\"\":\"\"device\"\",\"\"matchValue\"\":\"\"ios\"\"}]}]\"\n";
+    let answer = send(&server, &domain, "", loops).await.json();
+    assert_eq!(fates(&answer), ["invalid", "invalid"], "{answer}");
     let file = file.replace("\nx,", "\ny,");
     import(&server, "", &file).await;
     let found = server.store.inner.find(LinkRef::on_default("y"), Read::Latest).await.unwrap().unwrap();
