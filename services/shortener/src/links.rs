@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::breaker::Breaker;
 use crate::cache::{CachedLink, LinkCache, Lookup, LookupError};
@@ -37,6 +39,13 @@ const DEFAULTED_MAX: u64 = 100_000;
 /// After this a change that had no answer in time is made or not: twice what a server gives a statement by default
 /// (`store.postgres.statement_ms_max`).
 const DONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Visits of links with a limit that are taken at once: half of the connections that a store has by default
+/// (`store.postgres.connections_max`), so that a link which everybody follows leaves the others some.
+const VISITS_AT_ONCE: usize = 8;
+
+/// How long one waits for its turn: what a write may take by default (`store.write_ms_max`).
+const VISIT_TURN_MAX: Duration = Duration::from_secs(5);
 
 /// Name of the breaker before the store's writes, in events and metrics.
 const WRITES: &str = "store_writes";
@@ -123,6 +132,8 @@ pub struct Links {
     codes: Codes,
     keyring: Keyring,
     writes: Breaker,
+    /// Places of visits that are taken.
+    visits: Semaphore,
     metrics: Metrics,
 }
 
@@ -140,7 +151,8 @@ impl Links {
         let defaulted = Cache::builder().max_capacity(DEFAULTED_MAX).time_to_live(cache.stale()).build();
         let writes = Breaker::new(WRITES, breaker, &metrics.dependencies);
         let keyring = Keyring::new(shared.as_ref());
-        Self { store, cache, domains, defaulted, shared, codes, keyring, writes, metrics }
+        let visits = Semaphore::new(VISITS_AT_ONCE);
+        Self { store, cache, domains, defaulted, shared, codes, keyring, writes, visits, metrics }
     }
 
     /// The link for a visit, from memory where possible. As in Shlink, a code that the domain does not have is looked
@@ -174,9 +186,23 @@ impl Links {
         found
     }
 
-    /// Takes a visit of a link with `max_visits`.
-    pub async fn take_visit(&self, hop: &Hop, id: i64) -> Result<bool, StoreError> {
-        self.write(hop, "take_visit", false, self.store.take_visit(id)).await
+    /// Takes a visit of a link with `max_visits`; false when none is left, which the link knows from then on. A few at
+    /// once: everybody may follow the same link, and its last visits are soon taken.
+    pub async fn take_visit(&self, hop: &Hop, link: &CachedLink) -> Result<bool, StoreError> {
+        let Ok(_turn) = timeout(VISIT_TURN_MAX, self.visits.acquire()).await else {
+            let late = StoreError::Timeout { ms: VISIT_TURN_MAX.as_secs() * 1_000 };
+            self.metrics.store_failed(late.kind());
+            return Err(late);
+        };
+        // Somebody before may have found out.
+        if link.is_exhausted() {
+            return Ok(false);
+        }
+        let taken = self.write(hop, "take_visit", false, self.store.take_visit(link.id)).await?;
+        if !taken {
+            link.set_exhausted();
+        }
+        Ok(taken)
     }
 
     /// The link as stored.

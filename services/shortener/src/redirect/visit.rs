@@ -169,12 +169,9 @@ impl<'a> Visit<'a> {
 
     /// Takes one of the visits of a link that has so many, or says why not.
     async fn take(&self, link: &CachedLink) -> Result<(), Response> {
-        match self.app.links.take_visit(self.hop, link.id).await {
+        match self.app.links.take_visit(self.hop, link).await {
             Ok(true) => Ok(()),
-            Ok(false) => {
-                link.set_exhausted();
-                Err(orphan::answer(*self, Orphan::InvalidShortUrl, "exhausted", pages::gone))
-            }
+            Ok(false) => Err(orphan::answer(*self, Orphan::InvalidShortUrl, "exhausted", pages::gone)),
             Err(error) => {
                 self.hop.fail(error.kind(), &error);
                 Err(pages::unavailable())

@@ -24,6 +24,8 @@ pub(crate) struct FaultyStore {
     finding_max: AtomicU64,
     /// Calls of `find_key`.
     key_finds: AtomicU64,
+    /// Calls of `take_visit`.
+    takes: AtomicU64,
     down: AtomicBool,
     held: watch::Sender<bool>,
     /// Calls of `create` under way.
@@ -66,6 +68,7 @@ impl FaultyStore {
             finding: AtomicU64::new(0),
             finding_max: AtomicU64::new(0),
             key_finds: AtomicU64::new(0),
+            takes: AtomicU64::new(0),
             down: AtomicBool::new(false),
             held: watch::channel(false).0,
             creating: AtomicU64::new(0),
@@ -151,6 +154,10 @@ impl FaultyStore {
 
     pub(crate) fn key_find_count(&self) -> u64 {
         self.key_finds.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn take_count(&self) -> u64 {
+        self.takes.load(Ordering::SeqCst)
     }
 
     /// The most calls of `find` that were under way at once.
@@ -281,6 +288,7 @@ impl LinkStore for FaultyStore {
         self.inner.crawlable(limit).await
     }
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
+        self.takes.fetch_add(1, Ordering::SeqCst);
         self.check()?;
         self.inner.take_visit(link_id).await
     }

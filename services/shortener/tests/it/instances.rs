@@ -36,7 +36,7 @@ impl Pair {
         let mut stores: Vec<Arc<dyn LinkStore>> = Vec::new();
         for _ in 0..2 {
             // Thousands of writes wait for one disk here; no test is about that.
-            config.store.write_ms_max = 120_000;
+            (config.store.read_ms_max, config.store.write_ms_max) = (120_000, 120_000);
             config.store.sync_commits = false;
             stores.push(Arc::new(SqliteStore::open(&config.store).await.unwrap()));
         }
@@ -49,7 +49,7 @@ impl Pair {
         let mut config = ShortenerConfig::default();
         config.redis = redis::config(redis, "pair");
         config.store.postgres.url = SecretText::new(server.database());
-        // Ten thousand wait for the few connections of a machine that is busy with other tests; no test is about that.
+        // Hundreds wait for the few connections of a machine that is busy with other tests; no test is about that.
         (config.store.read_ms_max, config.store.write_ms_max) = (120_000, 120_000);
         (config.store.postgres.connect_ms_max, config.store.postgres.statement_ms_max) = (120_000, 120_000);
         let mut stores: Vec<Arc<dyn LinkStore>> = Vec::new();

@@ -66,3 +66,19 @@ async fn nobody_learns_the_target_who_takes_no_visit() {
     assert_eq!(taken(&server, &code).await, 0);
     assert_eq!(server.get(&format!("/{code}")).await.header("location"), "https://example.com/secret");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_everybody_follows_does_not_ask_the_store_for_each_of_them() {
+    let server = std::sync::Arc::new(Server::start().await);
+    let code = server.link(&json!({ "longUrl": "https://example.com/", "maxVisits": 10 })).await;
+    let mut visits = tokio::task::JoinSet::new();
+    for _ in 0..500 {
+        let (server, path) = (server.clone(), format!("/{code}"));
+        visits.spawn(async move { visit(&server, &path).await });
+    }
+    let statuses = visits.join_all().await;
+    let of = |status| statuses.iter().filter(|given| **given == status).count();
+    assert_eq!((of(302), of(410)), (10, 490), "{statuses:?}");
+    // Those that are given, the one that finds out, and those that are under way with it.
+    assert!(server.store.take_count() <= 10 + 8, "{}", server.store.take_count());
+}
