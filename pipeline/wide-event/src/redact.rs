@@ -66,8 +66,9 @@ fn referrer_host(referrer: &[u8]) -> Option<Host<'_>> {
     // Nearly all have one of the two; to look for `://` anywhere costs more than all the rest.
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let rest = rest.or_else(|| text.split_once("://").map(|(_scheme, rest)| rest))?;
-    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\'));
-    let host = value::bare(&rest[..end.unwrap_or(rest.len())]).trim_end_matches('.');
+    let end = rest.as_bytes().iter().position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\'));
+    let host = value::bare(&rest[..end.unwrap_or(rest.len())]);
+    let host = if host.ends_with('.') { host.trim_end_matches('.') } else { host };
     let host = match host.split_at_checked("www.".len()) {
         Some((www, rest)) if www.eq_ignore_ascii_case("www.") => rest,
         _ => host,

@@ -19,18 +19,29 @@ impl<'a> Host<'a> {
     /// it is no host, and yields `None`.
     pub fn parse(text: impl Into<Cow<'a, str>>) -> Option<Self> {
         let text = text.into();
-        (text.len() <= HOST_BYTES_MAX && !has(&text, NO_HOST)).then(|| Self(Text::new(text)))
+        is_host(&text, classes(&text)).then(|| Self(Text::new(text)))
     }
 
     /// The same, in lower case.
     pub(crate) fn parse_lower(text: &'a str) -> Option<Self> {
-        if has(text, UPPER) { Self::parse(text.to_ascii_lowercase()) } else { Self::parse(text) }
+        Self::lower(text, classes(text))
     }
 
     /// The host of the part of a URL that names one, in lower case, without credentials and port. What names none
     /// yields `None` or an empty one.
     pub fn of_authority(authority: &'a str) -> Option<Self> {
-        Self::parse_lower(bare(authority))
+        // Mostly there is nothing around it, and one look is enough.
+        let classes = classes(authority);
+        if classes & AROUND_HOST == 0 {
+            Self::lower(authority, classes)
+        } else {
+            Self::parse_lower(bare(authority))
+        }
+    }
+
+    fn lower(text: &'a str, classes: u8) -> Option<Self> {
+        let lower = || if classes & UPPER == 0 { text.into() } else { Cow::from(text.to_ascii_lowercase()) };
+        is_host(text, classes).then(|| Self(Text::new(lower())))
     }
 
     /// The host name.
@@ -42,7 +53,7 @@ impl<'a> Host<'a> {
 
 /// The host in an authority, as it is written there.
 pub(crate) fn bare(authority: &str) -> &str {
-    if !has(authority, AROUND_HOST) {
+    if classes(authority) & AROUND_HOST == 0 {
         return authority;
     }
     let host = authority.rsplit_once('@').map_or(authority, |(_credentials, host)| host);
@@ -75,9 +86,13 @@ const CLASSES: [u8; 256] = {
     classes
 };
 
-/// Whether some byte is of a class. All are looked at, which is quicker than stopping at the first.
-fn has(text: &str, class: u8) -> bool {
-    text.bytes().fold(0, |classes, byte| classes | CLASSES[usize::from(byte)]) & class != 0
+/// The classes of all bytes together. All are looked at, which is quicker than stopping at the first that matters.
+fn classes(text: &str) -> u8 {
+    text.as_bytes().iter().fold(0, |classes, byte| classes | CLASSES[usize::from(*byte)])
+}
+
+fn is_host(text: &str, classes: u8) -> bool {
+    text.len() <= HOST_BYTES_MAX && classes & NO_HOST == 0
 }
 
 impl Serialize for Host<'_> {
