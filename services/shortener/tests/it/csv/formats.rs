@@ -83,3 +83,13 @@ async fn what_bitly_exports_is_there_afterwards() {
     let jobs = link(&server, "jobs?domain=go.brand.example").await;
     assert_eq!(jobs["title"], "Jobs 🚀", "a domain of one's own can be brought along");
 }
+
+#[tokio::test]
+async fn visits_are_there_where_they_are_known() {
+    let new = json!({ "longUrl": "https://example.com/" });
+    let counted = Server::with_warehouse(crate::statistics::shared("csv_visits").await, |_| {}).await;
+    for (server, visits) in [(counted, "0"), (Server::start().await, "")] {
+        server.link(&new).await;
+        assert_eq!(rows(&export(&server, "?format=shlink").await)[1][7], visits);
+    }
+}
