@@ -1,4 +1,4 @@
-//! The encoder of events: what serde_json would write of one, byte for byte, at a tenth of its instructions.
+//! The encoder of events: what serde_json would write of one, byte for byte, at a fraction of its instructions.
 //!
 //! An event is written field by field, by code that the registry makes for each, into a line's room of memory and from
 //! there, at one stroke, into the message. Which fields there are and their order come from the registry; how bytes
