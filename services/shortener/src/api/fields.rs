@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime, macros::format_description};
 
+use super::numbers::{WHOLE_MAX, whole};
 use crate::link::{RedirectStatus, UnixSeconds};
 use crate::target::is_unprintable;
 
@@ -78,16 +79,17 @@ pub(super) fn boolean(value: Value) -> Result<bool, &'static str> {
 }
 
 pub(super) fn positive(value: Value) -> Result<i64, &'static str> {
-    value.as_i64().filter(|number| *number >= 1).ok_or("is not a whole number of at least 1")
+    let number = whole(&value).filter(|number| (1..=WHOLE_MAX).contains(number));
+    number.ok_or("is not a whole number from 1 to 9007199254740991")
 }
 
 pub(super) fn redirect_status(value: Value) -> Result<RedirectStatus, &'static str> {
-    let status = value.as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or_default();
+    let status = whole(&value).and_then(|status| u16::try_from(status).ok()).unwrap_or_default();
     RedirectStatus::try_from(status)
 }
 
 pub(super) fn cache_lifetime(value: Value) -> Result<u32, &'static str> {
-    let seconds = value.as_u64().and_then(|seconds| u32::try_from(seconds).ok());
+    let seconds = whole(&value).and_then(|seconds| u32::try_from(seconds).ok());
     let seconds = seconds.filter(|seconds| *seconds <= CACHE_LIFETIME_S_MAX);
     seconds.ok_or("is not a whole number of seconds from 0 to 31536000")
 }

@@ -7,12 +7,14 @@ mod cors;
 mod countries;
 mod csv;
 mod cursor;
+mod docs;
 mod domains;
 mod etag;
 mod fields;
 mod idempotency;
 mod json;
 mod names;
+mod numbers;
 mod paths;
 mod problem;
 mod qr;
@@ -121,6 +123,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/rest/health", read_only(get(health)))
         .route("/rest/v3/health", read_only(get(health)))
         .route("/rest/v3/openapi.json", read_only(get(openapi)))
+        .merge(docs::routes())
         .route("/{code}/qr-code", read_only(get(qr::show)))
         .route("/rest", axum::routing::any(no_route))
         .route("/rest/{*path}", axum::routing::any(no_route))

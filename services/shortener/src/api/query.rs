@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::cursor;
 use super::fields::{parse_date, tag};
+use super::numbers::items_at_most;
+use super::{cursor, numbers};
 use crate::keys::now;
 use crate::link::{ListQuery, Order};
 
@@ -35,7 +36,71 @@ pub(super) struct ListRequest {
 
 /// Reads it; every wrong parameter is named.
 pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static str, String)>> {
-    let mut list = ListQuery {
+    let mut list = everything();
+    let (mut wrong, mut page, mut domain, mut cursor) = (Vec::new(), 1_u64, None, None);
+    let mut by_visits = None;
+    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let mut take = |name: &'static str, read: Result<(), &'static str>| {
+            wrong.extend(read.err().map(|why| (name, why.to_owned())));
+        };
+        match &*name {
+            "page" => take("page", numbers::page(&value).map(|number| page = number)),
+            "itemsPerPage" => take(
+                "itemsPerPage",
+                numbers::items_per_page(&value).map(|items| list.limit = items_at_most(items, ITEMS_MAX)),
+            ),
+            "searchTerm" if !value.is_empty() => list.search = Some(value.into_owned()),
+            name if is_array(name, "tags") => {
+                list.tags.insert(tag(&value));
+            }
+            "tagsMode" => take("tagsMode", all(&value).map(|all| list.tags_all = all)),
+            name if is_array(name, "excludeTags") => {
+                list.exclude_tags.insert(tag(&value));
+            }
+            "excludeTagsMode" => take("excludeTagsMode", all(&value).map(|all| list.exclude_tags_all = all)),
+            "orderBy" => take(
+                "orderBy",
+                order(&value).map(|(order, descending)| {
+                    list.descending = descending;
+                    by_visits = match order {
+                        ListOrder::Stored(order) => {
+                            list.order = order;
+                            None
+                        }
+                        ListOrder::Visits(order) => Some(order),
+                    };
+                }),
+            ),
+            "startDate" if !value.is_empty() => {
+                take("startDate", parse_date(&value, false).map(|time| list.created_from = Some(time)));
+            }
+            "endDate" if !value.is_empty() => {
+                take("endDate", parse_date(&value, true).map(|time| list.created_to = Some(time)));
+            }
+            "excludeMaxVisitsReached" => take(
+                "excludeMaxVisitsReached",
+                numbers::truth(&value).map(|exclude| list.exclude_exhausted = exclude),
+            ),
+            "excludePastValidUntil" => take(
+                "excludePastValidUntil",
+                numbers::truth(&value).map(|exclude| list.exclude_expired_at = exclude.then(now)),
+            ),
+            "cursor" => cursor = Some(value.into_owned()),
+            "domain" => domain = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    if by_visits.is_some() && cursor.take().is_some() {
+        // Counts change between two requests: a place among them is none.
+        wrong.push(("cursor", "is not for lists by visits, which have pages".to_owned()));
+    }
+    let page = place(&mut list, page, cursor, &mut wrong);
+    if wrong.is_empty() { Ok(ListRequest { query: list, by_visits, page, domain }) } else { Err(wrong) }
+}
+
+/// What is listed when nothing is asked for.
+fn everything() -> ListQuery {
+    ListQuery {
         domain: None,
         owner: None,
         exclude_tags: BTreeSet::new(),
@@ -54,68 +119,7 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
         descending: true,
         offset: 0,
         limit: ITEMS_DEFAULT,
-    };
-    let (mut wrong, mut page, mut domain, mut cursor) = (Vec::new(), 1_u64, None, None);
-    let mut by_visits = None;
-    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        let mut refuse = |name: &'static str, why: &str| wrong.push((name, why.to_owned()));
-        match &*name {
-            "page" => match value.parse::<u64>() {
-                Ok(number) if number >= 1 => page = number,
-                _ => refuse("page", "is not a whole number of at least 1"),
-            },
-            "itemsPerPage" => match value.parse::<i64>() {
-                Ok(-1) => list.limit = ITEMS_MAX,
-                Ok(number) if number >= 1 => {
-                    list.limit = u32::try_from(number).unwrap_or(ITEMS_MAX).min(ITEMS_MAX);
-                }
-                _ => refuse("itemsPerPage", "is neither a whole number of at least 1 nor -1"),
-            },
-            "searchTerm" if !value.is_empty() => list.search = Some(value.into_owned()),
-            name if is_array(name, "tags") => {
-                list.tags.insert(tag(&value));
-            }
-            "tagsMode" => match all(&value) {
-                Ok(all) => list.tags_all = all,
-                Err(why) => refuse("tagsMode", why),
-            },
-            name if is_array(name, "excludeTags") => {
-                list.exclude_tags.insert(tag(&value));
-            }
-            "excludeTagsMode" => match all(&value) {
-                Ok(all) => list.exclude_tags_all = all,
-                Err(why) => refuse("excludeTagsMode", why),
-            },
-            "orderBy" => match order(&value) {
-                Ok((ListOrder::Stored(order), descending)) => {
-                    (list.order, list.descending, by_visits) = (order, descending, None);
-                }
-                Ok((ListOrder::Visits(order), descending)) => {
-                    (list.descending, by_visits) = (descending, Some(order));
-                }
-                Err(why) => refuse("orderBy", why),
-            },
-            "startDate" => match parse_date(&value, false) {
-                Ok(time) => list.created_from = Some(time),
-                Err(why) => refuse("startDate", why),
-            },
-            "endDate" => match parse_date(&value, true) {
-                Ok(time) => list.created_to = Some(time),
-                Err(why) => refuse("endDate", why),
-            },
-            "excludeMaxVisitsReached" => list.exclude_exhausted = value == "true",
-            "excludePastValidUntil" => list.exclude_expired_at = (value == "true").then(now),
-            "cursor" => cursor = Some(value.into_owned()),
-            "domain" => domain = Some(value.into_owned()),
-            _ => {}
-        }
     }
-    if by_visits.is_some() && cursor.take().is_some() {
-        // Counts change between two requests: a place among them is none.
-        wrong.push(("cursor", "is not for lists by visits, which have pages".to_owned()));
-    }
-    let page = place(&mut list, page, cursor, &mut wrong);
-    if wrong.is_empty() { Ok(ListRequest { query: list, by_visits, page, domain }) } else { Err(wrong) }
 }
 
 /// PHP's arrays come as `tags[]`, `tags[0]` and so on.
@@ -208,7 +212,7 @@ mod tests {
         assert_eq!(by_visits("orderBy=visits&orderBy=title"), Ok((None, false)));
         assert_eq!(by_visits("cursor=&orderBy=visits").unwrap_err()[0].0, "cursor");
         assert_eq!(parse(Some("itemsPerPage=-1")).unwrap().query.limit, ITEMS_MAX);
-        assert_eq!(parse(Some("page=18446744073709551615")).unwrap().query.offset, u64::MAX);
+        assert_eq!(parse(Some("page=9007199254740991")).unwrap().query.offset, 90_071_992_547_409_900);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::fields::{Fields, tag, tag_name};
 use super::problem::Problem;
 use super::query::is_array;
 use super::visits::put_tag_summaries;
-use super::{Caller, json};
+use super::{Caller, json, numbers};
 use crate::service::App;
 use crate::store::{Renamed, TagCount};
 
@@ -142,17 +142,19 @@ impl Asked {
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let mut refuse = |name: &'static str, why: &str| wrong.push((name, why.to_owned()));
             match &*name {
-                "page" => match value.parse() {
-                    Ok(page) if page >= 1 => asked.page = page,
-                    _ => refuse("page", "is not a whole number of at least 1"),
+                "page" => match numbers::page(&value) {
+                    Ok(page) => asked.page = usize::try_from(page).unwrap_or(usize::MAX),
+                    Err(why) => refuse("page", why),
                 },
-                "itemsPerPage" if value == "-1" => asked.per_page = None,
-                "itemsPerPage" => match value.parse() {
-                    Ok(items) if items >= 1 => asked.per_page = Some(items),
-                    _ => refuse("itemsPerPage", "is neither a whole number of at least 1 nor -1"),
+                "itemsPerPage" => match numbers::items_per_page(&value) {
+                    Ok(items) => asked.per_page = items.and_then(|items| usize::try_from(items).ok()),
+                    Err(why) => refuse("itemsPerPage", why),
                 },
                 "searchTerm" => asked.search = Some(value.to_lowercase()).filter(|term| !term.is_empty()),
-                "withStats" => asked.with_stats = value == "true",
+                "withStats" => match numbers::truth(&value) {
+                    Ok(with) => asked.with_stats = with,
+                    Err(why) => refuse("withStats", why),
+                },
                 "orderBy" => {
                     let (field, direction) = value.split_once('-').unwrap_or((&value, "ASC"));
                     asked.by_links = field == "shortUrlsCount";

@@ -12,6 +12,8 @@ mod codes;
 mod cors;
 mod csv;
 mod cursors;
+mod docs;
+mod documented;
 mod domains;
 mod doubts;
 mod events;

@@ -26,6 +26,7 @@ use tower::Layer as _;
 use warehouse::Warehouse;
 use wide_event::{Event, Resource};
 
+use crate::documented;
 use crate::faulty::FaultyStore;
 use crate::log::KeptLog;
 
@@ -213,14 +214,17 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        let mut request = http::Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
+        let mut request =
+            http::Request::builder().method(method.clone()).uri(format!("http://{}{path}", self.addr));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::from(body.to_owned())).unwrap();
         let (parts, body) = self.client.request(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        documented::check(&method, path, &answer);
+        answer
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

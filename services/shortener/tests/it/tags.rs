@@ -34,7 +34,7 @@ async fn tags_are_listed_searched_ordered_and_paged() {
         ("?orderBy=shortUrlsCount-DESC", json!(["red", "blue", "dark-red"])),
         ("?searchTerm=RED", json!(["dark-red", "red"])),
         ("?itemsPerPage=2&page=2", json!(["red"])),
-        ("?itemsPerPage=2&page=18446744073709551615", json!([])),
+        ("?itemsPerPage=2&page=9007199254740991", json!([])),
         ("?itemsPerPage=-1", json!(["blue", "dark-red", "red"])),
     ] {
         assert_eq!(get(&server, &format!("{TAGS}{query}")).await["data"], names, "{query}");

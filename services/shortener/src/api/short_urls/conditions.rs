@@ -28,8 +28,9 @@ const DEVICES: [(&str, Device); 8] = [
 pub(super) fn read(condition: &Value) -> Result<Condition, &'static str> {
     let Value::Object(condition) = condition else { return Err("is not an object") };
     let kind = text(condition, "type")?.ok_or("has no type")?;
-    let key = || text(condition, "matchKey")?.ok_or("has no matchKey").map(str::to_owned);
-    let value = || text(condition, "matchValue")?.ok_or("has no matchValue");
+    let (key, value) = (text(condition, "matchKey")?, text(condition, "matchValue")?);
+    let key = || key.ok_or("has no matchKey").map(str::to_owned);
+    let value = || value.ok_or("has no matchValue");
     Ok(match kind {
         "device" => Condition::Device { device: device(value()?)? },
         "language" => Condition::Language { language: language(value()?)? },
@@ -163,6 +164,7 @@ mod tests {
             condition("query-param", Some("utm"), Some("")),
             condition("query-param", Some("utm"), Some(&long)),
             condition("any-value-query-param", None, Some("utm")),
+            condition("before-date", Some(&long), Some("2030-01-02")),
             condition("valueless-query-param", Some(""), None),
             condition("ip-address", None, Some("456.2.385.4")),
             condition("ip-address", None, Some("1.2.3.*1")),

@@ -3,6 +3,7 @@
 use time::UtcOffset;
 
 use crate::api::fields::parse_date;
+use crate::api::numbers;
 use crate::statistics::{Interval, Span};
 
 /// Values of each kind where the request does not say.
@@ -41,9 +42,12 @@ pub(super) fn parse(query: Option<&str>) -> Result<Asked, Vec<(&'static str, Str
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let mut refuse = |name: &'static str, why: &str| wrong.push((name, why.to_owned()));
         match &*name {
-            "startDate" => start = Some(value),
-            "endDate" => end = Some(value),
-            "excludeBots" => asked.exclude_bots = value == "true" || value == "1",
+            "startDate" if !value.is_empty() => start = Some(value),
+            "endDate" if !value.is_empty() => end = Some(value),
+            "excludeBots" => match numbers::truth(&value) {
+                Ok(exclude) => asked.exclude_bots = exclude,
+                Err(why) => refuse("excludeBots", why),
+            },
             "interval" => match &*value {
                 "hour" => asked.interval = Interval::Hour,
                 "day" => asked.interval = Interval::Day,
@@ -84,7 +88,10 @@ fn utc_offset(text: &str) -> Option<i8> {
         ("-", digits) => (-1, digits),
         _ => return None,
     };
-    let hours = digits.strip_suffix(":00").or_else(|| digits.strip_suffix("00")).unwrap_or(digits);
+    let hours = match digits.len() {
+        2 => digits,
+        _ => digits.strip_suffix(":00").or_else(|| digits.strip_suffix("00"))?,
+    };
     let is_two = hours.len() == 2 && hours.bytes().all(|byte| byte.is_ascii_digit());
     // Zones reach from 12 hours behind to 14 ahead.
     let hours = is_two.then(|| hours.parse::<i8>().ok()).flatten()? * sign;
@@ -103,6 +110,8 @@ mod tests {
             (" 02:00", Some(2)),
             ("-0500", Some(-5)),
             ("+14", Some(14)),
+            ("+00", Some(0)),
+            ("-0000", Some(0)),
             ("+05:30", None),
             ("+15:00", None),
             ("-13", None),

@@ -1,6 +1,7 @@
 //! The query of lists of visits, with Shlink's parameters.
 
 use crate::api::fields::parse_date;
+use crate::api::numbers;
 use crate::statistics::{OrphanKind, Span};
 
 /// Visits on a page at most, and where the request does not say: Shlink gives all, and its web client asks for so many.
@@ -31,16 +32,13 @@ pub(super) fn parse(query: Option<&str>) -> Result<Asked, Vec<(&'static str, Str
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let mut refuse = |name: &'static str, why: &str| wrong.push((name, why.to_owned()));
         match &*name {
-            "page" => match value.parse::<u64>() {
-                Ok(number) if number >= 1 => asked.page = number,
-                _ => refuse("page", "is not a whole number of at least 1"),
+            "page" => match numbers::page(&value) {
+                Ok(number) => asked.page = number,
+                Err(why) => refuse("page", why),
             },
-            "itemsPerPage" => match value.parse::<i64>() {
-                Ok(-1) => asked.per_page = ITEMS_MAX,
-                Ok(number) if number >= 1 => {
-                    asked.per_page = u32::try_from(number).unwrap_or(ITEMS_MAX).min(ITEMS_MAX);
-                }
-                _ => refuse("itemsPerPage", "is neither a whole number of at least 1 nor -1"),
+            "itemsPerPage" => match numbers::items_per_page(&value) {
+                Ok(items) => asked.per_page = numbers::items_at_most(items, ITEMS_MAX),
+                Err(why) => refuse("itemsPerPage", why),
             },
             "startDate" if !value.is_empty() => match parse_date(&value, false) {
                 Ok(time) => asked.span.from = Some(time),
@@ -51,7 +49,10 @@ pub(super) fn parse(query: Option<&str>) -> Result<Asked, Vec<(&'static str, Str
                 Ok(time) => asked.span.to = Some(time.saturating_add(1)),
                 Err(why) => refuse("endDate", why),
             },
-            "excludeBots" => asked.exclude_bots = value == "true" || value == "1",
+            "excludeBots" => match numbers::truth(&value) {
+                Ok(exclude) => asked.exclude_bots = exclude,
+                Err(why) => refuse("excludeBots", why),
+            },
             "type" if !value.is_empty() => match OrphanKind::parse(&value) {
                 Some(kind) => asked.kind = Some(kind),
                 None => refuse("type", "is none of base_url, invalid_short_url, regular_404"),
@@ -79,7 +80,7 @@ mod tests {
         let nothing = parse(None).unwrap();
         assert_eq!((nothing.page, nothing.per_page, nothing.span), (1, ITEMS_MAX, Span::default()));
         assert_eq!(parse(Some("itemsPerPage=1000000")).unwrap().per_page, ITEMS_MAX);
-        assert_eq!(parse(Some("page=18446744073709551615")).unwrap().offset(), u64::MAX);
+        assert_eq!(parse(Some("page=9007199254740991")).unwrap().offset(), u64::MAX);
     }
 
     #[test]
