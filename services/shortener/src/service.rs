@@ -19,7 +19,7 @@ use crate::domains::Domains;
 use crate::entrance::Entrance;
 use crate::limits::{Limited, Limits};
 use crate::link::{LinkEdit, LinkRef, LinkState};
-use crate::links::{CreateError, CreateLink, Links, Outcome};
+use crate::links::{CreateError, CreateLink, Links, Once, Outcome};
 use crate::metrics::Metrics;
 use crate::shared::local::LocalState;
 use crate::shared::{Guarded, SharedState};
@@ -244,10 +244,11 @@ impl App {
     pub(crate) async fn create(
         self: &Arc<Self>,
         hop: &Hop,
-        requests: Vec<CreateLink>,
+        requests: &[CreateLink],
+        once: Option<Once>,
     ) -> Result<Outcome, CreateError> {
-        let (app, hop) = (Arc::clone(self), hop.clone());
-        to_the_end(async move { app.links.create(&hop, &requests, None).await }).await
+        let (app, hop, requests) = (Arc::clone(self), hop.clone(), requests.to_vec());
+        to_the_end(async move { app.links.create(&hop, &requests, once).await }).await
     }
 
     /// The public URL of a link. All domains have the scheme of the default one.

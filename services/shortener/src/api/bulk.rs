@@ -45,7 +45,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, request:
     let read: Vec<_> = items.iter().map(read).collect();
     // Those that can be made go together, the others keep their places.
     let requests: Vec<CreateLink> = read.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
-    let outcome = match app.links.create(hop, &requests, once).await {
+    let outcome = match app.create(hop, &requests, once).await {
         Ok(outcome) => outcome,
         Err(error) => return refused(hop, error),
     };

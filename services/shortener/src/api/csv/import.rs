@@ -157,7 +157,7 @@ impl Import {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        let made = self.app.create(&self.hop, requests.to_vec()).await?.all;
+        let made = self.app.create(&self.hop, requests, None).await?.all;
         let taken = requests.iter().zip(&made).filter(|(_, made)| **made == Made::Taken);
         let names: Vec<_> =
             taken.map(|(request, _)| LinkRef { domain: &request.domain, code: request.slug() }).collect();

@@ -48,7 +48,7 @@ pub(in crate::api) async fn create(
     if let Err(error) = caller.access.claim(&mut request) {
         return Problem::invalid(&[("longUrl", error.to_string())]).answer(hop);
     }
-    let outcome = match app.links.create(hop, slice::from_ref(&request), once).await {
+    let outcome = match app.create(hop, slice::from_ref(&request), once).await {
         Ok(outcome) => outcome,
         Err(error) => return refused(hop, error),
     };
