@@ -17,6 +17,9 @@ const CLIENTS: &str = "services/engine/tests/clients";
 /// The scripts in which Shlink's clients talk to `hoplog`, and what they need installed.
 const SHLINK_CLIENTS: &str = "services/hoplog/tests/clients";
 
+/// What holds answers against the OpenAPI document, with all that it needs.
+const SCHEMATHESIS: &str = "services/hoplog/tests/schemathesis/requirements.txt";
+
 /// Programs in Java that tests start: the folder of the pom, the variable that tells the crate `testbed` where the jars
 /// are, and what is missing without them.
 const JAVA: [(&str, &str, &str); 2] = [
@@ -45,6 +48,8 @@ pub(crate) fn run(require_all: bool, filter: &[String]) -> Result<()> {
     available(sdk, "Shlink's JavaScript client", &mut not_covered);
     let pyshlink = python::with("pyshlink", &format!("{SHLINK_CLIENTS}/requirements.txt"));
     available(pyshlink, "Python's client for Shlink", &mut not_covered);
+    let schemathesis = python::with("schemathesis", SCHEMATHESIS);
+    available(schemathesis, "schemathesis", &mut not_covered);
 
     let jars =
         JAVA.map(|(name, variable, what)| (variable, available(maven::libs(name), what, &mut not_covered)));

@@ -17,6 +17,7 @@ mod probe;
 mod proof;
 mod random;
 mod replay;
+mod schemathesis;
 mod shlink;
 mod start;
 mod traffic;
