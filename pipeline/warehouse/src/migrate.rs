@@ -49,6 +49,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     6 "0006_otel_logs",
     7 "0007_replays",
     8 "0008_visits",
+    9 "0009_totals_by_link",
 };
 
 /// The view over all event columns, which is replaced when there are more of them.

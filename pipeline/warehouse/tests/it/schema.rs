@@ -10,6 +10,8 @@ use warehouse::{PartitionTotals, WarehouseConfig, WarehouseError, migrate, schem
 const SCHEMA_6: &str = include_str!("fixtures/schema_6.sql");
 /// What version 7 made of it, as released.
 const SCHEMA_7: &str = include_str!("fixtures/schema_7.sql");
+/// The step that adds totals by link.
+const MIGRATION_9: &str = include_str!("../../migrations/0009_totals_by_link.sql");
 /// Rows that were stored with version 6.
 const ROWS_6: &str = include_str!("fixtures/rows_6.sql");
 
@@ -49,7 +51,7 @@ async fn the_previous_version_s_tables_and_rows_stay() {
     );
     let requests = numbers(&warehouse, &stored).await;
 
-    assert_eq!(migrate(&warehouse).await.unwrap(), ["0007_replays", "0008_visits"]);
+    assert_eq!(migrate(&warehouse).await.unwrap(), ["0007_replays", "0008_visits", "0009_totals_by_link"]);
     schema_check(&warehouse).await.unwrap();
     // The old rows are as they were, and add up under this version's comparison.
     assert_eq!(numbers(&warehouse, &stored).await, requests);
@@ -92,7 +94,7 @@ async fn version_7_s_clicks_stay_and_get_company() {
     }
     let before = schema_check(&warehouse).await.unwrap_err().to_string();
     assert!(before.contains("no table from_7.clicks_by_day"), "{before}");
-    assert_eq!(migrate(&warehouse).await.unwrap(), ["0008_visits"]);
+    assert_eq!(migrate(&warehouse).await.unwrap(), ["0008_visits", "0009_totals_by_link"]);
     schema_check(&warehouse).await.unwrap();
     assert_eq!(numbers(&warehouse, "SELECT sum(clicks) FROM clicks_by_hour WHERE domain = ''").await, [6]);
     assert_eq!(numbers(&warehouse, "SELECT sum(rule) + count() FROM clicks WHERE domain = ''").await, [6]);
@@ -133,6 +135,66 @@ async fn version_7_s_clicks_stay_and_get_company() {
     let of_counts =
         report.findings.iter().filter(|finding| finding.contains("clicks") || finding.contains("visits"));
     assert_eq!(of_counts.collect::<Vec<_>>(), [] as [&String; 0]);
+}
+
+/// Totals by link are those of the rows: of rows that were there before, of an insert that is repeated, unmerged, merged,
+/// and after some have expired.
+#[tokio::test]
+async fn totals_by_link_are_those_of_the_rows() {
+    let config =
+        WarehouseConfig { rollups_ttl_days: 900, ..super::warehouse("totals_by_link").config().clone() };
+    let warehouse = Warehouse::new(&config);
+    migrate(&warehouse).await.unwrap();
+    let totals = async |projected: bool| {
+        let link = "concat(toString(domain), '/', code)";
+        let sql = format!(
+            "SELECT toString(tuple({link}, bot, sum(clicks), min(hour))) AS row FROM clicks_by_hour \
+             WHERE {link} IN ('/c1', 's.example/c1', '/c2', '/none') GROUP BY {link}, bot ORDER BY row \
+             SETTINGS {}",
+            if projected { "force_optimize_projection = 1" } else { "optimize_use_projections = 0" }
+        );
+        warehouse.rows::<String>(&sql, &[]).await.unwrap()
+    };
+    let rows = |from: u32, token: &str| {
+        format!(
+            "INSERT INTO clicks_by_hour (hour, code, domain, bot, clicks, visitor_list) \
+             SETTINGS insert_deduplication_token = '{token}' \
+             SELECT toStartOfHour(now()) - 3600 * intDiv(number, 5000), concat('c', toString(number % 5000)), \
+             if(number % 3 = 0, 's.example', ''), number % 2 = 0, 1 + number % 7, [number] FROM numbers({from}, 40000)"
+        )
+    };
+    warehouse
+        .execute("ALTER TABLE clicks_by_hour DROP PROJECTION totals_by_link SETTINGS mutations_sync = 2")
+        .await
+        .unwrap();
+    warehouse.execute(&rows(0, "before")).await.unwrap();
+    let step = MIGRATION_9.lines().find(|line| line.contains("ADD PROJECTION")).unwrap();
+    warehouse.execute(step.trim_end_matches(';')).await.unwrap();
+    warehouse
+        .execute(
+            "ALTER TABLE clicks_by_hour MATERIALIZE PROJECTION totals_by_link SETTINGS mutations_sync = 2",
+        )
+        .await
+        .unwrap();
+    let before = totals(true).await;
+    assert_eq!((before.len(), &before), (5, &totals(false).await));
+    for token in ["a", "a", "b", "a"] {
+        warehouse.execute(&rows(if token == "a" { 40_000 } else { 80_000 }, token)).await.unwrap();
+    }
+    let sum = numbers(&warehouse, "SELECT sum(clicks) FROM clicks_by_hour").await;
+    assert_eq!(sum, numbers(&warehouse, "SELECT toUInt64(sum(1 + number % 7)) FROM numbers(120000)").await);
+    assert_eq!(totals(true).await, totals(false).await);
+    // One that is to expire with the next merge: a thousand days old.
+    let old = "INSERT INTO clicks_by_hour (hour, code, clicks) SELECT toStartOfHour(now()) - 3600 * 24 * 899, 'c1', 1000";
+    warehouse.execute(old).await.unwrap();
+    let with_old = totals(true).await;
+    assert_eq!(with_old, totals(false).await);
+    assert!(with_old.iter().any(|row| row.contains("/c1',false,10")), "{with_old:?}");
+    warehouse.execute("ALTER TABLE clicks_by_hour MODIFY TTL hour + toIntervalDay(800)").await.unwrap();
+    warehouse.execute("OPTIMIZE TABLE clicks_by_hour FINAL").await.unwrap();
+    let merged = totals(true).await;
+    assert_eq!(merged, totals(false).await);
+    assert_ne!(merged, with_old);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
