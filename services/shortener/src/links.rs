@@ -357,6 +357,16 @@ impl Links {
         self.timed(hop, "names", self.store.names(of, limit)).await
     }
 
+    /// Links whose visits before a time were deleted, with that time.
+    pub async fn deleted_visits(
+        &self,
+        hop: &Hop,
+        domain: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Counted>, StoreError> {
+        self.timed(hop, "deleted_visits", self.store.deleted_visits(domain, limit)).await
+    }
+
     /// Since when orphan visits are shown.
     pub async fn orphan_visits_from(&self, hop: &Hop) -> Result<Option<UnixSeconds>, StoreError> {
         self.timed(hop, "orphan_visits_from", self.store.orphan_visits_from()).await

@@ -39,7 +39,7 @@ impl Default for Named {
 /// Visits of all links.
 pub(super) async fn of_all(app: &App, hop: &Hop, access: &Access) -> Result<Named, Response> {
     if access.reaches_all() {
-        return Ok(Named { scope: Scope::All, cut: false });
+        return of_clicks(app, hop, None).await;
     }
     of_selection(app, hop, access, Selection::default()).await.map(Option::unwrap_or_default)
 }
@@ -93,7 +93,7 @@ async fn of_selection(
         return Ok(None);
     }
     if let Selection { tag: None, owner: None, domain: Some(domain) } = of {
-        return Ok(Some(Named { scope: Scope::Domain(domain), cut: false }));
+        return of_clicks(app, hop, Some(domain)).await.map(Some);
     }
     let limit = app.config.statistics.links_max;
     // One more than is used tells whether there are more.
@@ -101,6 +101,16 @@ async fn of_selection(
     let cut = found.len() > limit as usize;
     let links: Vec<Counted> = found.into_iter().take(limit as usize).collect();
     Ok(Some(Named { scope: Scope::Links(links.into()), cut }))
+}
+
+/// All clicks, or those of a domain, without what was deleted of links.
+async fn of_clicks(app: &App, hop: &Hop, domain: Option<String>) -> Result<Named, Response> {
+    let limit = app.config.statistics.links_max;
+    let deleted = app.links.deleted_visits(hop, domain.as_deref(), limit + 1).await;
+    let deleted = deleted.map_err(|error| Problem::store(hop, &error))?;
+    let cut = deleted.len() > limit as usize;
+    let deleted = deleted.into_iter().take(limit as usize).collect();
+    Ok(Named { scope: Scope::Clicks { domain, deleted }, cut })
 }
 
 /// The fourth segment of a path.

@@ -10,6 +10,7 @@ mod reader;
 mod scope;
 mod series;
 mod sql;
+mod totals;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -25,7 +26,6 @@ use self::sql::Sql;
 use crate::config::StatisticsConfig;
 use crate::link::UnixSeconds;
 use crate::metrics::Metrics;
-use crate::store::Counted;
 
 pub use dimensions::{Dimension, Tally};
 pub use page::{SingleVisit, VisitsPage, VisitsQuery};
@@ -122,37 +122,22 @@ impl Statistics {
         if visits.are_none() {
             return Ok(Answer::default());
         }
+        if let Scope::Links(links) = &visits.scope
+            && visits.span == Span::default()
+        {
+            let counts = self.of_links(links.clone()).await?;
+            return Ok(counts.map(|counts| {
+                let mut sum = Counts::default();
+                counts.values().for_each(|counts| sum.add(*counts));
+                if visits.exclude_bots { Counts { bots: 0, ..sum } } else { sum }
+            }));
+        }
         let mut sql = Sql::default();
         sql.push("SELECT bot, sum(n) FROM (");
         visits.counts(&mut sql, By::Nothing);
         sql.push(") GROUP BY bot");
         let rows = self.reader()?.ask::<(bool, i64)>(&sql).await?;
         Ok(rows.map(|rows| Counts::sum(rows.iter().copied())))
-    }
-
-    /// How many visits each of some links has.
-    ///
-    /// # Errors
-    /// See [`StatisticsError`].
-    pub async fn of_links(&self, links: Arc<[Counted]>) -> Result<Answer<LinkCounts>, StatisticsError> {
-        if links.is_empty() {
-            return Ok(Answer { value: LinkCounts::new(), stale_since: None });
-        }
-        let visits = Visits { scope: Scope::Links(links), span: Span::default(), exclude_bots: false };
-        let mut sql = Sql::default();
-        sql.push("SELECT toString(domain), code, bot, sum(n) FROM (");
-        visits.counts(&mut sql, By::Link);
-        sql.push(") GROUP BY domain, code, bot");
-        let rows = self.reader()?.ask::<(String, String, bool, i64)>(&sql).await?;
-        Ok(rows.map(|rows| {
-            let mut counts = LinkCounts::new();
-            for (domain, code, bot, n) in rows.iter() {
-                let counts = counts.entry((domain.clone(), code.clone())).or_default();
-                let n = u64::try_from(*n).unwrap_or(0);
-                *(if *bot { &mut counts.bots } else { &mut counts.non_bots }) += n;
-            }
-            counts
-        }))
     }
 
     fn reader(&self) -> Result<&Reader, StatisticsError> {

@@ -34,6 +34,9 @@ const MEMORY_OF_ALL: &str = "(total) memory limit exceeded";
 /// Code of a ClickHouse that has too many questions: it answers, and is better left alone all the same.
 const TOO_MANY_QUERIES: u32 = 202;
 
+/// Code of a question that no projection answers.
+const NOT_PROJECTED: u32 = 584;
+
 /// How long ClickHouse may take to say that it is there, after a question took too long: it has nothing to do for that.
 const PING_MAX: Duration = Duration::from_millis(500);
 
@@ -58,6 +61,9 @@ pub enum StatisticsError {
     /// It can't be reached, or refuses.
     #[error("ClickHouse does not answer")]
     Unavailable(#[source] WarehouseError),
+    /// It would have to be read from the rows: ask that instead.
+    #[error("no projection answers the question")]
+    NotProjected,
 }
 
 impl StatisticsError {
@@ -69,6 +75,7 @@ impl StatisticsError {
             Self::TooSlow { .. } => "statistics_too_slow",
             Self::TooMuch(_) => "statistics_too_much",
             Self::Unavailable(_) => "statistics_unavailable",
+            Self::NotProjected => "statistics_not_projected",
         }
     }
 }
@@ -152,6 +159,7 @@ impl Reader {
                 self.remembered.insert(key, kept);
                 Ok(Answer { value: rows, stale_since: None })
             }
+            Err(StatisticsError::NotProjected) => Err(StatisticsError::NotProjected),
             Err(error @ StatisticsError::TooMuch(_)) => {
                 self.metrics.statistics_failed(error.kind());
                 Err(error)
@@ -187,6 +195,9 @@ impl Reader {
                 Ok(rows)
             }
             Ok(Err(error)) if is_too_much(&error) => Err(StatisticsError::TooMuch(error)),
+            Ok(Err(error)) if sql.is_projected && error.code() == Some(NOT_PROJECTED) => {
+                Err(StatisticsError::NotProjected)
+            }
             Ok(Err(error)) => {
                 // Whoever gives a reason is there.
                 if error.code().is_none_or(|code| code == TOO_MANY_QUERIES) {
@@ -217,6 +228,7 @@ impl Reader {
             ("max_rows_to_read", &*rows),
             ("max_result_rows", ANSWER_ROWS_MAX),
             ("max_query_size", TEXT_BYTES_MAX),
+            ("force_optimize_projection", if sql.is_projected { "1" } else { "0" }),
         ];
         Ok(sql.query(&self.warehouse, &settings).fetch_all::<T>().await?)
     }

@@ -9,7 +9,7 @@ use super::sql::Sql;
 use crate::link::UnixSeconds;
 use crate::store::Counted;
 
-const HOUR_S: i64 = 3_600;
+pub(super) const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 86_400;
 
 /// The last day of ClickHouse's `DateTime`, which has 32 bits.
@@ -19,9 +19,12 @@ const TIME_MAX: i64 = u32::MAX as i64 - 2 * DAY_S;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// Visits of all links, also of those that were deleted meanwhile.
-    All,
-    /// Those of a domain, see [`crate::domain::Domain::authority`].
-    Domain(String),
+    Clicks {
+        /// Only of this domain, see [`crate::domain::Domain::authority`].
+        domain: Option<String>,
+        /// Links whose visits before a time are not counted.
+        deleted: Arc<[Counted]>,
+    },
     /// Those of some links, each since its time.
     Links(Arc<[Counted]>),
     /// Visits that reached no link.
@@ -155,6 +158,17 @@ struct Keys {
     from: Vec<i64>,
 }
 
+impl Keys {
+    /// Links from their own times on.
+    fn of(links: &[Counted]) -> Self {
+        Self {
+            domains: links.iter().map(|link| link.domain.clone()).collect(),
+            codes: links.iter().map(|link| link.code.clone()).collect(),
+            from: links.iter().map(|link| link.from.clamp(0, TIME_MAX)).collect(),
+        }
+    }
+}
+
 impl Visits {
     /// `SELECT [what,] bot, n`, where counts of the same may come in several rows and below zero: they are to be summed.
     ///
@@ -179,6 +193,47 @@ impl Visits {
         sql.push(" GROUP BY ").push(by.columns()).push("bot");
         self.take_off_before(sql, by, grain);
         self.take_off_after(sql, by, grain);
+        self.take_off_deleted(sql, by);
+    }
+
+    /// What was deleted of links: all that they ever had in the span, less what they have of it since.
+    fn take_off_deleted(&self, sql: &mut Sql, by: By) {
+        let Scope::Clicks { deleted, .. } = &self.scope else { return };
+        if deleted.is_empty() {
+            return;
+        }
+        let ever = deleted.iter().map(|link| Counted { from: 0, ..link.clone() }).collect();
+        for (sign, links) in [("-n AS n FROM (", ever), ("n FROM (", deleted.clone())] {
+            sql.push(" UNION ALL SELECT ").push(by.columns()).push("bot, ").push(sign);
+            Self { scope: Scope::Links(links), ..self.clone() }.counts(sql, by);
+            sql.push(")");
+        }
+    }
+
+    /// `SELECT link, bot, n, first`: of each link by its name (see [`link_name`]) all clicks that were ever counted under
+    /// it, and the hour of the first. Nothing where it is not about links. Rows are read a link and month, not an hour.
+    pub(super) fn totals(&self, sql: &mut Sql) {
+        let Scope::Links(links) = &self.scope else { return };
+        sql.is_projected = true;
+        // To the letter the expressions of the projection.
+        sql.push(
+            "SELECT concat(toString(domain), '/', code) AS link, bot, toInt64(sum(clicks)), \
+             toInt64(toUnixTimestamp(min(hour))) FROM clicks_by_hour WHERE concat(toString(domain), '/', code) IN ",
+        );
+        sql.texts(links.iter().map(|link| link_name(&link.domain, &link.code)).collect());
+        sql.push(" GROUP BY concat(toString(domain), '/', code), bot");
+    }
+
+    /// `SELECT link, bot, n` of links: the single clicks of the hour in which each begins to count, before it does.
+    pub(super) fn before(&self, sql: &mut Sql) {
+        let Scope::Links(links) = &self.scope else { return };
+        let keys = self.keys(links, Some);
+        let starts = keys.codes.iter().cloned().zip(keys.from.iter().map(|from| Grain::Hour.floor(*from)));
+        sql.push("SELECT concat(toString(domain), '/', code) AS link, bot, toInt64(count()) FROM clicks WHERE (code, ");
+        sql.push(Grain::Hour.start()).push(") IN ").pairs(starts.collect());
+        sql.push(" AND toUnixTimestamp(ts) < ");
+        since(sql, keys, "0");
+        sql.push(" GROUP BY link, bot");
     }
 
     /// Whether it is about no link at all.
@@ -230,11 +285,15 @@ impl Visits {
         let rolled_up = grain != Grain::Second;
         match &self.scope {
             Scope::Links(links) => return self.filter_links(sql, links, grain),
-            Scope::All => {
+            Scope::Clicks { domain, deleted } => {
                 sql.push(if rolled_up { "kind = 'click'" } else { "1" });
-            }
-            Scope::Domain(domain) => {
-                sql.push(if rolled_up { "kind = 'click' AND domain = " } else { "domain = " }).text(domain);
+                if let Some(domain) = domain {
+                    sql.push(" AND domain = ").text(domain);
+                }
+                if !rolled_up && !deleted.is_empty() {
+                    sql.push(" AND toUnixTimestamp(ts) >= ");
+                    since(sql, Keys::of(deleted), "0");
+                }
             }
             Scope::Orphans { domain, kind } => {
                 match kind {
@@ -283,7 +342,7 @@ impl Visits {
                 let Some(from) = self.span.from.filter(|from| within(*from)) else { return };
                 self.take_off(sql, by);
                 let before = Span { from: Some(grain.floor(from)), to: Some(from) };
-                Self { span: before, ..self.clone() }.single(sql, grain.floor(from), from);
+                self.with_deleted(before).single(sql, grain.floor(from), from);
             }
         }
         sql.push(" GROUP BY ").push(by.columns()).push("bot");
@@ -296,8 +355,17 @@ impl Visits {
         };
         let end = grain.floor(to) + HOUR_S;
         self.take_off(sql, by);
-        Self { span: Span { to: Some(end), ..self.span }, ..self.clone() }.single(sql, to, end);
+        self.with_deleted(Span { to: Some(end), ..self.span }).single(sql, to, end);
         sql.push(" GROUP BY ").push(by.columns()).push("bot");
+    }
+
+    /// The same in another span, with what was deleted of links: rollups have that, too.
+    fn with_deleted(&self, span: Span) -> Self {
+        let mut all = Self { span, ..self.clone() };
+        if let Scope::Clicks { deleted, .. } = &mut all.scope {
+            *deleted = [].into();
+        }
+        all
     }
 
     fn take_off(&self, sql: &mut Sql, by: By) {
@@ -327,6 +395,11 @@ impl Visits {
         }
         keys
     }
+}
+
+/// A link's name in [`Visits::totals`]: domains have no slash.
+pub(super) fn link_name(domain: &str, code: &str) -> String {
+    format!("{domain}/{code}")
 }
 
 /// When a row's link begins to count, in seconds; `otherwise` where it is none of them.

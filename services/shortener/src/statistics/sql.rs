@@ -9,6 +9,8 @@ use warehouse::Warehouse;
 pub(super) struct Sql {
     text: String,
     values: Vec<Value>,
+    /// Whether it is only worth asking where a projection answers it.
+    pub(super) is_projected: bool,
 }
 
 #[derive(Debug, Clone)]

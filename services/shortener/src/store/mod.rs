@@ -307,6 +307,10 @@ pub trait LinkStore: Send + Sync + 'static {
     /// Names of the links selected, the newest first, at most `limit`, each with the time since when its visits count.
     async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError>;
 
+    /// Links, of a domain or all, whose visits before a time were deleted, with that time; the latest first, at most
+    /// `limit`. Also those that are gone since.
+    async fn deleted_visits(&self, domain: Option<&str>, limit: u32) -> Result<Vec<Counted>, StoreError>;
+
     /// Since when orphan visits are shown: those before were deleted. `None`: all are. One time for all domains, in the
     /// table `settings` (`name` → `value`, a whole number) under `orphan_visits_from`.
     async fn orphan_visits_from(&self) -> Result<Option<UnixSeconds>, StoreError>;

@@ -271,6 +271,10 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.names(of, limit).await
     }
+    async fn deleted_visits(&self, domain: Option<&str>, limit: u32) -> Result<Vec<Counted>, StoreError> {
+        self.check()?;
+        self.inner.deleted_visits(domain, limit).await
+    }
     async fn orphan_visits_from(&self) -> Result<Option<UnixSeconds>, StoreError> {
         self.check()?;
         self.inner.orphan_visits_from().await

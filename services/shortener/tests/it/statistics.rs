@@ -100,7 +100,7 @@ fn total(visits: &Value) -> u64 {
 }
 
 /// A link made at `created`, which the API can't do.
-async fn link(server: &Server, code: &str, created: i64) {
+pub(crate) async fn link(server: &Server, code: &str, created: i64) {
     server.link(&json!({ "longUrl": "https://example.com/", "customSlug": code, "tags": ["t"] })).await;
     let file = format!("sqlite:{}", server.dir.path().join("links.db").display());
     let pool = sqlx::SqlitePool::connect(&file).await.unwrap();

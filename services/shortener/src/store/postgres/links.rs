@@ -10,7 +10,7 @@ use super::pool::failed;
 use super::tags::{self, TagIds};
 use super::{Changed, StoreError, rows};
 use crate::keys::now;
-use crate::link::{Link, LinkEdit, LinkRef, LinkState, PastTarget};
+use crate::link::{Link, LinkEdit, LinkRef, LinkState, PastTarget, UnixSeconds};
 use crate::target::target_hash;
 
 static FIND: LazyLock<String> =
@@ -105,6 +105,9 @@ pub(super) async fn edit(
         note_target(&mut transaction, &link, edit).await?;
     }
     update(&mut transaction, &link, new_tags.as_ref()).await?;
+    if let Some(from) = edit.visits_from {
+        note_deleted(&mut transaction, &link, from).await?;
+    }
     if let Some(new) = new_tags {
         let mut counts = Counts::default();
         counts.tags(&link, tag_ids(&mut transaction, &old).await?, -1);
@@ -218,6 +221,25 @@ async fn update(
     .bind(link.visits_from)
     .bind(new_tags.is_some())
     .bind(tags)
+    .execute(transaction)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// Notes that the visits of a link before a time are deleted.
+async fn note_deleted(
+    transaction: &mut PgConnection,
+    link: &Link,
+    from: UnixSeconds,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO deleted_visits AS known (domain, code, visits_from) VALUES ($1, $2, $3)
+         ON CONFLICT (code, domain) DO UPDATE SET visits_from = greatest(known.visits_from, excluded.visits_from)",
+    )
+    .bind(&link.domain)
+    .bind(&link.code)
+    .bind(from)
     .execute(transaction)
     .await
     .map_err(failed)?;

@@ -253,6 +253,23 @@ pub(super) async fn tagged(
     pairs.collect::<Result<_, sqlx::Error>>().map_err(failed)
 }
 
+pub(super) async fn deleted_visits(
+    connection: &mut PgConnection,
+    domain: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Counted>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT domain, code, visits_from AS counts_from FROM deleted_visits WHERE $1::text IS NULL OR domain = $1
+         ORDER BY visits_from DESC, code, domain LIMIT $2",
+    )
+    .bind(domain)
+    .bind(i64::from(limit))
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    rows.iter().map(counted).collect::<Result<_, sqlx::Error>>().map_err(failed)
+}
+
 fn counted(row: &PgRow) -> Result<Counted, sqlx::Error> {
     Ok(Counted {
         domain: row.try_get("domain")?,

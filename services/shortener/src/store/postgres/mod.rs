@@ -195,6 +195,10 @@ impl LinkStore for PostgresStore {
         deadline(self.read_ms, lend!(&self.primary, c => list::names(c, of, limit))).await
     }
 
+    async fn deleted_visits(&self, domain: Option<&str>, limit: u32) -> Result<Vec<Counted>, StoreError> {
+        deadline(self.read_ms, lend!(&self.primary, c => list::deleted_visits(c, domain, limit))).await
+    }
+
     async fn orphan_visits_from(&self) -> Result<Option<UnixSeconds>, StoreError> {
         deadline(self.read_ms, lend!(&self.primary, c => settings::orphan_visits_from(c))).await
     }

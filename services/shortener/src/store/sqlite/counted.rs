@@ -1,11 +1,11 @@
 //! What statistics need of the SQLite store: which links are meant, and since when visits count.
 //! Visits themselves are not here: they are in ClickHouse.
 
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use super::{Counted, StoreError, unavailable};
-use crate::link::UnixSeconds;
+use crate::link::{Link, UnixSeconds};
 use crate::store::Selection;
 
 /// Name of the time since when orphan visits are shown.
@@ -56,6 +56,42 @@ pub(super) async fn tagged(
     let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
     let pairs = rows.iter().map(|row| Ok((row.try_get("tag")?, counted(row)?)));
     pairs.collect::<Result<_, sqlx::Error>>().map_err(unavailable)
+}
+
+/// Notes that the visits of a link before a time are deleted.
+pub(super) async fn note_deleted(
+    connection: &mut SqliteConnection,
+    link: &Link,
+    from: UnixSeconds,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO deleted_visits (domain, code, visits_from) VALUES (?, ?, ?)
+         ON CONFLICT (code, domain) DO UPDATE SET visits_from = max(visits_from, excluded.visits_from)",
+    )
+    .bind(&link.domain)
+    .bind(&link.code)
+    .bind(from)
+    .execute(connection)
+    .await
+    .map_err(unavailable)?;
+    Ok(())
+}
+
+pub(super) async fn deleted(
+    pool: &SqlitePool,
+    domain: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Counted>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT domain, code, visits_from AS counts_from FROM deleted_visits WHERE ?1 IS NULL OR domain = ?1
+         ORDER BY visits_from DESC, code, domain LIMIT ?2",
+    )
+    .bind(domain)
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await
+    .map_err(unavailable)?;
+    rows.iter().map(counted).collect::<Result<_, sqlx::Error>>().map_err(unavailable)
 }
 
 /// What a row says of a link that is counted.

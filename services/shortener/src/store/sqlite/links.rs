@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
-use super::{Changed, Claim, Created, Creation, StoreError, claims, rows, unavailable};
+use super::{Changed, Claim, Created, Creation, StoreError, claims, counted, rows, unavailable};
 use crate::keys::now;
 use crate::link::{Link, LinkEdit, LinkRef, LinkState, Match, NewLink, UnixSeconds};
 use crate::target::target_hash;
@@ -192,6 +192,9 @@ pub(super) async fn edit(
     .map_err(unavailable)?;
     if edit.tags.is_some() {
         set_tags(&mut transaction, link.id, &settings.tags).await?;
+    }
+    if let Some(from) = edit.visits_from {
+        counted::note_deleted(&mut transaction, &link, from).await?;
     }
     if link.version != before {
         note_target(&mut transaction, link.id, link.version, &link.target, now(), edit.by.as_deref()).await?;

@@ -231,6 +231,10 @@ impl LinkStore for SqliteStore {
         self.read(counted::names(&self.reads, of, limit)).await
     }
 
+    async fn deleted_visits(&self, domain: Option<&str>, limit: u32) -> Result<Vec<Counted>, StoreError> {
+        self.read(counted::deleted(&self.reads, domain, limit)).await
+    }
+
     async fn orphan_visits_from(&self) -> Result<Option<UnixSeconds>, StoreError> {
         self.read(counted::orphan_visits_from(&self.reads)).await
     }

@@ -154,6 +154,22 @@ async fn names_say_since_when_visits_count(store: Arc<dyn LinkStore>) {
     assert_eq!(store.names(&of("", Some("s.example"), ""), 10).await.unwrap(), [b]);
     assert_eq!(store.names(&of("", None, "k2"), 10).await.unwrap(), [c]);
     assert!(store.names(&of("none", None, ""), 10).await.unwrap().is_empty());
+    // What was deleted stays so, also when the link is gone.
+    for (place, at) in [(0, 400), (1, 600)] {
+        let from = LinkEdit { visits_from: Some(at), ..LinkEdit::default() };
+        store.edit(made[place].name(), &from).await.unwrap();
+    }
+    store.delete(made[0].name(), None).await.unwrap();
+    let (a, b) = (counted("", "a", 500), counted("s.example", "b", 600));
+    for (domain, limit, expected) in [
+        (None, 9, vec![&b, &a]),
+        (None, 1, vec![&b]),
+        (Some(""), 9, vec![&a]),
+        (Some("t.example"), 9, vec![]),
+    ] {
+        let deleted = store.deleted_visits(domain, limit).await.unwrap();
+        assert_eq!(deleted.iter().collect::<Vec<_>>(), expected, "{domain:?} {limit}");
+    }
 }
 
 async fn orphan_visits_stay_deleted(store: Arc<dyn LinkStore>) {
