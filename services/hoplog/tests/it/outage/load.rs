@@ -19,6 +19,9 @@ pub(super) const CONNECTIONS: usize = 24;
 /// One visit in so many is of a link that nobody has asked for before.
 const COLD_IN: u64 = 50;
 
+/// The phase in which all links are visited for the first time, as fast as it goes.
+pub(super) const FIRST: &str = "first";
+
 /// Failures that are shown; one is too many.
 const SHOWN_MAX: usize = 20;
 
@@ -86,7 +89,7 @@ impl Load {
             plan,
             ports: ports.clone(),
             started,
-            phase: Mutex::new(Phase { name: "first".to_owned(), store_is_away: false }),
+            phase: Mutex::new(Phase { name: FIRST.to_owned(), store_is_away: false }),
             over: AtomicBool::new(false),
             sent: Default::default(),
             cold: AtomicU64::new(plan.links),

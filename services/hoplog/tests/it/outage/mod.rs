@@ -163,13 +163,12 @@ fn no_known_link_fails_whatever_is_killed_and_nothing_is_run_down_when_it_return
 fn assert_told(parts: &Parts, seen: &Seen) {
     let report = parts.verified();
     let dropped: u64 = (0..INSTANCES).map(|at| parts.metric(at, "hoplog_events_dropped_total", "")).sum();
-    println!("{dropped} events were dropped while Kafka was away; verify: {report}");
-    assert!(dropped > 0, "the queue holds less than an outage's events");
+    println!("{dropped} events were dropped; verify: {report}");
     assert_eq!(report["producer_gaps"], dropped, "what was dropped is a gap, and nothing else is");
     let told = tiers::told(parts);
     tiers::print(&told, &seen.answers);
     tiers::assert_all_told(&told, &seen.answers, dropped);
-    assert!(tiers::count(&told, "first", |_| true) > 0);
+    assert!(tiers::count(&told, load::FIRST, |_| true) > 0);
     for outage in &OUTAGES {
         tiers::assert_served_by(&told, outage.name, !outage.redis, !outage.store);
     }
