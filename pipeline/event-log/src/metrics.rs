@@ -20,6 +20,7 @@ pub struct EventLogMetrics {
     pub(crate) appended_bytes: Counter,
     pub(crate) append_failures: Family<FailureLabels, Counter>,
     pub(crate) spool_bytes: Gauge,
+    pub(crate) spool_bytes_max: Gauge,
     pub(crate) depth_messages: Gauge,
     pub(crate) depth_events: Gauge,
     pub(crate) oldest_age_s: Gauge<f64, AtomicU64>,
@@ -42,6 +43,8 @@ impl EventLogMetrics {
         log.register("append_failures", "Append calls that failed, by reason", self.append_failures.clone());
         let spool = registry.sub_registry_with_prefix("spool");
         spool.register_with_unit("disk", "Size of the spool on disk", Unit::Bytes, self.spool_bytes.clone());
+        let limit = "Size that the spool may have; 0: this process has none";
+        spool.register_with_unit("disk_max", limit, Unit::Bytes, self.spool_bytes_max.clone());
         spool.register("depth_messages", "Messages some group has not consumed", self.depth_messages.clone());
         spool.register("depth_events", "Events some group has not consumed", self.depth_events.clone());
         spool.register_with_unit(

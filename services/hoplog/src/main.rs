@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod disk;
 mod dlq;
 mod keys;
 mod link_store;

@@ -2,8 +2,10 @@
 //! Names come without the `hoplog_` prefix; label values are from sets fixed in the code.
 
 mod dependencies;
+mod pools;
 
 pub use dependencies::Dependencies;
+pub use pools::StorePools;
 
 use std::time::Duration;
 

@@ -145,6 +145,7 @@ impl Writer {
         let depth = totals::depth(log, groups).await?;
         let disk = file_bytes(&files::log_path(&config)) + wal_bytes(&config);
         self.metrics.spool_bytes.set(disk.try_into().unwrap_or(i64::MAX));
+        self.metrics.spool_bytes_max.set(config.bytes_max.try_into().unwrap_or(i64::MAX));
         self.metrics.depth_messages.set(depth.messages.try_into().unwrap_or(i64::MAX));
         self.metrics.depth_events.set(depth.events.try_into().unwrap_or(i64::MAX));
         let age_us = depth.oldest_appended_at_us.map_or(0, |at| now_us().saturating_sub(at).max(0));

@@ -14,6 +14,7 @@ use warehouse::Warehouse;
 use super::opening::{Obstacle, Opening};
 use super::stop;
 use crate::config::Config;
+use crate::disk::DiskSpace;
 use crate::log;
 use crate::ops::{self, Ops, Readiness};
 use crate::verify::{self, ProofMetrics};
@@ -36,6 +37,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     opening.register(prefixed);
     let proof = ProofMetrics::default();
     proof.register(prefixed);
+    prefixed.register_collector(Box::new(DiskSpace::of(&config.spool.path)));
     let ops = tokio::spawn(ops::serve(
         ops::bind(config.collect.ops_listen).await?,
         Ops {

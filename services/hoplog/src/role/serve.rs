@@ -11,6 +11,7 @@ use event_log::{EventLog, EventLogMetrics};
 use prometheus_client::registry::Registry;
 use shortener::config::HttpConfig;
 use shortener::listener::{self, Drained, Malformed};
+use shortener::metrics::StorePools;
 use shortener::store::{self, LinkStore};
 use shortener::{Parts, Shortener};
 use tokio::net::{TcpListener, TcpSocket};
@@ -21,6 +22,7 @@ use wide_event::Resource;
 use super::opening::{Obstacle, Opening};
 use super::stop::{self, Stop};
 use crate::config::{Config, ServiceConfig};
+use crate::disk::DiskSpace;
 use crate::link_store;
 use crate::log;
 use crate::ops::{self, Ops, Readiness};
@@ -51,6 +53,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
         store_opening.register(metrics);
         log_opening.register(metrics);
         log_metrics.register(metrics);
+        metrics.register_collector(Box::new(DiskSpace::of(&config.spool.path)));
     });
     let publishing = Arc::new(OnceLock::new());
     let readiness =
@@ -81,6 +84,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     register(&registry, |metrics| {
         emitter.register(metrics);
         opened.shortener.metrics().register(metrics);
+        metrics.register_collector(Box::new(StorePools::new(Arc::clone(&opened.store))));
     });
 
     let tcp = socket.listen(BACKLOG).with_context(|| format!("can't listen on {}", config.serve.listen))?;

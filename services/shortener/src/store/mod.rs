@@ -241,6 +241,28 @@ pub struct Counted {
     pub from: UnixSeconds,
 }
 
+/// How many connections of a pool are in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Which pool, from a fixed set: a label of metrics.
+    pub name: &'static str,
+    /// Connections that work for somebody.
+    pub busy: u32,
+    /// Connections that wait for work.
+    pub idle: u32,
+    /// Connections at most.
+    pub connections_max: u32,
+}
+
+impl PoolUse {
+    fn of<DB: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<DB>) -> Self {
+        // Read one after the other, so that for a moment more may be idle than there are.
+        let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
+        let idle = idle.min(open);
+        Self { name, busy: open - idle, idle, connections_max: pool.options().get_max_connections() }
+    }
+}
+
 /// Where links, keys, secrets and code ranges are kept.
 #[async_trait]
 pub trait LinkStore: Send + Sync + 'static {
@@ -252,6 +274,9 @@ pub trait LinkStore: Send + Sync + 'static {
 
     /// Waits for what is under way and closes all connections.
     async fn close(&self);
+
+    /// Its pools of connections; asks nobody.
+    fn pools(&self) -> Vec<PoolUse>;
 
     /// The secret `name`; where there is none, `proposed` becomes it. All processes get the same.
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError>;

@@ -11,7 +11,8 @@ use shortener::link::{
     Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
 };
 use shortener::store::{
-    Changed, Claim, Claimed, Counted, Creation, LinkStore, Read, Renamed, Selection, StoreError, TagCount,
+    Changed, Claim, Claimed, Counted, Creation, LinkStore, PoolUse, Read, Renamed, Selection, StoreError,
+    TagCount,
 };
 use tokio::sync::watch;
 
@@ -185,6 +186,9 @@ impl LinkStore for FaultyStore {
     }
     async fn close(&self) {
         self.inner.close().await;
+    }
+    fn pools(&self) -> Vec<PoolUse> {
+        self.inner.pools()
     }
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {
         self.check()?;

@@ -30,8 +30,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use self::pool::{Lent, Replicas, deadline, failed};
 use super::{
-    Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, Read, Renamed, Selection, Settled,
-    StoreError, TagCount,
+    Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, PoolUse, Read, Renamed, Selection,
+    Settled, StoreError, TagCount,
 };
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
@@ -119,6 +119,11 @@ impl LinkStore for PostgresStore {
     async fn close(&self) {
         self.replicas.close().await;
         self.primary.close().await;
+    }
+
+    fn pools(&self) -> Vec<PoolUse> {
+        let primary = PoolUse::of("primary", &self.primary);
+        std::iter::once(primary).chain(self.replicas.pools()).collect()
     }
 
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {

@@ -9,7 +9,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 
-use super::StoreError;
+use super::{PoolUse, StoreError};
 use crate::config::{PostgresConfig, SecretText};
 
 /// Idle for longer than this, a connection is asked whether it still works before it is used: servers restart and firewalls
@@ -119,6 +119,17 @@ impl Replicas {
         if before <= now {
             tracing::warn!(error = error as &dyn std::error::Error, "a read replica failed and rests");
         }
+    }
+
+    /// All of them as one, if there are any: a label for each would be a host's.
+    pub(super) fn pools(&self) -> Option<PoolUse> {
+        let pools = self.all.iter().map(|replica| PoolUse::of("replicas", &replica.pool));
+        pools.reduce(|sum, pool| PoolUse {
+            busy: sum.busy + pool.busy,
+            idle: sum.idle + pool.idle,
+            connections_max: sum.connections_max + pool.connections_max,
+            ..sum
+        })
     }
 
     pub(super) async fn close(&self) {

@@ -21,8 +21,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row, SqlitePool};
 
 use super::{
-    Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, Read, Renamed, Selection, Settled,
-    StoreError, TagCount,
+    Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, PoolUse, Read, Renamed, Selection,
+    Settled, StoreError, TagCount,
 };
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
@@ -136,6 +136,10 @@ impl LinkStore for SqliteStore {
     async fn close(&self) {
         self.reads.close().await;
         self.writes.close().await;
+    }
+
+    fn pools(&self) -> Vec<PoolUse> {
+        vec![PoolUse::of("reads", &self.reads), PoolUse::of("writes", &self.writes)]
     }
 
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {

@@ -101,6 +101,12 @@ async fn a_server_that_was_away_is_used_again_within_the_bound_of_connections() 
     let workers = load.start(&store);
     load.works_again().await;
     assert!((1..=6).contains(&connections(&url).await));
+    until("its pool is seen to be in use", async || {
+        let pools = store.pools();
+        assert!(pools.len() == 1 && pools[0].connections_max == 6 && pools[0].busy + pools[0].idle <= 6);
+        pools[0].busy == 6
+    })
+    .await;
 
     tokio::task::block_in_place(|| server.kill());
     load.is_refused().await;
@@ -118,6 +124,7 @@ async fn a_server_that_was_away_is_used_again_within_the_bound_of_connections() 
     for worker in workers {
         worker.await.unwrap();
     }
+    until("its pool is seen to be free", async || store.pools()[0].busy == 0).await;
     // What was answered is there, and counted.
     let page = store.list(&super::everything()).await.unwrap();
     assert_eq!(page.total, Some(store.count(None).await.unwrap()));
@@ -138,6 +145,8 @@ async fn replicas_are_asked_first_and_not_relied_on() {
     create(&aside, &[link("replica")]).await;
     config.postgres.replica_urls = vec![SecretText::new(replica_url)];
     let store = PostgresStore::open(&config).unwrap();
+    let pools: Vec<_> = store.pools().into_iter().map(|pool| (pool.name, pool.connections_max)).collect();
+    assert_eq!(pools, [("primary", 16), ("replicas", 16)]);
     store.migrate().await.unwrap();
     create(&store, &[link("primary")]).await;
     let knows = async |code: &str, read| store.find(LinkRef::on_default(code), read).await.unwrap().is_some();
