@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::iter;
 
 use anyhow::{Result, bail};
 
@@ -18,14 +19,16 @@ pub(crate) enum Mode {
 }
 
 /// Path from the root, and what it has to hold.
-fn files() -> Vec<(&'static str, String)> {
-    vec![("pipeline/wide-event/FIELDS.md", field_reference(wide_event::FIELDS))]
+fn files() -> Result<Vec<(String, String)>> {
+    let fields = ("pipeline/wide-event/FIELDS.md".to_owned(), field_reference(wide_event::FIELDS));
+    let alerts = alerts::generate()?.into_iter().map(|file| (format!("alerts/{}", file.path), file.text));
+    Ok(iter::once(fields).chain(alerts).collect())
 }
 
 pub(crate) fn run(mode: Mode) -> Result<()> {
     let mut drifted = Vec::new();
-    for (path, wanted) in files() {
-        let full = command::root()?.join(path);
+    for (path, wanted) in files()? {
+        let full = command::root()?.join(&path);
         if fs::read_to_string(&full).is_ok_and(|found| found == wanted) {
             continue;
         }

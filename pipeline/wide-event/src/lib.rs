@@ -5,6 +5,7 @@ mod canonical;
 pub mod codec;
 pub mod event;
 mod json;
+pub mod latency;
 pub mod producer;
 mod recent;
 pub mod redact;

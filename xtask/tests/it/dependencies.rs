@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Library and the libraries of ours that it may reach, directly or not. The engine is anyone's ClickHouse and
 /// knows nothing of us; shortener and collector know each other by topic and event alone.
-const MAY_REACH: [(&str, &[&str]); 8] = [
+const MAY_REACH: [(&str, &[&str]); 9] = [
     ("wide-event", &[]),
     ("event-log", &["wide-event"]),
     ("emitter", &["event-log", "wide-event"]),
@@ -16,6 +16,7 @@ const MAY_REACH: [(&str, &[&str]); 8] = [
     ("warehouse", &["wide-event"]),
     ("collector", &["warehouse", "event-log", "wide-event"]),
     ("engine", &[]),
+    ("alerts", &["wide-event"]),
     (FOR_TESTS_ONLY, &[]),
 ];
 
