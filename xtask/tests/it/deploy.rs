@@ -124,6 +124,7 @@ fn the_compose_file_is_valid_and_keeps_its_rules() {
     assert_eq!(violations(services), Vec::<String>::new());
     for wanted in [
         "alertmanager",
+        "blackbox",
         "clickhouse",
         "collector-1",
         "collector-2",
@@ -210,7 +211,9 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 fn is_registered(metric: &str, sources: &str) -> bool {
     let is_there = |text: &str| sources.contains(&format!("\"{text}\""));
     let name = metric.strip_prefix("hoplog_").unwrap_or_default();
-    let bare = ["_total", "_seconds", "_bytes"].iter().fold(name, |name, unit| name.trim_end_matches(unit));
+    let bare = ["_bucket", "_count", "_sum", "_total", "_seconds", "_bytes"]
+        .iter()
+        .fold(name, |name, unit| name.trim_end_matches(unit));
     [name, bare].into_iter().any(|name| {
         let mut splits = name.match_indices('_').map(|(at, _)| (&name[..at], &name[at + 1..]));
         is_there(name) || splits.any(|(prefix, rest)| is_there(prefix) && is_there(rest))
@@ -219,11 +222,13 @@ fn is_registered(metric: &str, sources: &str) -> bool {
 
 #[test]
 fn metrics_that_are_watched_are_there() {
-    let git = Command::new("git").args(["grep", "-l", "Registry", "--", "*.rs"]).current_dir(root()).output();
+    let mut git = Command::new("git");
+    git.args(["grep", "-l", "-e", "Registry", "-e", "Collector for", "--", "*.rs"]);
+    let git = git.current_dir(root()).output();
     let files = String::from_utf8(git.unwrap().stdout).unwrap();
     // The constants and tuples that names stand in are in the same files, or in those of `emitter`.
     let sources: String = files.lines().chain(["pipeline/emitter/src/requests.rs"]).map(read).collect();
-    for file in ["deploy/prometheus/rules.yml", "deploy/README.md"] {
+    for file in ["alerts/prometheus/pipeline.yml", "deploy/README.md"] {
         let metrics = metrics_in(&read(file));
         assert!(metrics.len() > 3, "{file}: {metrics:?}");
         let gone: Vec<_> = metrics.iter().filter(|metric| !is_registered(metric, &sources)).collect();
@@ -235,11 +240,14 @@ fn metrics_that_are_watched_are_there() {
 }
 
 #[test]
-fn prometheus_and_alertmanager_take_their_files() {
+fn prometheus_and_its_companions_take_their_files() {
     let mut promtool = Command::new("promtool");
     checked("prometheus.yml", promtool.args(["check", "config", "deploy/prometheus/prometheus.yml"]));
     let mut amtool = Command::new("amtool");
-    checked("alertmanager.yml", amtool.args(["check-config", "deploy/alertmanager/alertmanager.yml"]));
+    checked("alertmanager.yml", amtool.args(["check-config", "alerts/alertmanager/alertmanager.yml"]));
+    let mut blackbox = Command::new("prometheus-blackbox-exporter");
+    blackbox.args(["--config.check", "--config.file", "deploy/blackbox/blackbox.yml"]);
+    checked("blackbox.yml", &mut blackbox);
 }
 
 #[test]
