@@ -62,6 +62,7 @@ keep clickhouse_users.xml <<EOF
             <quota>default</quota>
             <grants>
                 <query>GRANT SELECT ON hoplog.*</query>
+                <query>GRANT SELECT ON system.parts</query>
             </grants>
         </analyst>
     </users>

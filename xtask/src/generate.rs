@@ -22,7 +22,9 @@ pub(crate) enum Mode {
 fn files() -> Result<Vec<(String, String)>> {
     let fields = ("pipeline/wide-event/FIELDS.md".to_owned(), field_reference(wide_event::FIELDS));
     let alerts = alerts::generate()?.into_iter().map(|file| (format!("alerts/{}", file.path), file.text));
-    Ok(iter::once(fields).chain(alerts).collect())
+    let dashboards = dashboards::generate(&command::root()?.join("dashboards"))?.into_iter();
+    let dashboards = dashboards.map(|(path, text)| (format!("dashboards/{path}"), text));
+    Ok(iter::once(fields).chain(alerts).chain(dashboards).collect())
 }
 
 pub(crate) fn run(mode: Mode) -> Result<()> {

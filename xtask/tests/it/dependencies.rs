@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Library and the libraries of ours that it may reach, directly or not. The engine is anyone's ClickHouse and
 /// knows nothing of us; shortener and collector know each other by topic and event alone.
-const MAY_REACH: [(&str, &[&str]); 9] = [
+const MAY_REACH: [(&str, &[&str]); 10] = [
     ("wide-event", &[]),
     ("event-log", &["wide-event"]),
     ("emitter", &["event-log", "wide-event"]),
@@ -17,6 +17,7 @@ const MAY_REACH: [(&str, &[&str]); 9] = [
     ("collector", &["warehouse", "event-log", "wide-event"]),
     ("engine", &[]),
     ("alerts", &["wide-event"]),
+    ("dashboards", &[]),
     (FOR_TESTS_ONLY, &[]),
 ];
 

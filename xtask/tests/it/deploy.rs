@@ -220,14 +220,33 @@ fn is_registered(metric: &str, sources: &str) -> bool {
     })
 }
 
-#[test]
-fn metrics_that_are_watched_are_there() {
+/// Where metrics are registered, as one text.
+fn sources_of_metrics() -> String {
     let mut git = Command::new("git");
     git.args(["grep", "-l", "-e", "Registry", "-e", "Collector for", "--", "*.rs"]);
     let git = git.current_dir(root()).output();
     let files = String::from_utf8(git.unwrap().stdout).unwrap();
     // The constants and tuples that names stand in are in the same files, or in those of `emitter`.
-    let sources: String = files.lines().chain(["pipeline/emitter/src/requests.rs"]).map(read).collect();
+    files.lines().chain(["pipeline/emitter/src/requests.rs"]).map(read).collect()
+}
+
+#[test]
+fn metrics_on_dashboards_are_there() {
+    let sources = sources_of_metrics();
+    let folder = root().join("dashboards/grafana");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let metrics: BTreeSet<_> =
+        files.flat_map(|path| metrics_in(&std::fs::read_to_string(path).unwrap())).collect();
+    assert!(metrics.len() > 50, "{metrics:?}");
+    let parts = ["_bucket", "_count", "_sum"];
+    let whole = |metric: &str| parts.iter().fold(metric.to_owned(), |name, part| name.replace(part, ""));
+    let gone: Vec<_> = metrics.iter().filter(|metric| !is_registered(&whole(metric), &sources)).collect();
+    assert!(gone.is_empty(), "dashboards ask for {gone:?}");
+}
+
+#[test]
+fn metrics_that_are_watched_are_there() {
+    let sources = sources_of_metrics();
     for file in ["alerts/prometheus/pipeline.yml", "deploy/README.md"] {
         let metrics = metrics_in(&read(file));
         assert!(metrics.len() > 3, "{file}: {metrics:?}");

@@ -1,0 +1,13 @@
+SELECT
+    ts AS time, outcome, status, error_type AS error, method, route, code, version, instance,
+    duration_us / 1e6 AS duration, request_id, trace_id, error_message AS message, sample_weight AS weight
+FROM requests
+WHERE $__timeFilter(ts) AND outcome != 'ok'
+    AND $__conditionalAll(route IN (${route:sqlstring}), $route)
+    AND $__conditionalAll(version IN (${version:sqlstring}), $version)
+    AND $__conditionalAll(instance IN (${instance:sqlstring}), $instance)
+    AND $__conditionalAll(outcome IN (${outcome:sqlstring}), $outcome)
+    AND $__conditionalAll(if(error_type = '', toString(outcome), toString(error_type)) IN (${error_type:sqlstring}), $error_type)
+    AND $__conditionalAll(code = ${code:sqlstring}, $code)
+ORDER BY ts DESC
+LIMIT 100
