@@ -1,0 +1,311 @@
+//! Whom an alert reaches, what silences it, and what people read: by amtool, and by a real Alertmanager.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::runbooks::read;
+
+/// How long a program may take to start on a machine that is busy; never a statement about speed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("alertmanager")
+}
+
+/// What a program says, which has to succeed. Says `NOT COVERED` and returns nothing where there is no such program.
+fn said(command: &mut Command) -> Option<String> {
+    let output = match command.current_dir(folder()).output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            println!("NOT COVERED: Alertmanager: there is no {}", command.get_program().display());
+            return None;
+        }
+        output => output.unwrap(),
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    Some(text(&output.stdout))
+}
+
+/// The configuration with the receivers of the example, as its first lines say to do it.
+fn with_receivers() -> String {
+    let config = read("alertmanager/alertmanager.yml");
+    let (kept, _) = config.split_once("receivers:\n").unwrap();
+    format!("{kept}{}", read("alertmanager/receivers.example.yml"))
+}
+
+#[test]
+fn configurations_are_valid() {
+    let place = tempfile::tempdir().unwrap();
+    let example = place.path().join("example.yml");
+    let templates = format!("templates: [{}/templates/*.tmpl]", folder().display());
+    std::fs::write(&example, with_receivers().replace("templates: [templates/*.tmpl]", &templates)).unwrap();
+    said(Command::new("amtool").arg("check-config").arg("alertmanager.yml").arg(example));
+}
+
+#[test]
+fn alerts_reach_who_should_get_them() {
+    for (labels, receiver) in [
+        ("alertname=RedirectAvailabilityBurn severity=page slo=redirect-availability", "page"),
+        ("alertname=RedirectAvailabilityBurn severity=ticket slo=redirect-availability", "ticket"),
+        ("alertname=CollectorStalled severity=page component=collector", "page"),
+        ("alertname=DeadLetters severity=ticket component=events", "ticket"),
+        ("alertname=Watchdog severity=none component=alerting", "watchdog"),
+        ("alertname=SomethingElse severity=none", "nobody"),
+        ("alertname=OfSomebodyElse", "ticket"),
+    ] {
+        let mut amtool = Command::new("amtool");
+        amtool.args(["config", "routes", "test", "--config.file=alertmanager.yml"]);
+        amtool.arg(format!("--verify.receivers={receiver}")).args(labels.split(' '));
+        if said(&mut amtool).is_none() {
+            return;
+        }
+    }
+}
+
+/// What Alertmanager gives a template.
+fn notification(status: &str, alerts: &Value) -> Value {
+    let labels = &alerts[0]["labels"];
+    json!({
+        "receiver": "page", "status": status, "alerts": alerts,
+        "groupLabels": {"alertname": labels["alertname"], "slo": labels["slo"]},
+        "commonLabels": labels, "commonAnnotations": alerts[0]["annotations"],
+        "externalURL": "http://alertmanager.example:9093",
+    })
+}
+
+fn alert(status: &str, version: &str) -> Value {
+    let end = if status == "firing" { "0001-01-01T00:00:00Z" } else { "2026-01-31T02:05:00Z" };
+    json!({
+        "status": status, "startsAt": "2026-01-31T01:15:00Z", "endsAt": end,
+        "labels": {"alertname": "RedirectAvailabilityBurn", "severity": "page", "component": "redirect", "slo": "redirect-availability", "version": version},
+        "annotations": {
+            "summary": "Redirects fail: 4.1 % of the 28-day budget in 38m, exhausted in 11h; 92 % on /{code}, version 1.4.2",
+            "description": "Whoever follows a link is redirected. The objective is 99.9 % over 28d.",
+            "runbook_url": "https://git.example/alerts/runbooks/RedirectAvailabilityBurn.md",
+            "dashboard_url": "http://grafana.example/d/hoplog-slo",
+            "query_url": "http://clickhouse.example:8123/?database=hoplog&query=SELECT%201",
+        },
+    })
+}
+
+/// A template of ours, rendered for a notification.
+fn rendered(name: &str, notification: &Value) -> Option<String> {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data.json");
+    std::fs::write(&data, notification.to_string()).unwrap();
+    let mut amtool = Command::new("amtool");
+    amtool.args(["template", "render", "--template.glob=templates/*.tmpl"]);
+    amtool.arg(format!("--template.text={{{{ template \"{name}\" . }}}}"));
+    amtool.arg(format!("--template.data={}", data.display()));
+    Some(said(&mut amtool)?.trim_end().to_owned())
+}
+
+#[test]
+fn what_people_read_says_what_is_wrong_and_where_to_look() {
+    let firing = notification("firing", &json!([alert("firing", "1.4.2")]));
+    let Some(subject) = rendered("hoplog.subject", &firing) else { return };
+    assert_eq!(
+        subject,
+        "PAGE RedirectAvailabilityBurn: Redirects fail: 4.1 % of the 28-day budget in 38m, exhausted in 11h; 92 % on /{code}, version 1.4.2"
+    );
+    for template in ["hoplog.text", "hoplog.slack"] {
+        let text = rendered(template, &firing).unwrap();
+        for part in [
+            "4.1 % of the 28-day budget",
+            "The objective is 99.9 %",
+            "runbooks/RedirectAvailabilityBurn.md",
+            "/d/hoplog-slo",
+            "query=SELECT%201",
+            "01:15:00 UTC",
+            "slo=redirect-availability",
+        ] {
+            assert!(text.contains(part), "{template} has no {part}:\n{text}");
+        }
+        assert!(
+            !text.contains("<no value>") && !text.contains("&amp;") && !text.contains("severity="),
+            "{text}"
+        );
+    }
+    assert_eq!(rendered("hoplog.color", &firing).unwrap(), "danger");
+    let two = notification("firing", &json!([alert("firing", "1.4.2"), alert("resolved", "1.4.1")]));
+    assert!(rendered("hoplog.subject", &two).unwrap().ends_with("(1 of 2)"));
+    assert!(rendered("hoplog.text", &two).unwrap().contains("from 2026-01-31 01:15:00 to 02:05:00 UTC"));
+    let over = notification("resolved", &json!([alert("resolved", "1.4.2")]));
+    assert!(rendered("hoplog.subject", &over).unwrap().starts_with("RESOLVED RedirectAvailabilityBurn: "));
+    assert_eq!(rendered("hoplog.color", &over).unwrap(), "good");
+}
+
+/// An Alertmanager with our configuration, which ends with the test.
+struct Alertmanager {
+    child: Child,
+    url: String,
+    _place: tempfile::TempDir,
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Alertmanager {
+    fn start() -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut command = Command::new("prometheus-alertmanager");
+        command.arg(format!("--config.file={}", folder().join("alertmanager.yml").display()));
+        command.arg(format!("--storage.path={}", place.path().display()));
+        command.args([&format!("--web.listen-address={address}"), "--cluster.listen-address="]);
+        let child = match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                println!("NOT COVERED: Alertmanager: there is no prometheus-alertmanager");
+                return None;
+            }
+            child => child.unwrap(),
+        };
+        let alertmanager = Self { child, url: format!("http://{address}/api/v2/alerts"), _place: place };
+        let since = Instant::now();
+        while ureq::get(&alertmanager.url).call().is_err() {
+            assert!(since.elapsed() < PATIENCE, "Alertmanager does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(alertmanager)
+    }
+
+    /// Which of these alerts are silenced by others.
+    fn silenced(&self, alerts: &[Value]) -> Vec<String> {
+        // It takes them in one after the other: when the last one silences, all before it do.
+        let last = [of("TargetDown", "page", "last"), of("NoProof", "ticket", "last")];
+        let sent: Vec<_> = alerts.iter().chain(&last).map(|labels| json!({ "labels": labels })).collect();
+        let (count, body) = (sent.len(), Value::from(sent).to_string());
+        ureq::post(&self.url).header("Content-Type", "application/json").send(body).unwrap();
+        let since = Instant::now();
+        loop {
+            let text = ureq::get(&self.url).call().unwrap().body_mut().read_to_string().unwrap();
+            let known: Vec<Value> = serde_json::from_str(&text).unwrap();
+            let silenced = known.iter().filter(|alert| alert["status"]["state"] == "suppressed");
+            let mut names: Vec<_> = silenced.map(|alert| name(&alert["labels"])).collect();
+            if known.len() == count && names.contains(&name(&last[1])) {
+                names.retain(|silenced| *silenced != name(&last[1]));
+                names.sort();
+                return names;
+            }
+            assert!(since.elapsed() < PATIENCE, "{text}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// An alert in a few words.
+fn name(labels: &Value) -> String {
+    ["alertname", "severity", "instance"].map(|label| labels[label].as_str().unwrap_or("-")).join(" ")
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn of(alertname: &str, severity: &str, instance: &str) -> Value {
+    json!({"alertname": alertname, "severity": severity, "job": "collector", "instance": instance})
+}
+
+fn slo(alertname: &str, severity: &str, slo: &str) -> Value {
+    json!({"alertname": alertname, "severity": severity, "slo": slo})
+}
+
+fn bare(alertname: &str, severity: &str) -> Value {
+    json!({"alertname": alertname, "severity": severity})
+}
+
+#[test]
+fn consequences_are_silent_beside_their_cause_and_nothing_else_is() {
+    let cases: [(&[Value], &[&str]); 9] = [
+        // Of the same SLO, and of no other. What belongs to no SLO has no label `slo`, on both sides.
+        (
+            &[
+                slo("ABurn", "page", "a"),
+                slo("ABurn", "ticket", "a"),
+                slo("BBurn", "ticket", "b"),
+                bare("DeadLetters", "ticket"),
+            ],
+            &["ABurn ticket -"],
+        ),
+        (
+            &[
+                bare("EventsLostOrRepeated", "page"),
+                bare("ProducerGaps", "ticket"),
+                slo("BBurn", "ticket", "b"),
+            ],
+            &[],
+        ),
+        (
+            &[
+                of("TargetDown", "page", "c-1"),
+                of("NoProof", "ticket", "c-1"),
+                of("NoProof", "ticket", "c-2"),
+                bare("EventsNotFresh", "ticket"),
+            ],
+            &["NoProof ticket c-1"],
+        ),
+        (
+            &[
+                of("CollectorGateClosed", "page", "c-1"),
+                of("CollectorStalled", "page", "c-1"),
+                of("CollectorStalled", "page", "c-2"),
+                bare("CollectorBehind", "page"),
+                slo("EventFreshnessBurn", "page", "event-freshness"),
+            ],
+            &["CollectorBehind page -", "CollectorStalled page c-1", "EventFreshnessBurn page -"],
+        ),
+        (
+            &[
+                of("KafkaTakesNothing", "page", "s-1"),
+                of("EventQueueFills", "page", "s-1"),
+                of("EventsDropped", "ticket", "s-2"),
+                slo("EventCompletenessBurn", "page", "event-completeness"),
+            ],
+            &["EventQueueFills page s-1"],
+        ),
+        (
+            &[
+                json!({"alertname": "JobMissing", "severity": "page", "job": "shortener"}),
+                slo("RedirectAvailabilityAbsent", "page", "a"),
+                slo("EventFreshnessAbsent", "page", "b"),
+                slo("RedirectAvailabilityBurn", "page", "a"),
+            ],
+            &["RedirectAvailabilityAbsent page -"],
+        ),
+        (
+            &[
+                of("PublicPortDown", "page", "http://a"),
+                of("ProbeFailing", "page", "p"),
+                slo("RedirectAvailabilityBurn", "page", "a"),
+            ],
+            &["ProbeFailing page p"],
+        ),
+        (
+            &[
+                of("DiskNearlyFull", "page", "d"),
+                of("DiskFilling", "ticket", "d"),
+                of("DiskFilling", "ticket", "e"),
+            ],
+            &["DiskFilling ticket d"],
+        ),
+        (
+            &[
+                of("CertificateAlmostExpired", "page", "https://a"),
+                of("CertificateExpiresSoon", "ticket", "https://a"),
+                of("CertificateExpiresSoon", "ticket", "https://b"),
+            ],
+            &["CertificateExpiresSoon ticket https://a"],
+        ),
+    ];
+    for (alerts, expected) in cases {
+        let Some(alertmanager) = Alertmanager::start() else { return };
+        assert_eq!(alertmanager.silenced(alerts), expected, "{alerts:?}");
+    }
+}
