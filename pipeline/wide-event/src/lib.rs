@@ -10,6 +10,7 @@ pub mod producer;
 mod recent;
 pub mod redact;
 pub mod registry;
+pub mod scrub;
 pub mod timestamp;
 pub mod value;
 
