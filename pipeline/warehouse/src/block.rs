@@ -3,12 +3,14 @@
 //! Columns are kept as they travel wherever that is possible, so encoding is a copy or less. Only the types that
 //! hoplog's tables need; nothing here reads a block, and nothing here knows a table.
 
+mod array;
 mod column;
 mod symbol;
 mod text;
 
 use std::ops::Range;
 
+pub use array::{ArrayColumn, MapColumn};
 pub use column::{Column, CountsColumn, ListColumn};
 pub use symbol::SymbolColumn;
 pub use text::TextColumn;

@@ -73,6 +73,8 @@ impl Warehouse {
             ("input_format_skip_unknown_fields", "0"),
             // Where the table is over several servers: stored on them, and not in a queue, when it is acknowledged.
             ("distributed_foreground_insert", "1"),
+            // What a view makes of the block is stored once, too, also where only the block itself had been stored.
+            ("deduplicate_blocks_in_dependent_materialized_views", "1"),
         ];
         let statement = format!("INSERT INTO {table} ({names}) FORMAT Native");
         let mut insert = self.client.insert_formatted_with(statement);

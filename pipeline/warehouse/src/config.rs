@@ -40,6 +40,8 @@ pub struct WarehouseConfig {
     pub clicks_ttl_days: u32,
     /// Days that the rollups and the ledger stay. Default 1100: three years, at little cost.
     pub rollups_ttl_days: u32,
+    /// Days that spans stay, 9 to 18250. Default 30: as long as the kept events whose traces they are.
+    pub traces_ttl_days: u32,
 }
 
 impl Default for WarehouseConfig {
@@ -56,6 +58,7 @@ impl Default for WarehouseConfig {
             requests_ttl_days: 30,
             clicks_ttl_days: 400,
             rollups_ttl_days: 1100,
+            traces_ttl_days: 30,
         }
     }
 }
@@ -88,7 +91,13 @@ impl WarehouseConfig {
         require(days.contains(&self.clicks_ttl_days), "clicks_ttl_days", "must be 9 to 18250");
         let longest = self.requests_ttl_days.max(self.clicks_ttl_days);
         let covers = days.contains(&self.rollups_ttl_days) && self.rollups_ttl_days >= longest;
-        require(covers, "rollups_ttl_days", "must be 9 to 18250 and not below the other two");
+        require(
+            covers,
+            "rollups_ttl_days",
+            "must be 9 to 18250 and not below requests_ttl_days and clicks_ttl_days",
+        );
+        // A span may be a week old, too.
+        require(days.contains(&self.traces_ttl_days), "traces_ttl_days", "must be 9 to 18250");
         wrong
     }
 
@@ -158,11 +167,12 @@ mod tests {
 
     #[test]
     fn times_to_live_end_before_clickhouse_s_time_does() {
-        for (days, wrong) in [(8, 3), (9, 0), (TTL_DAYS_MAX, 0), (TTL_DAYS_MAX + 1, 3)] {
+        for (days, wrong) in [(8, 4), (9, 0), (TTL_DAYS_MAX, 0), (TTL_DAYS_MAX + 1, 4)] {
             let config = WarehouseConfig {
                 requests_ttl_days: days,
                 clicks_ttl_days: days,
                 rollups_ttl_days: days,
+                traces_ttl_days: days,
                 ..WarehouseConfig::default()
             };
             assert_eq!(config.check().len(), wrong, "{days}");
@@ -180,10 +190,11 @@ mod tests {
             requests_ttl_days: 1,
             clicks_ttl_days: 0,
             rollups_ttl_days: 10_000_000,
+            traces_ttl_days: 0,
             ..WarehouseConfig::default()
         };
         let fields: Vec<_> = config.check().into_iter().map(|(field, _)| field).collect();
-        let all = "url database cluster insert_ms_max query_ms_max requests_ttl_days clicks_ttl_days rollups_ttl_days";
+        let all = "url database cluster insert_ms_max query_ms_max requests_ttl_days clicks_ttl_days rollups_ttl_days traces_ttl_days";
         assert_eq!(fields, all.split(' ').collect::<Vec<_>>());
     }
 }

@@ -12,7 +12,7 @@ use crate::schema::fill_in;
 /// seven minutes: a partition is taken over within a minute, a zombie's inserts end after `insert_ms_max`. What is down
 /// alone for a month is not hurried: only inserts push tokens out, not time.
 ///
-/// More would cost: the engine holds 20,000 tokens of nine tables in 41 MiB (measured; there are thirteen by now), which takes days to fill at home; a Keeper about
+/// More would cost: the engine holds 20,000 tokens of nine tables in 41 MiB (measured; there are fifteen by now), which takes days to fill at home; a Keeper about
 /// as much for each shard, and servers list them every half minute.
 pub const DEDUP_WINDOW: u64 = 20_000;
 
@@ -46,6 +46,9 @@ const SHARDED_BY: &[(&str, &str)] = &[
     ("producer_sequences", "cityHash64(instance, boot_id)"),
     ("producer_boots", "cityHash64(instance, boot_id)"),
     ("sampling_policies", "cityHash64(version)"),
+    // A trace is on one server, and so is where it is in time.
+    ("otel_traces", "cityHash64(TraceId)"),
+    ("otel_traces_trace_id_ts", "cityHash64(TraceId)"),
     ("schema_migrations", "cityHash64(version)"),
 ];
 
@@ -85,7 +88,7 @@ fn place(statement: &str, config: &WarehouseConfig) -> Vec<String> {
     let statement = |table: &str| {
         let placed = format!("{verb}{table}{on_cluster}{rest}");
         let placed = placed.replace("${deduplication}", &settings(config.is_replicated()));
-        with_engine(&placed, name, config)
+        with_locals(&with_engine(&placed, name, config), config)
     };
     let Some(cluster) = &config.cluster else { return vec![statement(name)] };
     let local = format!("{name}_local");
@@ -114,7 +117,12 @@ fn place(statement: &str, config: &WarehouseConfig) -> Vec<String> {
 /// What is done, to what, and how: `CREATE TABLE IF NOT EXISTS `, `requests`, ` (…`. Whatever else a migration may hold is
 /// left as it is.
 fn parts(statement: &str) -> (&str, &str, &str) {
-    for verb in ["CREATE TABLE IF NOT EXISTS ", "CREATE OR REPLACE VIEW ", "ALTER TABLE "] {
+    for verb in [
+        "CREATE TABLE IF NOT EXISTS ",
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS ",
+        "CREATE OR REPLACE VIEW ",
+        "ALTER TABLE ",
+    ] {
         if let Some(after) = statement.strip_prefix(verb) {
             let end = after.find(char::is_whitespace).unwrap_or(after.len());
             return (verb, &after[..end], &after[end..]);
@@ -140,6 +148,20 @@ fn with_engine(statement: &str, table: &str, config: &WarehouseConfig) -> String
         format!("{kind}()")
     };
     format!("{before}{engine}{after}")
+}
+
+/// Fills in `${local:…}`: the tables of a server between which a view moves rows, as they are inserted there.
+fn with_locals(statement: &str, config: &WarehouseConfig) -> String {
+    let mut filled = String::with_capacity(statement.len());
+    let mut rest = statement;
+    while let Some((before, (table, after))) =
+        rest.split_once("${local:").and_then(|(before, behind)| Some((before, behind.split_once('}')?)))
+    {
+        filled.push_str(before);
+        filled.push_str(&config.local(table));
+        rest = after;
+    }
+    filled + rest
 }
 
 #[cfg(test)]
@@ -192,6 +214,15 @@ mod tests {
         );
         assert_eq!(alter, "ALTER TABLE clicks ON CLUSTER `hops` ADD COLUMN m UInt8");
         assert!(view.starts_with("CREATE OR REPLACE VIEW v ON CLUSTER `hops` AS\n"));
+    }
+
+    #[test]
+    fn a_view_moves_rows_on_the_server_that_has_them() {
+        let view = "CREATE MATERIALIZED VIEW IF NOT EXISTS v TO ${local:b} AS\nSELECT n\nFROM ${local:a};\n";
+        let of = |cluster| statements(view, &config(cluster, false)).remove(0);
+        assert_eq!(of(None), "CREATE MATERIALIZED VIEW IF NOT EXISTS v TO b AS\nSELECT n\nFROM a");
+        let placed = "CREATE MATERIALIZED VIEW IF NOT EXISTS v ON CLUSTER `hops` TO b_local AS\nSELECT n\nFROM a_local";
+        assert_eq!(of(Some("hops")), placed);
     }
 
     #[test]

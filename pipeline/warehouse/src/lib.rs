@@ -11,7 +11,9 @@ mod migrate;
 mod schema;
 mod verify;
 
-pub use block::{Block, Column, CountsColumn, ListColumn, SymbolColumn, TextColumn, UnevenColumns};
+pub use block::{
+    ArrayColumn, Block, Column, CountsColumn, ListColumn, MapColumn, SymbolColumn, TextColumn, UnevenColumns,
+};
 pub use check::schema_check;
 pub use client::Warehouse;
 pub use config::{Secret, WarehouseConfig};

@@ -50,6 +50,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     7 "0007_replays",
     8 "0008_visits",
     9 "0009_totals_by_link",
+    10 "0010_otel_traces",
 };
 
 /// The view over all event columns, which is replaced when there are more of them.

@@ -17,10 +17,11 @@ pub(crate) fn fill_in(template: &str, config: &WarehouseConfig) -> String {
         .replace("${requests_ttl_days}", &days(config.requests_ttl_days))
         .replace("${clicks_ttl_days}", &days(config.clicks_ttl_days))
         .replace("${rollups_ttl_days}", &days(config.rollups_ttl_days))
+        .replace("${traces_ttl_days}", &days(config.traces_ttl_days))
 }
 
 /// A table's column that expires its rows, and after how many days.
-pub(crate) fn times_to_live(config: &WarehouseConfig) -> [(&'static str, &'static str, u32); 13] {
+pub(crate) fn times_to_live(config: &WarehouseConfig) -> [(&'static str, &'static str, u32); 15] {
     [
         ("requests", "toDateTime(ts)", config.requests_ttl_days),
         ("requests_by_minute", "minute", config.rollups_ttl_days),
@@ -35,6 +36,8 @@ pub(crate) fn times_to_live(config: &WarehouseConfig) -> [(&'static str, &'stati
         ("dead_letter_replays", "toDateTime(replayed_at)", config.requests_ttl_days),
         ("producer_sequences", "toDateTime(collected_at)", config.requests_ttl_days),
         ("producer_boots", "toDateTime(collected_at)", config.requests_ttl_days),
+        ("otel_traces", "toDateTime(Timestamp)", config.traces_ttl_days),
+        ("otel_traces_trace_id_ts", "Start", config.traces_ttl_days),
     ]
 }
 

@@ -1,9 +1,10 @@
 //! The column types and how each is written. Numbers are little-endian, one after the other.
-//! Strings and symbols have modules of their own.
+//! Strings, symbols and what is made of other columns have modules of their own.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{SymbolColumn, TextColumn};
+use super::{ArrayColumn, MapColumn, SymbolColumn, TextColumn};
 
 /// The values of one column.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub enum Column {
     Seconds(Vec<u32>),
     /// `DateTime64(6, 'UTC')`: microseconds since 1970-01-01.
     Time(Vec<i64>),
+    /// `DateTime64(9, 'UTC')`: nanoseconds since 1970-01-01.
+    Nanos(Vec<i64>),
     /// `String`: any bytes.
     Text(TextColumn),
     /// `LowCardinality(String)`.
@@ -34,6 +37,10 @@ pub enum Column {
     List(ListColumn),
     /// `Map(UInt32, UInt64)`.
     Counts(CountsColumn),
+    /// `Map(String, String)`.
+    Map(MapColumn),
+    /// `Array(…)` of another type.
+    Array(Box<ArrayColumn>),
 }
 
 /// Lists of numbers.
@@ -83,7 +90,7 @@ impl CountsColumn {
 
 /// The ends of some rows, moved to start from 0, and where their items are.
 #[allow(clippy::cast_possible_truncation)] // they were lengths of vectors
-fn slice_ends(ends: &[u64], rows: Range<usize>) -> (Vec<u64>, Range<usize>) {
+pub(super) fn slice_ends(ends: &[u64], rows: Range<usize>) -> (Vec<u64>, Range<usize>) {
     let start = if rows.start == 0 { 0 } else { ends[rows.start - 1] };
     let end = if rows.end == 0 { 0 } else { ends[rows.end - 1] };
     (ends[rows].iter().map(|end| end - start).collect(), start as usize..end as usize)
@@ -101,18 +108,20 @@ impl Column {
             Self::U64(values) => values.len(),
             Self::F64(values) => values.len(),
             Self::Flag(values) => values.len(),
-            Self::Time(values) => values.len(),
+            Self::Time(values) | Self::Nanos(values) => values.len(),
             Self::Text(text) => text.len(),
             Self::Symbol(symbols) => symbols.len(),
             Self::List(lists) => lists.ends.len(),
             Self::Counts(maps) => maps.ends.len(),
+            Self::Map(maps) => maps.len(),
+            Self::Array(arrays) => arrays.len(),
         }
     }
 
     /// ClickHouse's name of the type.
     #[must_use]
-    pub const fn type_name(&self) -> &'static str {
-        match self {
+    pub fn type_name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::U8(_) => "UInt8",
             Self::U16(_) => "UInt16",
             Self::U32(_) => "UInt32",
@@ -126,7 +135,10 @@ impl Column {
             Self::Symbol(_) => "LowCardinality(String)",
             Self::List(_) => "Array(UInt64)",
             Self::Counts(_) => "Map(UInt32, UInt64)",
-        }
+            Self::Nanos(_) => "DateTime64(9, 'UTC')",
+            Self::Map(_) => "Map(String, String)",
+            Self::Array(arrays) => return Cow::Owned(arrays.type_name()),
+        })
     }
 
     /// Some of the rows.
@@ -146,6 +158,9 @@ impl Column {
             Self::Symbol(symbols) => Self::Symbol(symbols.slice(rows)),
             Self::List(lists) => Self::List(lists.slice(rows)),
             Self::Counts(maps) => Self::Counts(maps.slice(rows)),
+            Self::Nanos(values) => Self::Nanos(values[rows].to_vec()),
+            Self::Map(maps) => Self::Map(maps.slice(rows)),
+            Self::Array(arrays) => Self::Array(Box::new(arrays.slice(rows))),
         }
     }
 
@@ -156,6 +171,8 @@ impl Column {
             Self::Symbol(symbols) => symbols.encoded_bytes(),
             Self::List(lists) => 8 * (lists.ends.len() + lists.values.len()),
             Self::Counts(maps) => 8 * maps.ends.len() + 12 * maps.keys.len(),
+            Self::Map(maps) => maps.encoded_bytes(),
+            Self::Array(arrays) => arrays.encoded_bytes(),
             numbers => 8 * numbers.len(),
         }
     }
@@ -168,7 +185,7 @@ impl Column {
             Self::U64(values) => put_all(out, values, |value| value.to_le_bytes()),
             Self::F64(values) => put_all(out, values, |value| value.to_le_bytes()),
             Self::Flag(values) => put_all(out, values, |value| [u8::from(value)]),
-            Self::Time(values) => put_all(out, values, |value| value.to_le_bytes()),
+            Self::Time(values) | Self::Nanos(values) => put_all(out, values, |value| value.to_le_bytes()),
             Self::Text(text) => text.encode(out),
             Self::Symbol(symbols) => symbols.encode(out),
             Self::List(lists) => {
@@ -180,6 +197,8 @@ impl Column {
                 put_all(out, &maps.keys, |key| key.to_le_bytes());
                 put_all(out, &maps.counts, |count| count.to_le_bytes());
             }
+            Self::Map(maps) => maps.encode(out),
+            Self::Array(arrays) => arrays.encode(out),
         }
     }
 }

@@ -206,7 +206,7 @@ async fn replicated_tables_are_made_in_the_keeper() {
     }
     let sql = "SELECT count() FROM system.replicas WHERE database = 'replicated' \
                AND zookeeper_path = concat('/clickhouse/tables/7/replicated/', table) AND replica_name = 'r'";
-    assert_eq!(number(&warehouse, sql).await, 15);
+    assert_eq!(number(&warehouse, sql).await, 17);
     let wrong = schema_check(&warehouse).await.unwrap_err().to_string();
     assert!(wrong.contains("was not applied") && !wrong.contains("window"), "{wrong}");
     // It never becomes active. ClickHouse waits for that for longer than an insert may take, then says so.

@@ -9,8 +9,8 @@ mod verify;
 use clickhouse::Row;
 use serde::Deserialize;
 use warehouse::{
-    Block, Column, CountsColumn, ListColumn, SymbolColumn, TextColumn, Warehouse, WarehouseConfig,
-    WarehouseError, migrate, schema_check,
+    ArrayColumn, Block, Column, CountsColumn, ListColumn, MapColumn, SymbolColumn, TextColumn, Warehouse,
+    WarehouseConfig, WarehouseError, migrate, schema_check,
 };
 
 fn warehouse(database: &str) -> Warehouse {
@@ -33,6 +33,18 @@ struct AllTypes {
     symbol: String,
     list: Vec<u64>,
     counts: Vec<(u32, u64)>,
+    nanos: i64,
+    map: Vec<(String, String)>,
+    names: Vec<String>,
+    maps: Vec<Vec<(String, String)>>,
+}
+
+fn pairs(count: u32) -> Vec<(String, String)> {
+    (0..count).map(|key| (format!("key {key}"), "é".repeat(key as usize))).collect()
+}
+
+fn borrowed(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    pairs.iter().map(|(key, value)| (&**key, &**value))
 }
 
 fn row(number: u32) -> AllTypes {
@@ -51,6 +63,10 @@ fn row(number: u32) -> AllTypes {
         symbol: if number.is_multiple_of(3) { String::new() } else { format!("symbol {}", number % 700) },
         list: (0..wide % 5).collect(),
         counts: (0..number % 4).map(|key| (key, wide)).collect(),
+        nanos: 1_763_764_620_000_000_001 + i64::from(number),
+        map: pairs(number % 3),
+        names: pairs(number % 5).into_iter().map(|(name, _)| name).collect(),
+        maps: (0..number % 3).map(pairs).collect(),
     }
 }
 
@@ -59,7 +75,14 @@ fn block(rows: &[AllTypes]) -> Block {
     let mut symbol = SymbolColumn::default();
     let mut list = ListColumn::default();
     let mut counts = CountsColumn::default();
+    let (mut map, mut names, mut maps) = (MapColumn::default(), TextColumn::default(), MapColumn::default());
+    let (mut name_ends, mut map_ends) = (Vec::new(), Vec::new());
     for row in rows {
+        map.push(borrowed(&row.map));
+        row.names.iter().for_each(|name| names.push(name));
+        row.maps.iter().for_each(|item| maps.push(borrowed(item)));
+        name_ends.push(name_ends.last().unwrap_or(&0) + row.names.len() as u64);
+        map_ends.push(map_ends.last().unwrap_or(&0) + row.maps.len() as u64);
         text.push(&row.text);
         symbol.push(&row.symbol);
         list.push(row.list.iter().copied());
@@ -79,6 +102,10 @@ fn block(rows: &[AllTypes]) -> Block {
         ("symbol", Column::Symbol(symbol)),
         ("list", Column::List(list)),
         ("counts", Column::Counts(counts)),
+        ("nanos", Column::Nanos(rows.iter().map(|row| row.nanos).collect())),
+        ("map", Column::Map(map)),
+        ("names", Column::Array(Box::new(ArrayColumn::new(name_ends, Column::Text(names))))),
+        ("maps", Column::Array(Box::new(ArrayColumn::new(map_ends, Column::Map(maps))))),
     ];
     Block::new(columns).unwrap()
 }
@@ -88,7 +115,8 @@ async fn with_table(database: &str) -> Warehouse {
     migrate(&warehouse).await.unwrap();
     let columns = "u8 UInt8, u16 UInt16, day Date, u32 UInt32, u64 UInt64, f64 Float64, flag Bool, seconds DateTime('UTC'), \
                    time DateTime64(6, 'UTC'), text String, symbol LowCardinality(String), list Array(UInt64), \
-                   counts Map(UInt32, UInt64)";
+                   counts Map(UInt32, UInt64), nanos DateTime64(9), map Map(LowCardinality(String), String), \
+                   names Array(LowCardinality(String)), maps Array(Map(LowCardinality(String), String))";
     let engine =
         "MergeTree PARTITION BY u8 % 2 ORDER BY u32 SETTINGS non_replicated_deduplication_window = 100";
     warehouse.execute(&format!("CREATE TABLE all_types ({columns}) ENGINE = {engine}")).await.unwrap();
@@ -105,8 +133,9 @@ async fn every_row_of_a_block_comes_back() {
         warehouse.insert("all_types", &whole.slice(part.clone()), &format!("{part:?}")).await.unwrap();
     }
     let sql = "SELECT u8, u16, toUInt16(day) AS day, u32, u64, f64, flag, toUInt32(seconds) AS seconds, toUnixTimestamp64Micro(time) AS time, \
-               text, toString(symbol) AS symbol, list, CAST(counts, 'Array(Tuple(UInt32, UInt64))') AS counts \
-               FROM all_types ORDER BY u32";
+               text, toString(symbol) AS symbol, list, CAST(counts, 'Array(Tuple(UInt32, UInt64))') AS counts, \
+               toUnixTimestamp64Nano(nanos) AS nanos, CAST(map, 'Array(Tuple(String, String))') AS map, CAST(names, 'Array(String)') AS names, \
+               arrayMap(map -> CAST(map, 'Array(Tuple(String, String))'), maps) AS maps FROM all_types ORDER BY u32";
     let found: Vec<AllTypes> = warehouse.rows(sql, &[]).await.unwrap();
     assert_eq!(found, rows);
 }
@@ -160,7 +189,7 @@ async fn migrations_can_be_repeated_at_once_and_follow_the_configuration() {
     migrate(&Warehouse::new(&config)).await.unwrap();
     let sql = "SELECT count() FROM system.tables WHERE database = 'migrations' AND engine_full LIKE '%toIntervalDay(12)%'";
     assert_eq!(first.rows::<u64>(sql, &[]).await.unwrap(), [5]);
-    let sql = "SELECT count() FROM system.columns WHERE database = 'migrations' AND comment = '' AND table != 'otel_logs'";
+    let sql = "SELECT count() FROM system.columns WHERE database = 'migrations' AND comment = '' AND table NOT IN ('otel_logs', 'otel_traces_trace_id_ts_mv')";
     assert_eq!(first.rows::<u64>(sql, &[]).await.unwrap(), [0]);
 }
 
@@ -171,6 +200,7 @@ async fn rows_outlive_their_insert_at_the_longest_time_to_live() {
         requests_ttl_days: days,
         clicks_ttl_days: days,
         rollups_ttl_days: days,
+        traces_ttl_days: days,
         ..warehouse("longest").config().clone()
     };
     assert_eq!(config.check(), []);
@@ -189,6 +219,8 @@ async fn rows_outlive_their_insert_at_the_longest_time_to_live() {
         ("dead_letters", "collected_at"),
         ("producer_sequences", "collected_at"),
         ("producer_boots", "collected_at"),
+        ("otel_traces", "Timestamp"),
+        ("otel_traces_trace_id_ts", "Start"),
     ] {
         warehouse.execute(&format!("INSERT INTO {table} ({column}) SELECT now()")).await.unwrap();
         warehouse.execute(&format!("OPTIMIZE TABLE {table} FINAL")).await.unwrap();

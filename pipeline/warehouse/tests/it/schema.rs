@@ -51,7 +51,10 @@ async fn the_previous_version_s_tables_and_rows_stay() {
     );
     let requests = numbers(&warehouse, &stored).await;
 
-    assert_eq!(migrate(&warehouse).await.unwrap(), ["0007_replays", "0008_visits", "0009_totals_by_link"]);
+    assert_eq!(
+        migrate(&warehouse).await.unwrap(),
+        ["0007_replays", "0008_visits", "0009_totals_by_link", "0010_otel_traces"]
+    );
     schema_check(&warehouse).await.unwrap();
     // The old rows are as they were, and add up under this version's comparison.
     assert_eq!(numbers(&warehouse, &stored).await, requests);
@@ -94,7 +97,10 @@ async fn version_7_s_clicks_stay_and_get_company() {
     }
     let before = schema_check(&warehouse).await.unwrap_err().to_string();
     assert!(before.contains("no table from_7.clicks_by_day"), "{before}");
-    assert_eq!(migrate(&warehouse).await.unwrap(), ["0008_visits", "0009_totals_by_link"]);
+    assert_eq!(
+        migrate(&warehouse).await.unwrap(),
+        ["0008_visits", "0009_totals_by_link", "0010_otel_traces"]
+    );
     schema_check(&warehouse).await.unwrap();
     assert_eq!(numbers(&warehouse, "SELECT sum(clicks) FROM clicks_by_hour WHERE domain = ''").await, [6]);
     assert_eq!(numbers(&warehouse, "SELECT sum(rule) + count() FROM clicks WHERE domain = ''").await, [6]);
