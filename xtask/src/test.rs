@@ -17,6 +17,9 @@ const CLIENTS: &str = "services/engine/tests/clients";
 /// The scripts in which Shlink's clients talk to `hoplog`, and what they need installed.
 const SHLINK_CLIENTS: &str = "services/hoplog/tests/clients";
 
+/// OpenTelemetry's exporters, which talk to the collector, with all that they need.
+const OTLP: &str = "pipeline/collector/tests/clients/requirements.txt";
+
 /// What holds answers against the OpenAPI document, with all that it needs.
 const SCHEMATHESIS: &str = "services/hoplog/tests/schemathesis/requirements.txt";
 
@@ -48,6 +51,8 @@ pub(crate) fn run(require_all: bool, filter: &[String]) -> Result<()> {
     available(sdk, "Shlink's JavaScript client", &mut not_covered);
     let pyshlink = python::with("pyshlink", &format!("{SHLINK_CLIENTS}/requirements.txt"));
     available(pyshlink, "Python's client for Shlink", &mut not_covered);
+    let otlp = python::with("otlp-client", OTLP);
+    available(otlp, "OpenTelemetry's exporters for Python", &mut not_covered);
     let schemathesis = python::with("schemathesis", SCHEMATHESIS);
     available(schemathesis, "schemathesis", &mut not_covered);
 

@@ -31,6 +31,7 @@ mod start;
 mod store;
 mod symbols;
 mod time;
+mod traces;
 mod visits;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub use error::CollectorError;
 pub use health::Health;
 pub use metrics::CollectorMetrics;
 pub use policy::Policy;
+pub use traces::{TraceMetrics, TracesConfig, spawn as receive_traces};
 
 /// Moves events from the log into ClickHouse until `shutdown` is cancelled. The configuration should have passed
 /// [`CollectorConfig::check`]; the tables are expected to be there ([`warehouse::migrate`]), and waited for. Only then is

@@ -15,4 +15,5 @@ mod outage;
 mod poison;
 mod proxy;
 mod revocation;
+mod traces;
 mod world;

@@ -1,0 +1,69 @@
+//! The store of traces: spans come in over OTLP and go into `otel_traces`. A module a stage: `serve` listens, `grpc` and `http`
+//! speak, `body` bounds what arrives, `receive` takes an export, `decode` makes rows of it (`attributes`, `privacy`, `row`), `queue` holds
+//! them, `insert` stores them.
+//!
+//! All of it is on one thread of its own, with its own connection: a flood of spans takes a core at the most, and the events'
+//! path waits for none of them.
+
+mod attributes;
+mod body;
+mod config;
+mod decode;
+mod grpc;
+mod http;
+mod insert;
+mod metrics;
+mod privacy;
+mod queue;
+mod receive;
+mod row;
+mod serve;
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio_util::sync::CancellationToken;
+use warehouse::{Warehouse, WarehouseConfig};
+
+pub use config::TracesConfig;
+pub use metrics::TraceMetrics;
+
+use insert::Inserter;
+use queue::Queue;
+use receive::Receiver;
+
+/// Receives spans on `listener` and stores them, on a thread of its own, until `shutdown` is cancelled and requests under way
+/// are answered. The configuration should have passed [`TracesConfig::check`]. Tables that are not there yet are waited for.
+///
+/// # Errors
+/// When the thread or its runtime can't be made.
+pub fn spawn(
+    config: TracesConfig,
+    listener: TcpListener,
+    warehouse: &WarehouseConfig,
+    metrics: TraceMetrics,
+    shutdown: CancellationToken,
+) -> io::Result<JoinHandle<()>> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tcp = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    // Connections belong to the runtime that uses them.
+    let warehouse = Warehouse::new(warehouse);
+    let run = async move {
+        let bytes_max = usize::try_from(config.queue_bytes_max).unwrap_or(usize::MAX);
+        let queue = Arc::new(Queue::new(bytes_max, metrics.clone()));
+        let flush_after = config.flush_after();
+        let inserter =
+            Inserter { queue: Arc::clone(&queue), warehouse, flush_after, metrics: metrics.clone() };
+        let inserter = tokio::spawn(inserter.work());
+        serve::serve(tcp, Arc::new(Receiver::new(config, queue, metrics)), shutdown).await;
+        // What is left is in no answer: its exporters have it, and send it again.
+        inserter.abort();
+    };
+    thread::Builder::new().name("traces".to_owned()).spawn(move || runtime.block_on(run))
+}
