@@ -47,8 +47,8 @@ pub(crate) struct Place {
     /// Directory of all state.
     #[arg(long, global = true, env = "HOPLOG_DATA", default_value = ".hoplog", value_name = "DIR")]
     pub data: PathBuf,
-    /// Moves the ports to N (shortener), N+1 and N+2 (ops of serve and collect) and N+3 (ClickHouse).
-    #[arg(long, global = true, env = "HOPLOG_PORT_BASE", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=65_532))]
+    /// Moves the ports to N (shortener), N+1 and N+2 (ops of serve and collect), N+3 (ClickHouse) and N+4 (OTLP).
+    #[arg(long, global = true, env = "HOPLOG_PORT_BASE", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=65_531))]
     pub port_base: Option<u16>,
     /// TOML file with settings; HOPLOG_… variables win over it. DIR/hoplog.toml is read where this is not given.
     #[arg(long, global = true, env = "HOPLOG_CONFIG", value_name = "FILE")]
@@ -228,7 +228,7 @@ pub(crate) struct Probe {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub every: Option<Duration>,
     /// Address of metrics and health, while it goes on.
-    #[arg(long, default_value = "127.0.0.1:8083", requires = "every", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:8084", requires = "every", value_name = "ADDRESS")]
     pub ops_listen: SocketAddr,
     /// Print each round as JSON, a line each.
     #[arg(long)]

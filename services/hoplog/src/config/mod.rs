@@ -9,7 +9,7 @@ mod load;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use collector::CollectorConfig;
+use collector::{CollectorConfig, TracesConfig};
 use emitter::EmitterConfig;
 use engine::EngineConfig;
 use event_log::kafka::KafkaConfig;
@@ -25,7 +25,7 @@ use crate::cli::Place;
 use crate::log::Kind;
 
 /// Ports where no base is given: ClickHouse has its own well-known one.
-const PORTS: [u16; 4] = [8080, 8081, 8082, 8123];
+const PORTS: [u16; 5] = [8080, 8081, 8082, 8123, 8083];
 
 /// Below `--data`: by what the shortener of this place tells its probes. `hoplog up` makes it.
 pub(crate) const PROBE_TOKEN_FILE: &str = "probe.token";
@@ -112,6 +112,8 @@ pub(crate) struct CollectConfig {
     pub verify_every_s: u64,
     /// The collector.
     pub collector: CollectorConfig,
+    /// The receiver of traces.
+    pub traces: TracesConfig,
 }
 
 impl Default for CollectConfig {
@@ -120,6 +122,7 @@ impl Default for CollectConfig {
             ops_listen: loopback(PORTS[2]),
             verify_every_s: VERIFY_EVERY_S,
             collector: CollectorConfig::default(),
+            traces: TracesConfig::default(),
         }
     }
 }
@@ -149,6 +152,7 @@ impl Config {
             ("serve.emitter", self.serve.emitter.check()),
             ("collect", self.collect.check()),
             ("collect.collector", self.collect.collector.check()),
+            ("collect.traces", self.collect.traces.check()),
             ("engine", self.engine.check()),
             // The other one is not used, and its defaults may not fit.
             match self.event_log {
@@ -189,9 +193,9 @@ impl ServiceConfig {
     }
 }
 
-/// What follows from the place: everything below one directory, four ports in a row.
+/// What follows from the place: everything below one directory, five ports in a row.
 fn defaults(place: &Place) -> Dict {
-    let ports = place.port_base.map_or(PORTS, |base| [base, base + 1, base + 2, base + 3]);
+    let ports = place.port_base.map_or(PORTS, |base| [base, base + 1, base + 2, base + 3, base + 4]);
     let address = |port: u16| Value::from(loopback(port).to_string());
     let path = |name: &str| Value::from(absolute(&place.data).join(name).display().to_string());
     let url = |port: u16| Value::from(format!("http://{}", loopback(port)));
@@ -202,6 +206,7 @@ fn defaults(place: &Place) -> Dict {
         (&["serve", "shortener", "store", "path"], path("links.db")),
         (&["serve", "emitter", "sequence_dir"], path("boots")),
         (&["collect", "ops_listen"], address(ports[2])),
+        (&["collect", "traces", "listen"], address(ports[4])),
         (&["engine", "listen"], address(ports[3])),
         (&["engine", "data_dir"], path("clickhouse")),
         (&["spool", "path"], path("spool")),

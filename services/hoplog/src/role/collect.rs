@@ -1,14 +1,16 @@
 //! `hoplog collect`: event log, collector and ClickHouse put together.
 
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use collector::CollectorMetrics;
+use anyhow::{Context, Result, anyhow};
+use collector::{CollectorMetrics, TraceMetrics};
 use event_log::EventLogMetrics;
 use prometheus_client::registry::Registry;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use warehouse::Warehouse;
 
 use super::opening::{Obstacle, Opening};
@@ -38,6 +40,9 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let proof = ProofMetrics::default();
     proof.register(prefixed);
     prefixed.register_collector(Box::new(DiskSpace::of(&config.spool.path)));
+    let trace_metrics = TraceMetrics::default();
+    trace_metrics.register(prefixed);
+    let traces = bind_traces(&config)?;
     let ops = tokio::spawn(ops::serve(
         ops::bind(config.collect.ops_listen).await?,
         Ops {
@@ -46,6 +51,8 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
         },
         stop::stopped(stop.clone()),
     ));
+    // It needs no event log, and nothing of it is waited for.
+    let receiver = Receiver::start(&config, traces, trace_metrics)?;
     let log = log::event_log(&config, &log_metrics);
     let opened = opening.until_open(|| async {
         log.open().await?;
@@ -69,8 +76,44 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
         let join = opening.until_open(|| async { Ok::<_, Obstacle>(log.consumer(GROUP).await?) });
         collector::run(config.collect.collector, join, dead_letters, warehouse, metrics, shutdown).await?;
     }
+    receiver.stop().await?;
     ops.await.context("the ops listener broke")??;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the receiver's address, if there is to be one, so that what is in its way shows at once.
+fn bind_traces(config: &Config) -> Result<Option<TcpListener>> {
+    let traces = &config.collect.traces;
+    let bind = || TcpListener::bind(traces.listen);
+    let listener = traces.enabled.then(bind).transpose();
+    listener.with_context(|| format!("can't listen on {} (traces)", traces.listen))
+}
+
+/// The receiver of traces on its thread, until it is told to stop or dropped.
+struct Receiver {
+    thread: Option<JoinHandle<()>>,
+    shutdown: DropGuard,
+}
+
+impl Receiver {
+    fn start(config: &Config, listener: Option<TcpListener>, metrics: TraceMetrics) -> Result<Self> {
+        let shutdown = CancellationToken::new();
+        let start = |listener| {
+            let traces = config.collect.traces.clone();
+            collector::receive_traces(traces, listener, &config.warehouse, metrics, shutdown.clone())
+        };
+        let thread = listener.map(start).transpose().context("can't receive traces")?;
+        Ok(Self { thread, shutdown: shutdown.drop_guard() })
+    }
+
+    /// Answers what is under way; the thread bounds how long that takes.
+    async fn stop(self) -> Result<()> {
+        drop(self.shutdown);
+        let Some(thread) = self.thread else { return Ok(()) };
+        let ended =
+            tokio::task::spawn_blocking(|| thread.join()).await.context("can't wait for the traces")?;
+        ended.map_err(|_| anyhow!("the receiver of traces broke"))
+    }
 }
 
 /// A collector gets no traffic: its readiness says whether events are stored, and if not, why.

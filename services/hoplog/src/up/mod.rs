@@ -130,10 +130,11 @@ async fn start_rest(place: &Place, config: &Config, running: &mut Vec<Running>, 
 /// Waits until nobody else has one of our ports: what a killed predecessor's children still hold is free in a moment,
 /// and another ClickHouse on ours would be taken for our own.
 async fn free_ports(config: &Config) {
-    let addresses =
-        [config.serve.listen, config.serve.ops_listen, config.collect.ops_listen, config.engine.listen];
+    let (serve, collect) = (&config.serve, &config.collect);
+    let addresses = [serve.listen, serve.ops_listen, collect.ops_listen, config.engine.listen];
+    let traces = collect.traces.enabled.then_some(collect.traces.listen);
     let mut said = Vec::new();
-    for address in addresses {
+    for address in addresses.into_iter().chain(traces) {
         let started = Instant::now();
         while TcpListener::bind(address).await.is_err() {
             if started.elapsed() > PORT_PATIENCE && !said.contains(&address) {
@@ -202,11 +203,16 @@ fn announce(place: &Place, config: &Config) {
     let key_file = place.data.join("admin.key");
     let key_file = key_file.display();
     let engine = config.engine.listen;
+    let traces = match &config.collect.traces {
+        traces if traces.enabled => format!("http://{}  (OTLP, gRPC and HTTP)", traces.listen),
+        _ => "off".to_owned(),
+    };
     say(&format!(
         "ready
 
   shortener   http://{serve}
   ClickHouse  http://{engine}  (database hoplog)
+  traces      {traces}
   ops         http://{}/metrics  http://{}/metrics
   admin key   {key_file}
 

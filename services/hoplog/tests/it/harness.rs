@@ -200,13 +200,13 @@ pub(crate) fn get(url: &str) -> Result<String, String> {
     if response.status() == 200 { Ok(text) } else { Err(text) }
 }
 
-/// The first of four free ports in a row.
+/// The first of five free ports in a row.
 pub(crate) fn free_ports() -> u16 {
     loop {
         let probe = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = probe.local_addr().unwrap().port();
         drop(probe);
-        if base < 65_000 && (base..base + 4).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+        if base < 65_000 && (base..base + 5).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return base;
         }
     }

@@ -20,4 +20,5 @@ mod replay;
 mod schemathesis;
 mod shlink;
 mod start;
+mod traces;
 mod traffic;

@@ -1,0 +1,54 @@
+//! Spans of others beside the product's own events: received by `hoplog up` as it comes, and off where that is configured.
+
+use std::net::TcpListener;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::harness::{Installation, agent};
+
+#[test]
+fn a_span_is_found_beside_the_event_it_belongs_to() {
+    let mut hoplog = Installation::new().up();
+    let url = format!("http://127.0.0.1:{}", hoplog.base + 4);
+    assert!(hoplog.log().contains(&url), "{}", hoplog.log());
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let span = json!({
+        "traceId": trace,
+        "spanId": "00f067aa0ba902b7",
+        "name": "newsletter",
+        "startTimeUnixNano": start.to_string(),
+        "endTimeUnixNano": (start + 1000).to_string(),
+    });
+    let service = json!({"attributes": [{"key": "service.name", "value": {"stringValue": "mail"}}]});
+    let export = json!({"resourceSpans": [{"resource": service, "scopeSpans": [{"spans": [span]}]}]});
+    let response = agent()
+        .post(format!("{url}/v1/traces"))
+        .header("Content-Type", "application/json")
+        .send(export.to_string())
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    // What was acknowledged survives everything.
+    hoplog.supervisor.take().unwrap().kill().unwrap();
+    hoplog.start();
+    hoplog.wait_until_ready();
+
+    hoplog.link("news", "https://www.rust-lang.org/");
+    let visit = format!("{}/news", hoplog.shortener());
+    agent().get(visit).header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01")).call().unwrap();
+    let both = "SELECT count() FROM requests AS r JOIN otel_traces AS t ON t.TraceId = r.trace_id WHERE t.ServiceName = 'mail'";
+    hoplog.wait_for("event and span", || hoplog.try_query(both).ok().filter(|count| count == "1"));
+    assert_eq!(hoplog.metric(2, "hoplog_collector_trace_queue_bytes"), 0);
+    hoplog.down();
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let mut hoplog = Installation::new().set("HOPLOG_COLLECT__TRACES__ENABLED", "false");
+    let taken = TcpListener::bind(("127.0.0.1", hoplog.base + 4)).unwrap();
+    hoplog.start();
+    hoplog.wait_until_ready();
+    drop(taken);
+    hoplog.down();
+}
