@@ -11,7 +11,7 @@ use crate::harness::{Installation, agent};
 fn a_span_is_found_beside_the_event_it_belongs_to() {
     let mut hoplog = Installation::new().up();
     let url = format!("http://127.0.0.1:{}", hoplog.base + 4);
-    assert!(hoplog.log().contains(&url), "{}", hoplog.log());
+    hoplog.wait_for("the URL to be said", || hoplog.log().contains(&url).then_some(()));
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let span = json!({
@@ -30,7 +30,9 @@ fn a_span_is_found_beside_the_event_it_belongs_to() {
         .unwrap();
     assert_eq!(response.status(), 200);
     // What was acknowledged survives everything.
-    hoplog.supervisor.take().unwrap().kill().unwrap();
+    let mut supervisor = hoplog.supervisor.take().unwrap();
+    supervisor.kill().unwrap();
+    supervisor.wait().unwrap();
     hoplog.start();
     hoplog.wait_until_ready();
 
