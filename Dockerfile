@@ -52,8 +52,8 @@ COPY --from=build /src/target/release/hoplog /usr/local/bin/hoplog
 ENV HOPLOG_DATA=/var/lib/hoplog
 WORKDIR /var/lib/hoplog
 USER 10001:10001
-# Redirects and management, ops of serve, ops of collect: each role listens on loopback until it is told otherwise.
-EXPOSE 8080 8081 8082
+# Redirects and management, ops of serve, ops of collect, OTLP: each role listens on loopback until it is told otherwise.
+EXPOSE 8080 8081 8082 8083
 ENTRYPOINT ["hoplog"]
 
 # hoplog-up is everything on one machine, in one container.
