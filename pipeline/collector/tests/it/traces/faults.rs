@@ -92,3 +92,45 @@ async fn what_only_a_person_can_mend_is_waited_for() {
     eventually(async || traces.post(&export).status == 200).await;
     assert_eq!(traces.spans().await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_half_is_completed_when_it_comes_again() {
+    let mut first = Traces::start("traces_half").await;
+    first.warehouse.execute("DETACH TABLE otel_traces_trace_id_ts_mv").await.unwrap();
+    let export = export(&[span(1), span(2)]);
+    assert_eq!(first.post(&export).status, 200);
+    first.stop();
+    first.warehouse.execute("ATTACH TABLE otel_traces_trace_id_ts_mv").await.unwrap();
+    let found = "SELECT count() FROM otel_traces_trace_id_ts";
+    assert_eq!((first.spans().await, first.number(found).await), (2, 0));
+    let second = Traces::start("traces_half").await;
+    assert_eq!(second.post(&export).status, 200);
+    assert_eq!((second.spans().await, second.number(found).await), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clickhouse_refuses_is_refused_alone() {
+    // Long enough for two to meet.
+    let config = TracesConfig { flush_ms_max: 2000, answer_ms_max: 30_000, ..TracesConfig::default() };
+    let traces = Traces::with("traces_poison", config).await;
+    traces.proxy.plan("otel_traces", Fault::Answer(400, Some(53)), 2);
+    let answers: Vec<_> = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let post = |number| {
+                scope.spawn({
+                    let traces = &traces;
+                    move || traces.post(&export(&[span(number)]))
+                })
+            };
+            [post(1), post(2)].map(|thread| thread.join().unwrap()).into()
+        })
+    });
+    // The two together, then the first of them alone.
+    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!((statuses, traces.proxy.left()), (vec![200, 400], 0));
+    let refused = answers.iter().find(|answer| answer.status == 400).unwrap();
+    assert_eq!((refused.json()["code"].as_i64(), refused.retry_after), (Some(3), None));
+    assert_eq!(traces.spans().await, 1);
+    assert_eq!(traces.metric("collector_trace_spans_rejected_total{reason=\"refused\"}"), 1);
+}
