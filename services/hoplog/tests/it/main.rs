@@ -3,6 +3,7 @@
 // Clippy takes the helpers of an integration test for no tests.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::cast_possible_truncation)]
 
+mod blackbox;
 mod cluster;
 mod counts;
 mod deploy;
@@ -17,6 +18,7 @@ mod probe;
 mod proof;
 mod random;
 mod replay;
+mod runbooks;
 mod schemathesis;
 mod shlink;
 mod start;
