@@ -242,6 +242,7 @@ impl Ledger {
             ("visits", number(self.visits.visits)),
             ("orphan_rows", number(self.visits.orphan_rows)),
             ("day_clicks", number(self.visits.day_clicks)),
+            ("link_clicks", number(self.visits.link_clicks)),
             ("boot_records", number(self.boots)),
             ("policy_version", symbols(std::iter::once(range.policy.version()))),
         ];

@@ -26,9 +26,10 @@ pub struct CollectorConfig {
     /// Whether each click gets a row in `clicks`, and each orphan visit one in `orphan_visits`. Default true; the rollups
     /// are exact without.
     pub clicks: bool,
-    /// Whether each link's clicks are counted by day and country, device, browser, system and referrer, in
-    /// `clicks_by_day`. Default true. Costs about five rows a range for each link that is clicked in it, which ClickHouse
-    /// merges: switch it off where millions of links are clicked a day and only totals are asked for.
+    /// Whether each link's clicks are counted by country, device, browser, system and referrer: of a day in
+    /// `clicks_by_day`, of a year in `clicks_by_link`. Default true. Costs about ten rows a range for each link that is
+    /// clicked in it, which ClickHouse merges: switch it off where millions of links are clicked a day and only totals are
+    /// asked for.
     pub clicks_by_day: bool,
     /// File with the sampling policy. Default none: the built-in one, which keeps failures, slow and rare events and
     /// one success in a hundred.

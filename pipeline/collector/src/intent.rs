@@ -6,8 +6,9 @@ use event_log::METADATA_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 /// Layout of the metadata. One that is not known is refused: going on without would store events twice, or some of a
-/// range's tables and not the others. Version 1 is from before visits were counted; its ranges are stored as it says.
-const VERSION: u32 = 2;
+/// range's tables and not the others. Version 1 is from before visits were counted, 2 from before `clicks_by_link`; their
+/// ranges are stored as they say.
+const VERSION: u32 = 3;
 const VERSION_READ_MIN: u32 = 1;
 
 /// How many rows of a range ClickHouse may refuse before that is called a fault of the table, not of the rows. Their
@@ -35,6 +36,9 @@ pub(crate) struct Intent {
     /// Whether, with them, each link's clicks are counted by day.
     #[serde(default)]
     pub(crate) link_days: bool,
+    /// Whether all clicks of a link are counted side by side.
+    #[serde(default)]
+    pub(crate) links: bool,
     /// Whether ClickHouse refused rows of `requests`, so that they are inserted in parts.
     #[serde(default)]
     pub(crate) bisect: bool,
@@ -53,6 +57,7 @@ impl Intent {
             clicks,
             visits: true,
             link_days: true,
+            links: true,
             bisect: false,
             refused: None,
         }
@@ -99,8 +104,8 @@ mod tests {
         assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));
         assert_eq!(Intent::from_metadata(""), Ok(None));
         assert!(Intent::from_metadata("{").is_err());
-        assert!(Intent::from_metadata(&metadata.replace("\"v\":2", "\"v\":3")).is_err());
-        assert!(Intent::from_metadata(&metadata.replace("\"v\":2", "\"v\":0")).is_err());
+        assert!(Intent::from_metadata(&metadata.replace("\"v\":3", "\"v\":4")).is_err());
+        assert!(Intent::from_metadata(&metadata.replace("\"v\":3", "\"v\":0")).is_err());
     }
 
     /// A range is stored as the collector meant to that began it, also by one that knows more.
@@ -109,7 +114,8 @@ mod tests {
         let metadata =
             r#"{"v":1,"last":7,"policy":"p","at":5,"clicks":true,"bisect":true,"refused":[[3,1]]}"#;
         let intent = Intent::from_metadata(metadata).unwrap().unwrap();
-        assert_eq!((intent.v, intent.clicks, intent.visits, intent.link_days), (1, true, false, false));
+        assert_eq!((intent.v, intent.clicks, intent.visits), (1, true, false));
+        assert_eq!((intent.link_days, intent.links), (false, false));
         let amended = Intent { refused: None, ..intent };
         assert!(amended.to_metadata().starts_with(r#"{"v":1,"#), "an older one may still go on with it");
     }

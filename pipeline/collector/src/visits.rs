@@ -29,6 +29,7 @@ pub(crate) struct Visits {
     /// Whether anything but clicks by hour is counted.
     is_all: bool,
     is_by_link: bool,
+    is_side_by_side: bool,
     pub(crate) totals: Totals,
 }
 
@@ -40,6 +41,7 @@ pub(crate) struct Totals {
     pub(crate) visits: u64,
     pub(crate) orphan_rows: u64,
     pub(crate) day_clicks: u64,
+    pub(crate) link_clicks: u64,
 }
 
 /// The strings that groups are made of.
@@ -79,6 +81,7 @@ impl Visits {
             rows: intent.clicks.then(Rows::default),
             is_all: intent.visits,
             is_by_link: intent.visits && intent.link_days,
+            is_side_by_side: intent.links,
             totals: Totals::default(),
         }
     }
@@ -89,6 +92,7 @@ impl Visits {
             self.totals.clicks += 1;
             self.totals.click_rows += u64::from(self.rows.is_some());
             self.totals.day_clicks += u64::from(self.is_by_link);
+            self.totals.link_clicks += u64::from(self.is_side_by_side);
             self.count(event, Orphan::None);
         }
         if self.is_all && event.orphan != Orphan::None {
@@ -116,17 +120,22 @@ impl Visits {
 
     /// The tables with their rows, and how many visits are counted under `(other)`.
     pub(crate) fn into_tables(self) -> (Vec<(&'static str, Columns)>, u64) {
-        let Self { names, hours, mut days, rows, is_all, is_by_link, .. } = self;
+        let Self { names, hours, mut days, rows, is_all, is_by_link, is_side_by_side, .. } = self;
         let mut tables = Vec::new();
         if let Some(rows) = rows {
             let [clicks, orphans] = rows.into_columns(&names, &days);
             tables.extend([("clicks", clicks), ("orphan_visits", orphans)]);
         }
-        let [clicks, visits] = hours.into_columns(&names);
-        tables.push(("clicks_by_hour", clicks));
         let mut folded = 0;
         if is_all {
             folded = days.fold();
+        }
+        if is_side_by_side {
+            tables.push(("clicks_by_link", days.links(&hours.clicks(), is_by_link, &names)));
+        }
+        let [clicks, visits] = hours.into_columns(&names);
+        tables.push(("clicks_by_hour", clicks));
+        if is_all {
             tables.extend([("visits_by_hour", visits), ("visits_by_day", days.visits(&names))]);
         }
         if is_by_link {

@@ -17,7 +17,7 @@ SELECT * FROM (
     SELECT
         log_partition, first_offset, last_offset, first_offset AS expected, events, kept, sampled_out, dead_lettered,
         toUInt8(messages > last_offset - first_offset + 1 OR last_offset < first_offset OR click_rows > clicks
-            OR day_clicks > clicks OR orphan_rows > visits OR visits != 0 AND visits < clicks) AS impossible
+            OR day_clicks > clicks OR link_clicks > clicks OR orphan_rows > visits OR visits != 0 AND visits < clicks) AS impossible
     FROM ingest_ledger
     WHERE topic = {topic:String} AND first_offset < {committed:Map(UInt32, UInt64)}[log_partition] AND collected_at >= toDateTime({since_s:UInt32})
         AND (impossible OR events != kept + sampled_out + dead_lettered)

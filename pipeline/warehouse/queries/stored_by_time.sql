@@ -6,6 +6,8 @@ WITH
     toDateTime({installed_s:UInt32}, 'UTC') AS installed,
     if(installed < today - toIntervalDay({rollups_ttl_days:UInt32} - 8), toStartOfHour(today - toIntervalDay({rollups_ttl_days:UInt32} - 1)), toDateTime(0, 'UTC')) AS rollups_since,
     if(installed < today - toIntervalDay({clicks_ttl_days:UInt32} - 8), toStartOfHour(today - toIntervalDay({clicks_ttl_days:UInt32} - 1)), toDateTime(0, 'UTC')) AS clicks_since,
+    -- Whole years, of which no day has expired.
+    if(rollups_since = 0, toDateTime(0, 'UTC'), toStartOfYear(rollups_since + toIntervalYear(1))) AS years_since,
     ledger AS (
         SELECT
             -- An event may be minutes ahead of its range, since clocks differ.
@@ -22,6 +24,11 @@ WITH
             sumIf(clicks, visits > 0 AND (rollups_since = 0 OR collected_at >= rollups_since + toIntervalDay(8))) AS click_visits_least,
             sumIf(day_clicks, collected_at + toIntervalHour(1) >= rollups_since) AS day_clicks_most,
             sumIf(day_clicks, rollups_since = 0 OR collected_at >= rollups_since + toIntervalDay(8)) AS day_clicks_least,
+            -- Ranges from before there was this table have none.
+            sumIf(link_clicks, collected_at + toIntervalHour(1) >= years_since) AS link_clicks_most,
+            sumIf(link_clicks, years_since = 0 OR collected_at >= years_since + toIntervalDay(8)) AS link_clicks_least,
+            sumIf(day_clicks, link_clicks > 0 AND collected_at + toIntervalHour(1) >= years_since) AS link_values_most,
+            sumIf(day_clicks, link_clicks > 0 AND (years_since = 0 OR collected_at >= years_since + toIntervalDay(8))) AS link_values_least,
             sumIf(orphan_rows, collected_at + toIntervalHour(1) >= clicks_since) AS orphan_rows_most,
             sumIf(orphan_rows, clicks_since = 0 OR collected_at >= clicks_since + toIntervalDay(8)) AS orphan_rows_least,
             -- Whether each click of that time got a row.
@@ -58,6 +65,11 @@ FROM (
     UNION ALL
     SELECT 'clicks in clicks_by_day', 'the ledger, five times', 5 * day_clicks_least, 5 * day_clicks_most,
         (SELECT sum(clicks) FROM clicks_by_day WHERE rollups_since = 0 OR day > toDate(rollups_since))
+    FROM ledger
+    UNION ALL
+    -- As often as it counts each: in all, by day, and under each dimension.
+    SELECT 'clicks in clicks_by_link', 'the ledger, twice and five times more by value', 2 * link_clicks_least + 5 * link_values_least,
+        2 * link_clicks_most + 5 * link_values_most, (SELECT sum(clicks) FROM clicks_by_link WHERE since >= years_since)
     FROM ledger
     UNION ALL
     SELECT 'rows in orphan_visits', 'the ledger', orphan_rows_least, orphan_rows_most,

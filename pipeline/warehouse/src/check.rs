@@ -270,7 +270,7 @@ mod tests {
         found.retain(|table| table.host == "a" || !table.name.starts_with("clicks"));
         let wrong = wrong_tables(&found, &config);
         assert!(wrong.contains(&"b: no table hoplog.clicks_local".to_owned()), "{wrong:?}");
-        assert_eq!(wrong.len(), 6, "{wrong:?}");
+        assert_eq!(wrong.len(), 8, "{wrong:?}");
         assert_eq!(wrong_tables(&[], &config), ["no tables in hoplog"]);
     }
 }

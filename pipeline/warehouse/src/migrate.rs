@@ -51,6 +51,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     8 "0008_visits",
     9 "0009_totals_by_link",
     10 "0010_otel_traces",
+    11 "0011_clicks_by_link",
 };
 
 /// The view over all event columns, which is replaced when there are more of them.

@@ -21,13 +21,15 @@ pub(crate) fn fill_in(template: &str, config: &WarehouseConfig) -> String {
 }
 
 /// A table's column that expires its rows, and after how many days.
-pub(crate) fn times_to_live(config: &WarehouseConfig) -> [(&'static str, &'static str, u32); 15] {
+pub(crate) fn times_to_live(config: &WarehouseConfig) -> [(&'static str, &'static str, u32); 16] {
     [
         ("requests", "toDateTime(ts)", config.requests_ttl_days),
         ("requests_by_minute", "minute", config.rollups_ttl_days),
         ("clicks", "ts", config.clicks_ttl_days),
         ("clicks_by_hour", "hour", config.rollups_ttl_days),
         ("clicks_by_day", "day", config.rollups_ttl_days),
+        // Rows of a year stay until its last day expires.
+        ("clicks_by_link", "since + toIntervalYear(1)", config.rollups_ttl_days),
         ("visits_by_hour", "hour", config.rollups_ttl_days),
         ("visits_by_day", "day", config.rollups_ttl_days),
         ("orphan_visits", "ts", config.clicks_ttl_days),

@@ -122,14 +122,62 @@ impl Days {
 
     /// The rows of `clicks_by_day`.
     pub(super) fn clicks(&self, names: &Names) -> Columns {
-        let is_click = |row: &Row| self.groups[row.group as usize].1.is_click();
-        let counts =
-            self.dimensions.iter().map(|dimension| dimension.counts.rows.iter().filter(|row| is_click(row)));
-        let rows: Vec<_> = (0..).zip(counts).flat_map(|(of, rows)| rows.map(move |row| (of, *row))).collect();
+        let rows = self.click_rows();
         let groups = || rows.iter().map(|(_, row)| self.groups[row.group as usize].1);
         let mut columns = self.columns(&rows, &self.groups, names, "clicks");
         columns.push(("code", names.codes(groups())));
         columns
+    }
+
+    /// The rows of `clicks_by_link`: each hour of a link in its year and in its day, and what days say besides, if they are
+    /// `by_link`.
+    pub(super) fn links(&self, hours: &[(u32, Group, u64)], by_link: bool, names: &Names) -> Columns {
+        let rows = if by_link { self.click_rows() } else { Vec::new() };
+        let (mut dimensions, mut values, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut first, mut clicks) = (Vec::new(), Vec::new());
+        let (pool, pooled) = self.pool();
+        for dimension in ["all", "day"] {
+            for (hour, group, visits) in hours {
+                dimensions.push(dimension);
+                values.push(EMPTY);
+                groups.push(*group);
+                first.push(*hour);
+                clicks.push(*visits);
+            }
+        }
+        for (of, row) in rows {
+            let (day, group) = self.groups[row.group as usize];
+            dimensions.push(DIMENSIONS[of]);
+            values.push(pooled[of][row.value as usize]);
+            groups.push(group);
+            first.push(u32::from(day) * 86_400);
+            clicks.push(row.visits);
+        }
+        vec![
+            ("first", Column::Seconds(first)),
+            ("domain", names.domains(groups.iter().copied())),
+            ("code", names.codes(groups.iter().copied())),
+            ("dimension", symbols(dimensions.into_iter())),
+            ("value", pool.column(values)),
+            ("bot", Column::Flag(groups.iter().map(|group| group.bot).collect())),
+            ("clicks", Column::U64(clicks)),
+        ]
+    }
+
+    /// Counts of links with the number of their dimension.
+    fn click_rows(&self) -> Vec<(usize, Row)> {
+        let is_click = |row: &&Row| self.groups[row.group as usize].1.is_click();
+        let counts = self.dimensions.iter().map(|dimension| dimension.counts.rows.iter().filter(is_click));
+        (0..).zip(counts).flat_map(|(of, rows)| rows.map(move |row| (of, *row))).collect()
+    }
+
+    /// All values have one dictionary in a column: each is looked up once and not once a row. With the number there of
+    /// each dimension's values.
+    fn pool(&self) -> (Symbols, [Vec<u32>; DIMENSIONS.len()]) {
+        let mut pool = Symbols::default();
+        let of = |it: &Dimension| it.values.names().map(|name| pool.number(name)).collect::<Vec<_>>();
+        let pooled = self.dimensions.each_ref().map(of);
+        (pool, pooled)
     }
 
     /// The rows of `visits_by_day`.
@@ -164,12 +212,7 @@ impl Days {
         count: &'static str,
     ) -> Columns {
         let group = |row: &Row| groups[row.group as usize];
-        // All values have one dictionary in the column: each is looked up once and not once a row.
-        let mut pool = Symbols::default();
-        let pooled = self
-            .dimensions
-            .each_ref()
-            .map(|it| it.values.names().map(|name| pool.number(name)).collect::<Vec<_>>());
+        let (pool, pooled) = self.pool();
         let values = rows.iter().map(|(of, row)| pooled[*of][row.value as usize]).collect();
         vec![
             ("day", Column::Day(rows.iter().map(|(_, row)| group(row).0).collect())),

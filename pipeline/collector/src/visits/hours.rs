@@ -44,6 +44,12 @@ impl Hours {
         hour.day
     }
 
+    /// Clicks of links: the hour, the link, how many.
+    pub(super) fn clicks(&self) -> Vec<(u32, Group, u64)> {
+        let clicks = self.hours.iter().filter(|hour| hour.group.is_click());
+        clicks.map(|hour| (hour.hour, hour.group, hour.visits)).collect()
+    }
+
     /// The rows of `clicks_by_hour` and `visits_by_hour`.
     pub(super) fn into_columns(mut self, names: &Names) -> [Columns; 2] {
         self.visitors.sort_unstable();

@@ -53,7 +53,8 @@ fn hours_codes_bots_and_domains_are_told_apart_and_visitors_counted_once() {
         ..click(code, hour * HOUR_US + 5)
     });
     let (tables, totals, _) = counted(&events, &intent());
-    let expected = Totals { clicks: 7, click_rows: 7, visits: 7, orphan_rows: 0, day_clicks: 7 };
+    let expected =
+        Totals { clicks: 7, click_rows: 7, visits: 7, orphan_rows: 0, day_clicks: 7, link_clicks: 7 };
     assert_eq!(totals, expected);
     let hours = &tables["clicks_by_hour"];
     assert_eq!(column(hours, "clicks"), &Column::U64(vec![3, 1, 1, 1, 1]));
@@ -82,7 +83,8 @@ fn orphan_visits_are_visits_and_no_clicks() {
         Event::default(),
     ];
     let (tables, totals, _) = counted(&events, &intent());
-    let expected = Totals { clicks: 1, click_rows: 1, visits: 4, orphan_rows: 3, day_clicks: 1 };
+    let expected =
+        Totals { clicks: 1, click_rows: 1, visits: 4, orphan_rows: 3, day_clicks: 1, link_clicks: 1 };
     assert_eq!(totals, expected);
     assert_eq!(column(&tables["clicks_by_hour"], "clicks"), &Column::U64(vec![1]));
     assert_eq!(
@@ -129,6 +131,11 @@ fn what_is_switched_off_is_not_there_and_the_rest_is_the_same() {
     let (no_links, totals, _) = counted(&events, &Intent { link_days: false, ..intent() });
     assert_eq!((totals.day_clicks, totals.visits), (0, 4));
     assert!(!no_links.contains_key("clicks_by_day"));
+    let (kinds, firsts) = (["all", "all", "day", "day"], vec![0; 4]);
+    assert_eq!(column(&no_links["clicks_by_link"], "dimension"), &texts(&kinds));
+    assert_eq!(column(&no_links["clicks_by_link"], "clicks"), &Column::U64(vec![2, 1, 2, 1]));
+    assert_eq!(column(&no_links["clicks_by_link"], "first"), &Column::Seconds(firsts));
+    assert_eq!((totals.link_clicks, column(&all["clicks_by_link"], "clicks").len()), (3, 4 + 11));
     for table in ["visits_by_day", "visits_by_hour", "clicks_by_hour", "clicks"] {
         assert_eq!(no_links[table], all[table], "{table}");
     }
@@ -136,7 +143,8 @@ fn what_is_switched_off_is_not_there_and_the_rest_is_the_same() {
     assert_eq!((totals.click_rows, totals.orphan_rows, totals.visits), (0, 0, 4));
     assert_eq!(no_rows.len(), all.len() - 2);
     // As from before visits were counted.
-    let (old, totals, _) = counted(&events, &Intent { visits: false, link_days: false, ..intent() });
+    let (old, totals, _) =
+        counted(&events, &Intent { visits: false, link_days: false, links: false, ..intent() });
     assert_eq!(totals, Totals { clicks: 3, click_rows: 3, ..Totals::default() });
     let filled = old.into_iter().filter(|(_, columns)| columns[0].1.len() > 0).map(|(table, _)| table);
     assert_eq!(filled.collect::<Vec<_>>(), ["clicks", "clicks_by_hour"]);

@@ -10,11 +10,12 @@ use super::consumer::{Death, Mortal};
 use super::proxy::Fault;
 use super::world::World;
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "requests",
     "requests_by_minute",
     "clicks_by_hour",
     "clicks_by_day",
+    "clicks_by_link",
     "clicks",
     "visits_by_hour",
     "visits_by_day",
@@ -48,7 +49,7 @@ async fn killed_at_every_insert() {
         }
     }
     let report = world.verify().await;
-    assert_eq!((report.events, report.dead_lettered), (22 * 301, 22));
+    assert_eq!((report.events, report.dead_lettered), (24 * 301, 24));
 }
 
 #[tokio::test(flavor = "multi_thread")]

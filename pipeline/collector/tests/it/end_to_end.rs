@@ -74,6 +74,10 @@ async fn assert_days_agree(world: &World) {
                 rows("clicks", "'click' AS kind"),
                 days("visits_by_day", "kind", "visits", dimension) + " AND kind = 'click'",
             ),
+            (
+                rows("clicks", "code").replace("toDate(ts)", "toStartOfYear(ts)"),
+                days("clicks_by_link", "code", "clicks", dimension).replace(" day,", " since AS day,"),
+            ),
         ];
         for (rows, days) in pairs {
             let all = |from: &str| {
@@ -96,7 +100,8 @@ async fn clicks_can_be_counted_without_rows() {
     world.assert_whole("without rows of clicks").await;
     assert_eq!(world.number("(SELECT sum(clicks) FROM clicks_by_hour)").await, 460);
     assert_eq!(world.number("(SELECT sum(visits) FROM visits_by_hour)").await, 490);
-    for table in ["clicks", "orphan_visits", "clicks_by_day"] {
+    assert_eq!(world.number("(SELECT sum(clicks) FROM clicks_by_link WHERE kind = 'all')").await, 460);
+    for table in ["clicks", "orphan_visits", "clicks_by_day", "clicks_by_link WHERE kind = 'value'"] {
         assert_eq!(world.number(&format!("(SELECT count() FROM {table})")).await, 0, "{table}");
     }
 }

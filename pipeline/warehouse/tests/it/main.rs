@@ -212,6 +212,7 @@ async fn rows_outlive_their_insert_at_the_longest_time_to_live() {
         ("clicks", "ts"),
         ("clicks_by_hour", "hour"),
         ("clicks_by_day", "day"),
+        ("clicks_by_link", "first"),
         ("visits_by_hour", "hour"),
         ("visits_by_day", "day"),
         ("orphan_visits", "ts"),

@@ -53,7 +53,7 @@ async fn the_previous_version_s_tables_and_rows_stay() {
 
     assert_eq!(
         migrate(&warehouse).await.unwrap(),
-        ["0007_replays", "0008_visits", "0009_totals_by_link", "0010_otel_traces"]
+        ["0007_replays", "0008_visits", "0009_totals_by_link", "0010_otel_traces", "0011_clicks_by_link"]
     );
     schema_check(&warehouse).await.unwrap();
     // The old rows are as they were, and add up under this version's comparison.
@@ -99,7 +99,7 @@ async fn version_7_s_clicks_stay_and_get_company() {
     assert!(before.contains("no table from_7.clicks_by_day"), "{before}");
     assert_eq!(
         migrate(&warehouse).await.unwrap(),
-        ["0008_visits", "0009_totals_by_link", "0010_otel_traces"]
+        ["0008_visits", "0009_totals_by_link", "0010_otel_traces", "0011_clicks_by_link"]
     );
     schema_check(&warehouse).await.unwrap();
     assert_eq!(numbers(&warehouse, "SELECT sum(clicks) FROM clicks_by_hour WHERE domain = ''").await, [6]);

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use warehouse::{PartitionTotals, Recent, Report, Warehouse, migrate, range_from, verify, verify_recent};
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "requests",
     "requests_by_minute",
     "clicks",
     "clicks_by_hour",
     "clicks_by_day",
+    "clicks_by_link",
     "visits_by_hour",
     "visits_by_day",
     "orphan_visits",
@@ -49,8 +50,8 @@ pub(crate) async fn fill_rows(warehouse: &Warehouse, days: u32) {
             .unwrap();
     };
     run("INSERT INTO ingest_ledger (topic, first_offset, last_offset, messages, events, events_announced, kept, \
-         sampled_out, dead_lettered, clicks, click_rows, visits, orphan_rows, day_clicks, boot_records, collected_at) \
-         SELECT 't', number * 5, number * 5 + 4, 5, 5, 5, 2, 2, 1, 3, 3, 4, 1, 3, 1, NOW FROM numbers(2)")
+         sampled_out, dead_lettered, clicks, click_rows, visits, orphan_rows, day_clicks, link_clicks, boot_records, collected_at) \
+         SELECT 't', number * 5, number * 5 + 4, 5, 5, 5, 2, 2, 1, 3, 3, 4, 1, 3, 3, 1, NOW FROM numbers(2)")
     .await;
     run("INSERT INTO requests (ts, log_offset, instance, boot_id, seq, collected_at) \
          SELECT NOW, number * 5 + n, 'i', 'BOOT', number * 5 + n + 1, NOW FROM numbers(2) ARRAY JOIN [0, 1] AS n")
@@ -71,6 +72,9 @@ pub(crate) async fn fill_rows(warehouse: &Warehouse, days: u32) {
         .await;
     run("INSERT INTO clicks_by_day (day, code, dimension, clicks) \
          SELECT toDate(NOW), 'c', arrayJoin(['country', 'device', 'browser', 'os', 'referrer_host']), 3 FROM numbers(2)")
+    .await;
+    run("INSERT INTO clicks_by_link (first, code, dimension, clicks) SELECT NOW, 'c', \
+         arrayJoin(['all', 'day', 'country', 'device', 'browser', 'os', 'referrer_host']), 3 FROM numbers(2)")
     .await;
     run("INSERT INTO visits_by_hour (hour, kind, visits) \
          SELECT toStartOfHour(NOW), v.1, v.2 FROM numbers(2) ARRAY JOIN [('click', 3), ('base_url', 1)] AS v")
@@ -177,6 +181,10 @@ async fn damage_to_counts_of_visits_is_found() {
             "clicks in clicks_by_day: the ledger, five times says 30, stored are 24",
         ),
         (
+            "DELETE FROM clicks_by_link WHERE dimension = 'all'",
+            "clicks in clicks_by_link: the ledger, twice and five times more by value says 42, stored are 36",
+        ),
+        (
             "DELETE FROM visits_by_hour WHERE kind = 'base_url'",
             "visits in visits_by_hour: the ledger says 8, stored are 6",
         ),
@@ -193,6 +201,28 @@ async fn damage_to_counts_of_visits_is_found() {
         fill(&warehouse, 0).await;
         assert_found(&warehouse, damage, expected).await;
     }
+}
+
+/// Of an installation that is older than `clicks_by_link`, with that table empty and then filled by hand.
+#[tokio::test]
+async fn clicks_by_link_can_be_filled_with_what_was_before() {
+    let warehouse = world("verify_filled").await;
+    let rows = "SELECT toString(tuple(kind, code, dimension, since, value, bot, domain, sum(clicks))) AS row \
+                FROM clicks_by_link GROUP BY kind, code, dimension, since, value, bot, domain ORDER BY row";
+    let before = warehouse.rows::<String>(rows, &[]).await.unwrap();
+    assert_eq!(before.len(), 7);
+    warehouse.execute("TRUNCATE TABLE clicks_by_link").await.unwrap();
+    let unknown = "ALTER TABLE ingest_ledger UPDATE link_clicks = 0 WHERE 1 SETTINGS mutations_sync = 2";
+    warehouse.execute(unknown).await.unwrap();
+    assert_eq!(report(&warehouse).await.findings, Vec::<String>::new());
+    let fill = include_str!("../../queries/fill_clicks_by_link.sql");
+    for statement in fill.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+        warehouse.execute(statement).await.unwrap();
+    }
+    assert_eq!(report(&warehouse).await.findings, Vec::<String>::new());
+    assert_eq!(warehouse.rows::<String>(rows, &[]).await.unwrap(), before);
+    let ledger = "SELECT sum(link_clicks) FROM ingest_ledger";
+    assert_eq!(warehouse.rows::<u64>(ledger, &[]).await.unwrap(), [6]);
 }
 
 #[tokio::test]
@@ -273,6 +303,9 @@ async fn an_old_installation_is_compared_from_where_nothing_has_expired() {
     assert_found(&warehouse, lost, "rows in clicks: clicks_by_hour says 3, stored are 0").await;
 
     // All that is older has expired, ranges of the ledger too.
+    let projected =
+        "ALTER TABLE clicks_by_hour MODIFY SETTING lightweight_mutation_projection_mode = 'rebuild'";
+    warehouse.execute(projected).await.unwrap();
     fill(&warehouse, 1099).await;
     for table in TABLES {
         let column = match table {
@@ -280,6 +313,7 @@ async fn an_old_installation_is_compared_from_where_nothing_has_expired() {
             "requests_by_minute" => "minute",
             "clicks_by_hour" | "visits_by_hour" => "hour",
             "clicks_by_day" | "visits_by_day" => "day",
+            "clicks_by_link" => "first",
             _ => "collected_at",
         };
         let old = format!("DELETE FROM {table} WHERE {column} < now() - toIntervalDay(1000)");

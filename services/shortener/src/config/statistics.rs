@@ -22,7 +22,8 @@ pub struct StatisticsConfig {
     /// How long a last known answer may still be given while ClickHouse is away, seconds. Default 86,400, a day.
     pub remembered_s: u64,
     /// Links that one question may be about: those of a tag, or of a key's owner. Of more, the newest are counted, and
-    /// the answer says so. Default 1,000; the time of a question grows with it, to seconds at a billion clicks.
+    /// the answer says so. Default 1,000; the time of a question grows with it, to seconds at a billion clicks where it
+    /// names a span of time.
     pub links_max: u32,
     /// Links that a list ordered by visits may be of: all of them are counted for each page. Lists of more are refused.
     /// Default 10,000; lower it where such lists take too long.

@@ -58,7 +58,7 @@ impl Statistics {
         }
         let mut sql = Sql::default();
         sql.push("SELECT toString(dimension), toString(value), sumIf(n, NOT bot) AS people, sumIf(n, bot) AS robots FROM (");
-        visits.counts(&mut sql, By::Dimension);
+        sql.append(self.counts_of(visits, By::Dimension).await?);
         sql.push(") GROUP BY dimension, value HAVING people + robots > 0 ORDER BY people + robots DESC, value LIMIT ");
         sql.number(i64::from(limit)).push(" BY dimension");
         let rows = self.reader()?.ask::<(String, String, i64, i64)>(&sql).await?;

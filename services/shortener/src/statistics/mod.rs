@@ -3,6 +3,7 @@
 //! Without ClickHouse there are no statistics ([`StatisticsError::Absent`]), which is something else than zero. While it
 //! is away, the last known answer is given and marked ([`Answer::stale_since`]).
 
+mod by_link;
 mod complete;
 mod dimensions;
 mod page;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use emitter::Emitter;
 use warehouse::Warehouse;
 
+use self::by_link::Kept;
 use self::complete::Completeness;
 use self::reader::Reader;
 use self::scope::By;
@@ -77,6 +79,7 @@ pub struct Statistics {
 struct Parts {
     reader: Reader,
     complete: Completeness,
+    kept: Kept,
 }
 
 impl Statistics {
@@ -87,7 +90,8 @@ impl Statistics {
     pub fn new(config: &StatisticsConfig, warehouse: Option<Warehouse>, metrics: &Metrics) -> Self {
         let parts = warehouse.map(|warehouse| {
             let complete = Completeness::new(config.hold_back_s, config.silence_s);
-            Arc::new(Parts { reader: Reader::new(config, warehouse, metrics.clone()), complete })
+            let reader = Reader::new(config, warehouse, metrics.clone());
+            Arc::new(Parts { reader, complete, kept: Kept::default() })
         });
         if let Some(parts) = &parts {
             tokio::spawn(note_moments(Arc::downgrade(parts)));

@@ -96,7 +96,7 @@ pub(super) enum By {
 
 impl By {
     /// Columns of a rollup.
-    fn columns(self) -> &'static str {
+    pub(super) fn columns(self) -> &'static str {
         match self {
             Self::Nothing => "",
             Self::Link => "domain, code, ",
@@ -117,7 +117,7 @@ impl By {
 
 /// The time of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Grain {
+pub(super) enum Grain {
     Second,
     Hour,
     Day,
@@ -274,7 +274,7 @@ impl Visits {
         matches!(self.scope, Scope::Links(_))
     }
 
-    fn only_people(&self, sql: &mut Sql) {
+    pub(super) fn only_people(&self, sql: &mut Sql) {
         if self.exclude_bots {
             sql.push(" AND NOT bot");
         }
@@ -321,7 +321,7 @@ impl Visits {
     }
 
     /// What a rollup has of the hours (or days) in which counting begins, and happened before.
-    fn take_off_before(&self, sql: &mut Sql, by: By, grain: Grain) {
+    pub(super) fn take_off_before(&self, sql: &mut Sql, by: By, grain: Grain) {
         let within = |from: i64| from != grain.floor(from);
         match &self.scope {
             Scope::Links(links) => {

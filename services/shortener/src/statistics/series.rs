@@ -68,7 +68,11 @@ impl Statistics {
         let offset_s = i64::from(offset_h) * 3_600;
         sql.push("(hour + ").number(offset_s).push("), 'UTC'))) - ").number(offset_s).push(" AS point, ");
         sql.push("sumIf(n, NOT bot) AS people, sumIf(n, bot) AS robots FROM (");
-        visits.counts(&mut sql, By::Hour);
+        if interval == Interval::Hour || offset_h != 0 {
+            visits.counts(&mut sql, By::Hour);
+        } else {
+            sql.append(self.counts_of(visits, By::Hour).await?);
+        }
         sql.push(") GROUP BY point HAVING people + robots > 0 ORDER BY point DESC LIMIT ");
         sql.number(SERIES_POINTS_MAX as i64 + 1);
         let rows = self.reader()?.ask::<(i64, i64, i64)>(&sql).await?;

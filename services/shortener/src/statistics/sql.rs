@@ -29,6 +29,13 @@ impl Sql {
         self
     }
 
+    /// Adds what another one has; whether it is projected stays as it is here.
+    pub(super) fn append(&mut self, other: Self) -> &mut Self {
+        self.text.push_str(&other.text);
+        self.values.extend(other.values);
+        self
+    }
+
     pub(super) fn number(&mut self, number: i64) -> &mut Self {
         self.value(Value::Number(number))
     }

@@ -1,9 +1,9 @@
 //! How many visits each of some links has, of its whole time: what lists of links show and are ordered by.
 //!
-//! ClickHouse keeps totals of each link by month (the projection `totals_by_link`), with the hour of the first click. They
-//! are the answer for every link that nobody clicked before it began to count. Of the others what was before is taken off:
-//! single clicks, where it was within the hour of the beginning; else the rows by hour are read, as they are where no
-//! projection answers.
+//! ClickHouse keeps totals of each link with the hour of the first click: by year (`clicks_by_link`), or for links older
+//! than that table by month (the projection `totals_by_link`). They are the answer for every link that nobody clicked before
+//! it began to count. Of the others what was before is taken off: single clicks, where it was within the hour of the
+//! beginning; else the rows by hour are read, as they are where no projection answers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,12 +15,15 @@ use crate::store::Counted;
 
 /// Clicks of a link that were ever counted under its name.
 #[derive(Debug, Clone, Copy)]
-struct Total {
+pub(super) struct Total {
     people: i64,
     robots: i64,
     /// The hour of the first.
-    first: i64,
+    pub(super) first: i64,
 }
+
+/// Of each link by its name.
+type Totals = HashMap<String, Total>;
 
 impl Default for Total {
     fn default() -> Self {
@@ -47,13 +50,21 @@ impl Statistics {
         if links.is_empty() {
             return Ok(Answer { value: LinkCounts::new(), stale_since: None });
         }
-        let totals = match self.totals(links.clone()).await {
+        let (young, old) = self.by_age(&links).await?;
+        let (mut earlier, mut within) = (Vec::new(), Vec::new());
+        let by_month = match self.totals_by_month(old.clone()).await {
             Err(
                 StatisticsError::NotProjected | StatisticsError::Unavailable(_) | StatisticsError::LeftAlone,
-            ) => return self.by_hours(links).await,
+            ) => {
+                earlier.extend(old.iter().cloned());
+                Answer::default()
+            }
             totals => totals?,
         };
-        let (mut earlier, mut within) = (Vec::new(), Vec::new());
+        let totals = self.totals_by_link(young).await?.and(by_month).map(|(mut totals, by_month)| {
+            totals.extend(by_month);
+            totals
+        });
         for link in links.iter() {
             let first =
                 totals.value.get(&link_name(&link.domain, &link.code)).map_or(i64::MAX, |total| total.first);
@@ -80,13 +91,30 @@ impl Statistics {
         }))
     }
 
-    /// All that was ever counted under the links' names.
-    async fn totals(&self, links: Arc<[Counted]>) -> Result<Answer<HashMap<String, Total>>, StatisticsError> {
+    /// All that was ever counted under the names of links, which are in the table whole.
+    pub(super) async fn totals_by_link(
+        &self,
+        links: Arc<[Counted]>,
+    ) -> Result<Answer<Totals>, StatisticsError> {
         let mut sql = Sql::default();
-        of(links).totals(&mut sql);
-        let rows = self.reader()?.ask::<(String, bool, i64, i64)>(&sql).await?;
+        of(links.clone()).totals_by_link(&mut sql);
+        self.ask_totals(&links, &sql).await
+    }
+
+    /// The same of others.
+    async fn totals_by_month(&self, links: Arc<[Counted]>) -> Result<Answer<Totals>, StatisticsError> {
+        let mut sql = Sql::default();
+        of(links.clone()).totals(&mut sql);
+        self.ask_totals(&links, &sql).await
+    }
+
+    async fn ask_totals(&self, links: &[Counted], sql: &Sql) -> Result<Answer<Totals>, StatisticsError> {
+        if links.is_empty() {
+            return Ok(Answer::default());
+        }
+        let rows = self.reader()?.ask::<(String, bool, i64, i64)>(sql).await?;
         Ok(rows.map(|rows| {
-            let mut totals: HashMap<String, Total> = HashMap::new();
+            let mut totals = Totals::new();
             for (link, bot, n, first) in rows.iter() {
                 let total = totals.entry(link.clone()).or_default();
                 total.add(*bot, *n);

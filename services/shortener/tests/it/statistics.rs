@@ -61,6 +61,7 @@ pub(crate) async fn put(warehouse: &Warehouse, visits: &[Visit<'_>]) {
     let single = "visitor, country, device, browser, os, referrer_host, bot";
     let dimensions = "ARRAY JOIN [('country', country), ('device', device), ('browser', browser), ('os', os), \
                       ('referrer_host', referrer_host)] AS d";
+    let of_link = dimensions.replace('[', "[('all', ''), ('day', ''), ");
     for sql in [
         format!(
             "INSERT INTO clicks (ts, domain, code, {single}) SELECT ts, domain, code, {single} FROM {batch} WHERE kind = 'click'"
@@ -76,6 +77,9 @@ pub(crate) async fn put(warehouse: &Warehouse, visits: &[Visit<'_>]) {
         ),
         format!(
             "INSERT INTO clicks_by_day (day, domain, code, dimension, value, bot, clicks) SELECT toDate(ts), domain, code, d.1, d.2, bot, count() FROM {batch} {dimensions} WHERE kind = 'click' GROUP BY ALL"
+        ),
+        format!(
+            "INSERT INTO clicks_by_link (first, domain, code, dimension, value, bot, clicks) SELECT if(d.1 IN ('all', 'day'), toStartOfHour(ts), toStartOfDay(ts)) AS f, domain, code, d.1, d.2, bot, count() FROM {batch} {of_link} WHERE kind = 'click' GROUP BY ALL"
         ),
         format!(
             "INSERT INTO visits_by_day (day, domain, kind, dimension, value, bot, visits) SELECT toDate(ts), domain, kind, d.1, d.2, bot, count() FROM {batch} {dimensions} GROUP BY ALL"

@@ -53,11 +53,12 @@ const KINDS: [Kind; 14] = [
     Kind::NoAnswer,
 ];
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "requests",
     "requests_by_minute",
     "clicks_by_hour",
     "clicks_by_day",
+    "clicks_by_link",
     "clicks",
     "visits_by_hour",
     "visits_by_day",
