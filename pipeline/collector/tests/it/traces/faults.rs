@@ -4,8 +4,8 @@ use collector::TracesConfig;
 use serde_json::Value;
 
 use super::super::proxy::Fault;
-use super::super::world::eventually;
-use super::{Traces, export, span};
+use super::super::world::{World, eventually};
+use super::{Traces, export, now_ns, span};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_is_sent_again_is_stored_once() {
@@ -133,4 +133,27 @@ async fn what_clickhouse_refuses_is_refused_alone() {
     assert_eq!((refused.json()["code"].as_i64(), refused.retry_after), (Some(3), None));
     assert_eq!(traces.spans().await, 1);
     assert_eq!(traces.metric("collector_trace_spans_rejected_total{reason=\"refused\"}"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_on_while_spans_can_t_be_stored() {
+    let config = TracesConfig {
+        body_bytes_max: 2048,
+        queue_bytes_max: 8192,
+        flush_ms_max: 10,
+        answer_ms_max: 50,
+        ..TracesConfig::default()
+    };
+    let traces = Traces::with("traces_and_events", config).await;
+    let world = World::new("events_and_traces").await;
+    traces.proxy.break_all(Fault::Hang);
+    let full = async || {
+        let answer = traces.post(&export(&[span(now_ns() as u64)]));
+        answer.json()["message"] == "the queue of spans is full"
+    };
+    eventually(full).await;
+    world.append_mixed(2000).await;
+    world.consume_all().await;
+    world.assert_whole("beside a queue of spans that is full").await;
+    assert_eq!(traces.spans().await, 0);
 }
