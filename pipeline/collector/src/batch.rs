@@ -33,8 +33,8 @@ pub(crate) struct Batch {
     pub(crate) collapsed: u64,
     /// Visits that a dimension counts under `(other)`.
     pub(crate) folded: u64,
-    /// Time of the first event of each message: how fresh the range is.
-    pub(crate) message_times_us: Vec<i64>,
+    /// Times of all events that could be read: how fresh the range is, event by event.
+    pub(crate) times_us: Vec<i64>,
 }
 
 /// The sums of a range.
@@ -63,7 +63,6 @@ struct Counters<'r, 'p> {
     waiting: Vec<Waiting<'r>>,
     boots: Boots,
     times_us: Vec<i64>,
-    last_record: Option<u32>,
 }
 
 #[derive(Default)]
@@ -83,10 +82,7 @@ impl<'r> Sink<'r> for Counters<'r, '_> {
     }
 
     fn event(&mut self, line: Line<'r>, event: &Event<'r>) {
-        if self.last_record != Some(line.record) {
-            self.last_record = Some(line.record);
-            self.times_us.push(event.ts.0);
-        }
+        self.times_us.push(event.ts.0);
         let number = self.rollup.add(event);
         let key = self.rollup.series(number);
         let route = self.rollup.symbols.name(key.route);
@@ -118,7 +114,6 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         waiting: Vec::new(),
         boots: Boots::default(),
         times_us: Vec::new(),
-        last_record: None,
     };
     let mut letters = DeadLetters::default();
     let seen = decode(&range.records, refused, range.intent.at, &mut letters, &mut counters);
@@ -161,7 +156,7 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         letters: letters.letters,
         collapsed: rollup.collapsed,
         folded,
-        message_times_us: times_us,
+        times_us,
     })
 }
 

@@ -152,7 +152,7 @@ impl CollectorMetrics {
         );
         all.register_with_unit(
             "freshness",
-            "From an event's own time until it can be queried; first event of each message",
+            "From an event's own time until it can be queried, of every event",
             Unit::Seconds,
             self.freshness_s.clone(),
         );
@@ -203,7 +203,7 @@ impl CollectorMetrics {
         self.clicks.inc_by(batch.ledger.visits.clicks);
         self.collapsed.inc_by(batch.collapsed);
         self.folded.inc_by(batch.folded);
-        for time_us in &batch.message_times_us {
+        for time_us in &batch.times_us {
             self.freshness_s.observe(now_us.saturating_sub(*time_us).max(0) as f64 / 1e6);
         }
     }

@@ -14,6 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 use rustc_hash::FxHasher;
 use wide_event::Outcome;
+use wide_event::latency::BOUNDS_US;
 
 /// Routes that are told apart. A service has some dozens of templates; the rest counts as `other`, so that a
 /// template made of user input can't fill the memory here or in Prometheus.
@@ -21,18 +22,15 @@ const ROUTES_MAX: usize = 128;
 /// Longest name of a route, in bytes: what the event's field takes.
 const NAME_BYTES_MAX: usize = 128;
 
-/// Upper bounds of the latency buckets, in seconds. Redirects from memory take well under a millisecond, and
-/// objectives are usually stated at 5 ms to 1 s.
-const BOUNDS_S: [f64; 16] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
-/// The same, in microseconds.
-const BOUNDS_US: [u64; 16] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
-    2_500_000, 5_000_000, 10_000_000,
-];
 const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const OUTCOMES: usize = Outcome::ALL.len();
+
+/// Outcomes that objectives count as failed, with whether an answer may have been begun in order before. A counter that
+/// first appears with 1 has no increase, so the first failure of a route would be none: these are shown from 0 on.
+const FAILED: [(Outcome, bool); 3] =
+    [(Outcome::ServerError, true), (Outcome::Panic, true), (Outcome::Shed, false)];
+/// Place of 5xx in [`CLASSES`].
+const FAILURES: usize = 5;
 
 /// A place in the table of routes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,6 +67,23 @@ impl Route {
     fn new(name: &str) -> Box<Self> {
         let name = &name[..name.floor_char_boundary(NAME_BYTES_MAX)];
         Box::new(Self { name: name.into(), cells: Default::default() })
+    }
+
+    /// What of an outcome is shown from 0 on, for requests that are no probes.
+    fn zeros(&self, place: usize, outcome: Outcome) -> Zeros {
+        let mut zeros = Zeros::default();
+        if let Some((_, begun)) = FAILED.iter().find(|(failed, _)| *failed == outcome) {
+            zeros.classes[FAILURES] = true;
+            if *begun {
+                let answered = &self.cells[0][Outcome::Ok as usize].classes;
+                for (zero, count) in zeros.classes.iter_mut().zip(answered) {
+                    *zero |= count.load(Relaxed) > 0;
+                }
+            }
+        }
+        // What matched no route is not answered in order.
+        zeros.durations = outcome == Outcome::Ok && place >= RouteId::FIXED.len();
+        zeros
     }
 }
 
@@ -116,29 +131,35 @@ impl Requests {
 
     /// All requests counted so far.
     pub(crate) fn total(&self) -> u64 {
-        self.cells().flat_map(|(_, cell)| &cell.classes).map(|count| count.load(Relaxed)).sum()
+        self.cells().flat_map(|shown| &shown.cell.classes).map(|count| count.load(Relaxed)).sum()
     }
 
-    fn cells(&self) -> impl Iterator<Item = ([(&'static str, &str); 3], &Cell)> {
-        self.routes.iter().filter_map(OnceLock::get).flat_map(|route| {
-            [(0, "false"), (1, "true")].into_iter().flat_map(move |(at, synthetic)| {
-                Outcome::ALL.iter().map(move |outcome| {
-                    let labels =
-                        [("route", &*route.name), ("outcome", outcome.as_str()), ("synthetic", synthetic)];
-                    (labels, &route.cells[at][*outcome as usize])
+    fn cells(&self) -> impl Iterator<Item = Shown<'_>> {
+        self.routes.iter().enumerate().filter_map(|(place, route)| Some((place, route.get()?))).flat_map(
+            |(place, route)| {
+                [(0, "false"), (1, "true")].into_iter().flat_map(move |(at, synthetic)| {
+                    Outcome::ALL.iter().map(move |outcome| Shown {
+                        labels: [
+                            ("route", &*route.name),
+                            ("outcome", outcome.as_str()),
+                            ("synthetic", synthetic),
+                        ],
+                        cell: &route.cells[at][*outcome as usize],
+                        zeros: if at == 0 { route.zeros(place, *outcome) } else { Zeros::default() },
+                    })
                 })
-            })
-        })
+            },
+        )
     }
 
-    /// Writes both metrics; what was never counted is left out.
+    /// Writes both metrics; of what was never counted, only what failures and objectives of latency are computed from.
     pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Requests answered, refused or broken off: every one, whatever happens to its event";
         let mut metric = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
-        for (labels, cell) in self.cells() {
-            for (class, count) in CLASSES.iter().zip(&cell.classes) {
+        for Shown { labels, cell, zeros } in self.cells() {
+            for (at, (class, count)) in CLASSES.iter().zip(&cell.classes).enumerate() {
                 let count = count.load(Relaxed);
-                if count > 0 {
+                if count > 0 || zeros.classes[at] {
                     let [route, outcome, synthetic] = labels;
                     metric
                         .encode_family(&[route, outcome, synthetic, ("status", class)])?
@@ -153,13 +174,14 @@ impl Requests {
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?;
-        for (labels, cell) in self.cells() {
+        for Shown { labels, cell, zeros } in self.cells() {
             let mut buckets = [(f64::INFINITY, 0); BOUNDS_US.len() + 1];
             for (at, (bucket, count)) in buckets.iter_mut().zip(&cell.buckets).enumerate() {
-                *bucket = (BOUNDS_S.get(at).copied().unwrap_or(f64::INFINITY), count.load(Relaxed));
+                let bound_s = BOUNDS_US.get(at).map(|us| Duration::from_micros(*us).as_secs_f64());
+                *bucket = (bound_s.unwrap_or(f64::INFINITY), count.load(Relaxed));
             }
             let count: u64 = buckets.iter().map(|(_, count)| count).sum();
-            if count > 0 {
+            if count > 0 || zeros.durations {
                 let sum_s = Duration::from_micros(cell.sum_us.load(Relaxed)).as_secs_f64();
                 metric
                     .encode_family(&labels)?
@@ -168,6 +190,19 @@ impl Requests {
         }
         Ok(())
     }
+}
+
+/// A cell with what it is of, and which of its numbers are shown where they are 0.
+struct Shown<'a> {
+    labels: [(&'static str, &'a str); 3],
+    cell: &'a Cell,
+    zeros: Zeros,
+}
+
+#[derive(Default)]
+struct Zeros {
+    classes: [bool; CLASSES.len()],
+    durations: bool,
 }
 
 impl fmt::Debug for Requests {
@@ -202,14 +237,6 @@ mod tests {
         let long = "é".repeat(100);
         let id = requests.route(&long);
         assert_eq!((requests.route(&long), requests.name(id)), (id, "é".repeat(64).as_str()));
-    }
-
-    #[test]
-    fn bounds_agree_and_ascend() {
-        for (us, s) in BOUNDS_US.iter().zip(BOUNDS_S) {
-            assert!((Duration::from_micros(*us).as_secs_f64() - s).abs() < 1e-9);
-        }
-        assert!(BOUNDS_US.is_sorted());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
@@ -30,6 +31,15 @@ pub(crate) enum Readiness {
     Degraded(String),
     /// It should not.
     NotReady(String),
+}
+
+/// A registry that says which build this is: failures are told apart by version only here, for a version on every counter
+/// would make each of them start anew with a release.
+pub(crate) fn registry() -> Registry {
+    let mut registry = Registry::default();
+    let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+    registry.sub_registry_with_prefix("hoplog").register("build", "The build of this process", build);
+    registry
 }
 
 /// Takes the address, so that what is in its way shows at once.

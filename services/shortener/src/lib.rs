@@ -30,4 +30,5 @@ pub mod target;
 
 pub use config::ShortenerConfig;
 pub use entrance::Entrance;
+pub use redirect::VISIT_ROUTES;
 pub use service::{OpenError, Parts, Readiness, Shortener};

@@ -42,3 +42,38 @@ async fn requests_queue_and_publisher_are_shown() {
         assert_ne!(value, "0", "{name}");
     }
 }
+
+/// An increase is seen only of what was there before.
+#[tokio::test]
+async fn failures_are_shown_before_there_are_any() {
+    let (emitter, publisher) = start(quick(), FakeLog::new());
+    let mut registry = Registry::default();
+    emitter.register(registry.sub_registry_with_prefix("hoplog"));
+    let text = || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    };
+    emitter.expect_routes(&["/{code}"]);
+    let before = text();
+    for line in [
+        r#"hoplog_requests_total{route="/{code}",outcome="server_error",synthetic="false",status="5xx"} 0"#,
+        r#"hoplog_requests_total{route="/{code}",outcome="panic",synthetic="false",status="5xx"} 0"#,
+        r#"hoplog_requests_total{route="unmatched",outcome="shed",synthetic="false",status="5xx"} 0"#,
+        r#"hoplog_request_duration_seconds_count{route="/{code}",outcome="ok",synthetic="false"} 0"#,
+        r#"hoplog_request_duration_seconds_bucket{le="0.1",route="/{code}",outcome="ok",synthetic="false"} 0"#,
+    ] {
+        assert!(before.lines().any(|l| l == line), "no line {line} in\n{before}");
+    }
+    assert!(
+        !before.contains(r#"synthetic="true""#) && !before.contains(r#"outcome="cancelled""#),
+        "{before}"
+    );
+    let address = serve(&emitter).await;
+    get_path(address, "/rust").await;
+    publisher.shutdown(DEADLINE).await.unwrap();
+    // An answer that was begun in order may break off.
+    let broken_off =
+        r#"hoplog_requests_total{route="/{code}",outcome="panic",synthetic="false",status="3xx"} 0"#;
+    assert!(!before.contains(broken_off) && text().contains(broken_off));
+}

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use prometheus_client::registry::Registry;
 use tokio::time::{MissedTickBehavior, interval};
 use warehouse::Warehouse;
 
@@ -56,7 +55,7 @@ pub(crate) async fn run(options: cli::Probe, config: Config) -> Result<ExitCode>
 async fn go_on(probe: &Probe, options: &cli::Probe) -> Result<ExitCode> {
     let stop = stop::listen(false).context("can't catch signals")?;
     let metrics = ProbeMetrics::default();
-    let mut registry = Registry::default();
+    let mut registry = ops::registry();
     metrics.register(registry.sub_registry_with_prefix("hoplog"));
     let ops = Ops {
         registry: Arc::new(Mutex::new(registry)),

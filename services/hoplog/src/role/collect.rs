@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use collector::{CollectorMetrics, TraceMetrics};
 use event_log::EventLogMetrics;
-use prometheus_client::registry::Registry;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use warehouse::Warehouse;
 
@@ -32,7 +31,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let stop = stop::listen(supervised).context("can't catch signals")?;
     let (metrics, log_metrics, opening) =
         (CollectorMetrics::default(), EventLogMetrics::default(), Opening::event_log());
-    let mut registry = Registry::default();
+    let mut registry = ops::registry();
     let prefixed = registry.sub_registry_with_prefix("hoplog");
     metrics.register(prefixed);
     log_metrics.register(prefixed);

@@ -46,7 +46,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let socket = bind(config.serve.listen)?;
     let ops_listener = ops::bind(config.serve.ops_listen).await?;
     link_store::check_made(&config.serve.shortener.store)?;
-    let registry = Arc::new(Mutex::new(Registry::default()));
+    let registry = Arc::new(Mutex::new(ops::registry()));
     let (store_opening, log_opening) = (Opening::link_store(), Opening::event_log());
     let log_metrics = EventLogMetrics::default();
     register(&registry, |metrics| {
@@ -81,6 +81,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
         Arc::clone(&producer),
     )?;
     let _ = publishing.set(emitter.clone());
+    emitter.expect_routes(&shortener::VISIT_ROUTES);
     register(&registry, |metrics| {
         emitter.register(metrics);
         opened.shortener.metrics().register(metrics);

@@ -45,6 +45,7 @@ pub(crate) struct ProofMetrics {
     failures: Counter,
     last_success_s: Gauge<f64, AtomicU64>,
     duration_s: Gauge<f64, AtomicU64>,
+    window_s: Gauge<f64, AtomicU64>,
 }
 
 impl ProofMetrics {
@@ -76,6 +77,7 @@ impl ProofMetrics {
             Unit::Seconds,
             self.duration_s.clone(),
         );
+        all.register_with_unit("window", "How far a proof looks back", Unit::Seconds, self.window_s.clone());
     }
 
     fn set(&self, recent: &Recent) {
@@ -102,6 +104,7 @@ pub(crate) async fn watch(
     every: Duration,
 ) {
     let window = WINDOW_MIN.max(every * WINDOWS);
+    metrics.window_s.set(window.as_secs_f64());
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut said = BTreeSet::new();

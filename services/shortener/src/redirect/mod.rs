@@ -9,6 +9,7 @@ mod rules;
 mod visit;
 
 pub(crate) use rules::Rules;
+pub use visit::VISIT_ROUTES;
 pub(crate) use visit::at_once;
 
 use std::sync::Arc;

@@ -28,6 +28,8 @@ use emitter::Hop;
 const ROUTE: &str = "/{code}";
 const ROUTE_OF_SEVERAL: &str = "/{*code}";
 const PREVIEW_ROUTE: &str = "/{code}+";
+/// Routes of what visitors see of links: those that objectives are stated for.
+pub const VISIT_ROUTES: [&str; 3] = [ROUTE, ROUTE_OF_SEVERAL, PREVIEW_ROUTE];
 
 /// What browsers say when they fetch ahead: the standard field, and the one from before it.
 static PURPOSES: [HeaderName; 2] =
