@@ -22,7 +22,7 @@ losses AS (
     WHERE issued > highest AND collected_at >= known_since AND collected_at < toDateTime({until_s:UInt32})
     UNION ALL
     SELECT collected_at, 'not in the books' AS loss, '' AS service, '' AS instance, '' AS boot_id,
-        toUInt64(0) AS first_seq, toUInt64(0) AS last_seq, toUInt64(events - kept - sampled_out - dead_lettered) AS events
+        toUInt64(0) AS first_seq, toUInt64(0) AS last_seq, toUInt64(ingest_ledger.events - kept - sampled_out - dead_lettered) AS events
     FROM ingest_ledger
-    WHERE events > kept + sampled_out + dead_lettered AND collected_at >= known_since AND collected_at < toDateTime({until_s:UInt32})
+    WHERE ingest_ledger.events > kept + sampled_out + dead_lettered AND collected_at >= known_since AND collected_at < toDateTime({until_s:UInt32})
 )

@@ -126,7 +126,7 @@ impl Alert {
     pub fn query_url(&self, links: &Links) -> String {
         let time = |expr: &str| format!("{{{{ query \"{expr}\" | first | value | printf \"%.0f\" }}}}");
         format!(
-            "{}/?database={}&param_since_s={}&param_until_s={}&query={}",
+            "{}/?default_format=TabSeparatedWithNames&database={}&param_since_s={}&param_until_s={}&query={}",
             links.clickhouse,
             links.database,
             time(&format!("time() - {}", self.query_window_s)),

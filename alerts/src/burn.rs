@@ -62,6 +62,12 @@ pub const STEP: Window = Window::minutes(1);
 /// few callers still page when all of them are failed: at one a minute after five minutes.
 pub const FAILURES_MIN: u32 = 5;
 
+/// What is compared with: sums of rates are whole numbers but for what rounding and the ends of windows do to them.
+#[must_use]
+pub fn failures_above() -> f64 {
+    f64::from(FAILURES_MIN) - 0.5
+}
+
 /// When a budget burns too fast: by the share of it that is gone by the end of the long window. The short window, a twelfth
 /// of it, ends the alert soon after the burning has ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,6 +87,13 @@ impl Threshold {
     #[must_use]
     pub fn burn_rate(&self) -> f64 {
         f64::from(self.budget_percent) / 100.0 * f64::from(PERIOD.seconds) / f64::from(self.long.seconds)
+    }
+
+    /// Whether the budget burns too fast, by the counts of both windows.
+    #[must_use]
+    pub fn is_crossed(&self, long: Counts, short: Counts, budget: f64) -> bool {
+        let above = |counts: Counts| counts.burn_rate(budget).is_some_and(|rate| rate > self.burn_rate());
+        above(long) && above(short) && long.bad > failures_above()
     }
 }
 
@@ -174,6 +187,22 @@ mod tests {
     fn windows_read_as_in_prometheus() {
         let all = WINDOWS.map(|window| window.to_string()).join(" ");
         assert_eq!(all, "5m 30m 1h 2h 6h 1d 3d 28d");
+    }
+
+    #[test]
+    fn a_threshold_needs_both_windows_and_some_failures() {
+        let page = THRESHOLDS[0];
+        let counts = |total, bad| Counts { total, bad };
+        for (long, short, crossed) in [
+            (counts(1_000.0, 20.0), counts(100.0, 2.0), true),
+            (counts(1_000.0, 13.0), counts(100.0, 2.0), false),
+            (counts(1_000.0, 20.0), counts(100.0, 1.0), false),
+            (counts(1_000.0, 20.0), counts(0.0, 0.0), false),
+            (counts(4.0, 4.0), counts(1.0, 1.0), false),
+            (counts(5.0, 5.0), counts(1.0, 1.0), true),
+        ] {
+            assert_eq!(page.is_crossed(long, short, 0.001), crossed, "{long:?} {short:?}");
+        }
     }
 
     #[test]

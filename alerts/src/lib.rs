@@ -3,13 +3,16 @@
 mod alert;
 pub mod burn;
 mod error;
+mod openslo;
 mod pipeline;
 mod promql;
+mod reference;
 mod rules;
 mod sli;
 mod slo;
 mod slo_alerts;
 mod slo_rules;
+mod sloth;
 mod sql;
 
 pub use alert::{Alert, Severity};
@@ -44,5 +47,8 @@ pub fn generate() -> Result<Vec<Generated>, AlertsError> {
             path: "prometheus/pipeline.yml",
             text: rules::file("pipeline.yaml", &pipeline.groups, &slos.links)?,
         },
+        Generated { path: "openslo.yaml", text: openslo::file(&slos)? },
+        Generated { path: "sloth.yaml", text: sloth::file(&slos)? },
+        Generated { path: "SLOS.md", text: reference::file(&slos) },
     ])
 }

@@ -1,6 +1,8 @@
 //! PromQL of an SLI, on counters of 100 % of requests and events. What is missing counts as 0 where the process that
 //! would count it is there: a service without traffic has no failures, and one that is gone has no numbers at all.
 
+use std::fmt::Display;
+
 use crate::burn::Window;
 use crate::sli::{Bad, Population, Sli, names};
 
@@ -22,18 +24,18 @@ impl<'a> Queries<'a> {
         Self { slo, sli }
     }
 
-    /// Events a second over a window.
+    /// Events a second over a window; 0 where a process could count them and has not yet.
     pub(crate) fn total_rate(&self, window: Window) -> String {
         let there = match self.sli {
             Sli::Requests { .. } | Sli::Completeness {} => SERVES,
             Sli::Freshness { .. } => COLLECTS,
         };
-        format!("{}\nor\n0 * sum({there})", self.total("", window))
+        format!("{}\nor\n0 * sum({there})", self.total(window))
     }
 
     /// Bad events a second over a window. The rates of all events must have been recorded before.
     pub(crate) fn bad_rate(&self, window: Window) -> String {
-        format!("{}\nor\n0 * sum({})", self.bad("", window), self.recorded("total:rate5m"))
+        format!("{}\nor\n0 * sum({})", self.bad(window), self.recorded("total:rate5m"))
     }
 
     /// Returns something where nothing is there that would count.
@@ -41,7 +43,7 @@ impl<'a> Queries<'a> {
         match self.sli {
             Sli::Requests { .. } => format!("absent({SERVES})"),
             Sli::Freshness { .. } => format!("absent({COLLECTS})"),
-            Sli::Completeness {} => format!("absent({SERVES}) or absent({PROVES})"),
+            Sli::Completeness {} => format!("absent({SERVES}) or absent({PROVES} > 0)"),
         }
     }
 
@@ -57,21 +59,36 @@ impl<'a> Queries<'a> {
             Sli::Freshness { .. } => "instance",
             Sli::Completeness {} => return None,
         };
-        let bad = self.bad(label, window);
-        Some((label, format!("topk(1, 100 * ({bad}) / scalar({}))", self.bad("", window))))
+        let bad = self.bad_by(label, window);
+        Some((label, format!("topk(1, 100 * ({bad}) / scalar({}))", self.bad(window))))
     }
 
     /// The version that answered most of the bad requests.
     pub(crate) fn blamed_version(&self, window: Window) -> Option<String> {
         matches!(self.sli, Sli::Requests { .. }).then(|| {
-            let bad = self.bad("job, instance", window);
+            let bad = self.bad_by("job, instance", window);
             format!(
                 "topk(1, sum by (version) (({bad}) * on (job, instance) group_left (version) hoplog_build_info))"
             )
         })
     }
 
-    fn total(&self, by: &str, window: Window) -> String {
+    /// Events a second over a window, without those that are 0 because nothing has counted.
+    pub(crate) fn total(&self, window: impl Display) -> String {
+        self.total_by("", window)
+    }
+
+    /// The same of bad events.
+    pub(crate) fn bad(&self, window: impl Display) -> String {
+        self.bad_by("", window)
+    }
+
+    /// Bad events a second, by themselves: 0 where there are events and none is bad.
+    pub(crate) fn bad_or_zero(&self, window: &str) -> String {
+        format!("({})\nor\n0 * ({})", self.bad(window), self.total(window))
+    }
+
+    fn total_by(&self, by: &str, window: impl Display) -> String {
         match self.sli {
             Sli::Requests { of, bad: Bad::Outcomes(_) } => {
                 sum(by, &counter("hoplog_requests_total", &selector(of, &of.outcomes, ""), window))
@@ -85,7 +102,7 @@ impl<'a> Queries<'a> {
         }
     }
 
-    fn bad(&self, by: &str, window: Window) -> String {
+    fn bad_by(&self, by: &str, window: impl Display) -> String {
         match self.sli {
             Sli::Requests { of, bad: Bad::Outcomes(bad) } => {
                 sum(by, &counter("hoplog_requests_total", &selector(of, bad, ""), window))
@@ -93,13 +110,13 @@ impl<'a> Queries<'a> {
             Sli::Requests { of, bad: Bad::SlowerThanMs(ms) } => {
                 let le = format!(",le=\"{:?}\"", f64::from(*ms) / 1_000.0);
                 let selector = selector(of, &of.outcomes, &le);
-                let good = counter("hoplog_request_duration_seconds_bucket", &selector, window);
-                less(&self.total(by, window), &sum(by, &good))
+                let good = counter("hoplog_request_duration_seconds_bucket", &selector, &window);
+                less(&self.total_by(by, &window), &sum(by, &good))
             }
             Sli::Freshness { within_s } => {
                 let le = format!("le=\"{:?}\"", f64::from(*within_s));
-                let good = counter("hoplog_collector_freshness_seconds_bucket", &le, window);
-                less(&self.total(by, window), &sum(by, &good))
+                let good = counter("hoplog_collector_freshness_seconds_bucket", &le, &window);
+                less(&self.total_by(by, &window), &sum(by, &good))
             }
             Sli::Completeness {} => lost(window),
         }
@@ -108,20 +125,21 @@ impl<'a> Queries<'a> {
 
 /// Events a second that are not accounted for. A producer counts what it drops at once; what is lost behind its back (by a
 /// kill, by the log, in ClickHouse) shows in the proof, which every collector does, and stays there for as long as it
-/// looks back. Drops are among the missing numbers of the proof, too, and are taken off: those of its time and of ten
-/// minutes before, in which they may have waited to be collected.
-fn lost(window: Window) -> String {
+/// looks back. Drops are among the missing numbers of the proof, too, and are taken off: those of six hours, since their gap
+/// shows only when later events arrive, which wait while the log is away.
+fn lost(window: impl Display) -> String {
     let dropped = "hoplog_events_dropped_total{reason!=\"log_in_doubt\"}";
+    // Numbers are settled after five minutes, so what is missing shows for five minutes less than the proof looks back.
     format!(
         "sum(rate({dropped}[{window}]))\n\
-         + (\n  clamp_min(max(hoplog_verify_missing_numbers) - sum(increase({dropped}[25m])), 0)\n    \
-         / (max({PROVES}) - 300)\n  \
-         + max(hoplog_verify_unaccounted_events + hoplog_verify_lost_rows) / max({PROVES})\n  \
+         + (\n  clamp_min(max(hoplog_verify_missing_numbers) - sum(increase({dropped}[6h])), 0)\n    \
+         / (max({PROVES}) - 300 > 0)\n  \
+         + max(hoplog_verify_unaccounted_events + hoplog_verify_lost_rows) / (max({PROVES}) > 0)\n  \
          or vector(0)\n)"
     )
 }
 
-fn counter(name: &str, selector: &str, window: Window) -> String {
+fn counter(name: &str, selector: &str, window: impl Display) -> String {
     let braces = if selector.is_empty() { String::new() } else { format!("{{{selector}}}") };
     format!("rate({name}{braces}[{window}])")
 }

@@ -2,7 +2,7 @@
 //! fire: how much of the budget is gone and since when, when all of it will be, and where most failures come from.
 
 use crate::alert::{Alert, Severity};
-use crate::burn::{FAILURES_MIN, PERIOD, THRESHOLDS, Threshold, Window};
+use crate::burn::{FAILURES_MIN, PERIOD, THRESHOLDS, Threshold, Window, failures_above};
 use crate::promql::Queries;
 use crate::slo::Slo;
 
@@ -51,8 +51,7 @@ fn burn(slo: &Slo, queries: &Queries<'_>, severity: Severity) -> Alert {
 fn condition(queries: &Queries<'_>, threshold: &Threshold) -> String {
     let Threshold { long, short, .. } = *threshold;
     let (rate, of) = (number(threshold.burn_rate()), |series: String| queries.recorded(&series));
-    // Sums of rates are whole numbers but for what rounding and the ends of windows do to them.
-    let failures = f64::from(FAILURES_MIN) - 0.5;
+    let failures = failures_above();
     format!(
         "(\n  {} > {rate}\n  and {} > {rate}\n  and {} > {failures}\n)",
         of(format!("burn_rate:{long}")),
@@ -93,7 +92,7 @@ fn each(expr: &str, text: &str) -> String {
 }
 
 fn exhausted(slo: &Slo, queries: &Queries<'_>) -> Alert {
-    let failures = f64::from(FAILURES_MIN) - 0.5;
+    let failures = failures_above();
     let expr = format!(
         "{} <= 0\nand {} > {failures}",
         queries.recorded("budget_left:ratio"),

@@ -1,6 +1,8 @@
 //! SQL of an SLI: counts from the exact rollups, and the failures themselves from the kept events. Tables are named without
 //! a database: that is the connection's. From when to when is `since_s` and `until_s`, whole minutes since 1970.
 
+use wide_event::Outcome;
+
 use crate::sli::{Bad, Population, Sli, names};
 
 /// What an SLI asks ClickHouse.
@@ -64,19 +66,21 @@ fn minutes(of: &Population, bad: &Bad) -> String {
          WHERE {}\n  AND {}\n\
          GROUP BY minute ORDER BY minute",
         between("minute"),
-        predicate(of)
+        predicate(of, &of.outcomes)
     )
 }
 
 fn failures(of: &Population, bad: &Bad) -> Failures {
-    let (bad, complete) = match bad {
-        Bad::Outcomes(outcomes) => (one_of("outcome", &names(outcomes)), true),
-        Bad::SlowerThanMs(ms) => (format!("duration_us > {}", u64::from(*ms) * 1_000), false),
+    let (which, complete) = match bad {
+        Bad::Outcomes(outcomes) => (predicate(of, outcomes), true),
+        Bad::SlowerThanMs(ms) => {
+            let slow = format!("duration_us > {}", u64::from(*ms) * 1_000);
+            (format!("{}\n  AND {slow}", predicate(of, &of.outcomes)), false)
+        }
     };
     let sql = format!(
-        "SELECT {COLUMNS}\nFROM requests\nWHERE {}\n  AND {}\n  AND {bad}\nORDER BY ts DESC LIMIT {ROWS_MAX}",
-        between("ts"),
-        predicate(of)
+        "SELECT {COLUMNS}\nFROM requests\nWHERE {}\n  AND {which}\nORDER BY ts DESC LIMIT {ROWS_MAX}",
+        between("ts")
     );
     Failures { sql, complete }
 }
@@ -84,14 +88,14 @@ fn failures(of: &Population, bad: &Bad) -> Failures {
 /// By the kept events, each for as many as its weight says: the collector's time of taking in, which is some
 /// milliseconds before they can be queried.
 fn freshness(within_s: u32) -> Sql {
-    let late = format!("collected_at - ts > {within_s}");
+    let late = format!("dateDiff('microsecond', ts, collected_at) > {within_s}000000");
     let minutes = format!(
         "SELECT toStartOfMinute(collected_at) AS minute, sum(sample_weight) AS total, sumIf(sample_weight, {late}) AS bad\n\
          FROM requests\nWHERE {}\nGROUP BY minute ORDER BY minute",
         between("collected_at")
     );
     let sql = format!(
-        "SELECT collected_at - ts AS age_s, collected_at, {COLUMNS}, log_partition, log_offset\n\
+        "SELECT dateDiff('microsecond', ts, collected_at) / 1e6 AS age_s, collected_at, {COLUMNS}, log_partition, log_offset\n\
          FROM requests\nWHERE {}\n  AND {late}\nORDER BY ts DESC LIMIT {ROWS_MAX}",
         between("collected_at")
     );
@@ -106,14 +110,14 @@ fn completeness() -> Sql {
     }
 }
 
-fn predicate(of: &Population) -> String {
+fn predicate(of: &Population, outcomes: &[Outcome]) -> String {
     let routes: Vec<&str> = of.routes.iter().map(String::as_str).collect();
     let exact = (!routes.is_empty()).then(|| one_of("route", &routes));
     let prefixes = of.route_prefixes.iter().map(|prefix| format!("startsWith(route, '{prefix}')"));
     let routes: Vec<_> = exact.into_iter().chain(prefixes).collect();
     let routes =
         if let [one] = routes.as_slice() { one.clone() } else { format!("({})", routes.join(" OR ")) };
-    format!("{routes}\n  AND {}\n  AND NOT synthetic", one_of("outcome", &names(&of.outcomes)))
+    format!("{routes}\n  AND {}\n  AND NOT synthetic", one_of("outcome", &names(outcomes)))
 }
 
 fn one_of(column: &str, values: &[&str]) -> String {

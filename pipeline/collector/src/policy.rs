@@ -132,7 +132,8 @@ mod tests {
     fn the_built_in_policy_is_right() {
         let policy = Policy::load(None).unwrap();
         assert_eq!(policy.version().len(), 16);
-        assert_eq!(policy.rules.slow_us("/{code}"), 500_000);
+        let slow_us = ["/{code}", "/rest/v3/visits"].map(|route| policy.rules.slow_us(route));
+        assert_eq!(slow_us, [100_000, 500_000]);
         assert_eq!(Policy::parse(policy.text()).unwrap(), policy);
     }
 
