@@ -69,12 +69,14 @@ fn burned(queries: &Queries<'_>, longest: Window, shortest: Window) -> String {
         PERIOD.seconds
     );
     let burning = format!("60 * count_over_time(({} > 1)[{longest}:1m])", queries.recorded("burn_rate:5m"));
-    let exhausted = queries.recorded("exhaustion:seconds");
+    let exhausted = format!("{} > 0", queries.recorded("exhaustion:seconds"));
+    let spent_all = format!("{} <= 0", queries.recorded("budget_left:ratio"));
     let mut text = format!(
-        "{} of the 28-day budget{}{}",
+        "{} of the 28-day budget{}{}{}",
         each(&spent, "{{ . | value | printf \"%.1f\" }} %"),
         each(&burning, " in {{ . | value | humanizeDuration }}"),
-        each(&exhausted, ", exhausted in {{ . | value | humanizeDuration }}")
+        each(&exhausted, ", exhausted in {{ . | value | humanizeDuration }}"),
+        each(&spent_all, ", of which nothing is left")
     );
     if let Some((label, expr)) = queries.blamed(shortest) {
         let share = format!("; {{{{ . | value | printf \"%.0f\" }}}} % on {{{{ . | label \"{label}\" }}}}");

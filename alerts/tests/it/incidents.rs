@@ -84,8 +84,15 @@ impl Base {
         for minute in 0..=incident.minutes {
             let now = || incident.changes.iter().filter(|change| change.holds(minute));
             if now().any(|change| change.gone.iter().any(|gone| gone == job)) {
-                // As a scrape that fails: the series ends at once.
-                text.push_str(if was_there { "stale " } else { "_ " });
+                // As a scrape that fails: the series ends at once, but for the one that says so.
+                let fails = self.series.starts_with("up{");
+                text.push_str(if fails {
+                    "0 "
+                } else if was_there {
+                    "stale "
+                } else {
+                    "_ "
+                });
                 (count, was_there) = (0, false);
                 continue;
             }
