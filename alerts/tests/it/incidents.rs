@@ -96,7 +96,7 @@ impl Base {
                 (count, was_there) = (0, false);
                 continue;
             }
-            let set = now().filter_map(|change| change.set.get(name).copied()).last();
+            let set = now().filter_map(|change| change.set.get(name).copied()).next_back();
             let value = match (self.a_minute, self.value) {
                 (Some(growth), None) => {
                     count += if was_there { set.unwrap_or(growth) } else { 0 };
@@ -203,10 +203,12 @@ fn incidents() -> Incidents {
 #[test]
 fn alerts_fire_and_resolve_when_they_should() {
     let Incidents { base, incidents } = incidents();
+    if !promtool(&["--version"], &[]) {
+        return;
+    }
     let folder_of_test = tempfile::tempdir().unwrap();
     let rules = ["slos.yml", "pipeline.yml"].map(|name| folder().join("prometheus").join(name));
-    let mut wrong = Vec::new();
-    for (number, incident) in incidents.iter().enumerate() {
+    let as_expected = |number: usize, incident: &Incident| {
         let file = TestFile {
             rule_files: rules.iter().map(|path| path.display().to_string()).collect(),
             evaluation_interval: "1m",
@@ -214,13 +216,25 @@ fn alerts_fire_and_resolve_when_they_should() {
         };
         let path = folder_of_test.path().join(format!("{number}.yml"));
         std::fs::write(&path, serde_saphyr::to_string(&file).unwrap()).unwrap();
-        let outcome = std::panic::catch_unwind(|| promtool(&["test", "rules"], std::slice::from_ref(&path)));
-        match outcome {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(_) => wrong.push(&incident.incident),
-        }
-    }
+        promtool(&["test", "rules"], &[path])
+    };
+    // Two at a time: each takes seconds of one core.
+    let numbered: Vec<_> = incidents.iter().enumerate().collect();
+    let wrong: Vec<_> = numbered
+        .chunks(2)
+        .flat_map(|pair| {
+            std::thread::scope(|scope| {
+                let running: Vec<_> = pair
+                    .iter()
+                    .map(|(number, incident)| (incident, scope.spawn(|| as_expected(*number, incident))))
+                    .collect();
+                let wrong = running.into_iter().filter_map(|(incident, replay)| {
+                    replay.join().is_err().then_some(incident.incident.as_str())
+                });
+                wrong.collect::<Vec<_>>()
+            })
+        })
+        .collect();
     assert!(wrong.is_empty(), "not as expected: {wrong:?}");
 }
 
