@@ -1,5 +1,6 @@
 //! Rules in the real Prometheus (promtool), SQL in the real engine.
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, and says what it could not cover
+// A test may fail loudly, and says what it could not cover.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod alertmanager;
 mod complete;
