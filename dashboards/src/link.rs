@@ -85,3 +85,14 @@ fn encoded(text: &str) -> String {
     };
     text.bytes().map(byte).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn what_has_a_meaning_in_a_url_is_encoded() {
+        assert_eq!(encoded(r#"{"a b":[1]}"#), "%7B%22a%20b%22%3A%5B1%5D%7D");
+        assert_eq!(encoded("A-z_0.9"), "A-z_0.9");
+    }
+}

@@ -8,6 +8,7 @@ mod clickhouse;
 mod counted;
 mod day;
 mod expand;
+mod mistakes;
 mod names;
 mod panels;
 mod prometheus;

@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::samples::Samples;
 use crate::shapes::{METRICS, Role};
 use crate::{clickhouse, counted, day, shapes, slos};
+
+/// More than a first event takes; nothing is asserted about it.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Not exported by a fresh product on one machine, and why; that a source registers them is checked with the deployment's
 /// files (`xtask/tests/it/deploy.rs`).
@@ -78,7 +82,7 @@ impl Product {
         Self { child, base, _place: place }
     }
 
-    /// Some requests of each kind, until their events are stored; then what role exports.
+    /// Some requests of each kind, until their events are stored; then what each role exports.
     fn scrapes(&self) -> BTreeMap<u16, String> {
         let agent = clickhouse::agent();
         let key = std::fs::read_to_string(self._place.path().join("data/admin.key")).unwrap();
@@ -91,8 +95,10 @@ impl Product {
             get(url(0, path));
         }
         let is_stored = || get(url(2, "/metrics")).contains("hoplog_collector_kept_events_total{");
+        let begun = Instant::now();
         while !is_stored() {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(begun.elapsed() < PATIENCE, "no event was stored");
+            std::thread::sleep(Duration::from_millis(50));
         }
         (1..=3).map(|port| (port, get(url(port, "/metrics")))).collect()
     }
