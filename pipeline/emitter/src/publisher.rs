@@ -23,9 +23,10 @@ use crate::hop::Hop;
 use crate::sequence::{self, ENDED_MAX, Ended};
 use crate::state::Alive;
 
-/// Messages in one append. An append of the spool costs a sync of the disk whatever its size, so a busy publisher
-/// puts several in one; 16 of 900 kB are still little memory.
-const APPEND_MESSAGES_MAX: usize = 16;
+/// Messages in one append. An append of the spool costs a transaction, with a sync of the disk and a dozen wake-ups of
+/// threads, whatever its size: a busy publisher waits for so many, as long as time allows. 16 of 900 kB are still
+/// little memory.
+const APPEND_MESSAGES: usize = 16;
 /// Events that are encoded before others get their turn: half a millisecond at a microsecond each. On a saturated
 /// runtime the turn comes once for every few dozen requests, so with much less the publisher falls behind for good.
 const ENCODE_EVENTS_MAX: u32 = 512;
@@ -85,6 +86,8 @@ pub(crate) struct Publisher {
     shared: Arc<Shared>,
     receiver: Receiver<Hop>,
     batcher: Batcher,
+    /// Messages that are full and wait for others.
+    full: Vec<Batch>,
     producer: Arc<dyn Producer>,
     stop: watch::Receiver<Option<Instant>>,
     logged: Option<(&'static str, Instant)>,
@@ -103,8 +106,17 @@ impl Publisher {
     ) -> PublisherHandle {
         let (stop, stopped) = watch::channel(None);
         let batcher = Batcher::new(&config, redactor);
-        let publisher =
-            Self { config, shared, receiver, batcher, producer, stop: stopped, logged: None, left: 0 };
+        let publisher = Self {
+            config,
+            shared,
+            receiver,
+            batcher,
+            full: Vec::new(),
+            producer,
+            stop: stopped,
+            logged: None,
+            left: 0,
+        };
         let alive = Alive::new(Arc::clone(&publisher.shared));
         let run = async move {
             let flushed = publisher.run(ended).await;
@@ -117,14 +129,24 @@ impl Publisher {
     async fn run(mut self, ended: Vec<Ended>) -> Flushed {
         self.announce_ended(ended).await;
         let batch = Duration::from_millis(self.config.batch_ms_max);
+        let mut due = Instant::now() + batch;
         while !self.is_stopping() {
-            tokio::select! {
-                biased;
-                () = stopped(&mut self.stop) => {}
-                () = self.shared.queue.filled() => {}
-                () = sleep(batch) => {}
+            if !self.shared.queue.is_filled() {
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut self.stop) => {}
+                    () = self.shared.queue.filled() => {}
+                    () = sleep_until(due) => {}
+                }
             }
-            self.publish_waiting().await;
+            self.collect().await;
+            if Instant::now() >= due {
+                self.full.extend(self.batcher.take());
+                self.publish_full().await;
+                due = Instant::now() + batch;
+            } else if self.full.len() >= APPEND_MESSAGES {
+                self.publish_full().await;
+            }
         }
         self.shared.queue.close();
         self.flush().await
@@ -134,30 +156,15 @@ impl Publisher {
         self.stop.borrow().is_some()
     }
 
-    /// Publishes until less than a batch is waiting.
-    async fn publish_waiting(&mut self) {
-        loop {
-            let batches = self.collect().await;
-            if batches.is_empty() {
-                return;
-            }
-            self.publish(batches).await;
-            if self.shared.queue.events() < self.config.batch_events_max {
-                return;
-            }
-        }
-    }
-
-    /// Takes what is waiting out of the queue, as much as one append may hold.
-    async fn collect(&mut self) -> Vec<Batch> {
-        let mut batches = Vec::new();
+    /// Takes what is waiting out of the queue and encodes it, as much as one append may hold.
+    async fn collect(&mut self) {
         let mut encoded = 0;
-        while batches.len() < APPEND_MESSAGES_MAX {
+        while self.full.len() < APPEND_MESSAGES {
             let Ok(hop) = self.receiver.try_recv() else { break };
             let size = hop.record().sealed.map_or(0, |sealed| sealed.size);
             self.shared.queue.forget(size);
             match self.batcher.add(&hop, &self.shared.resource, &self.shared.requests) {
-                Ok(full) => batches.extend(full),
+                Ok(full) => self.full.extend(full),
                 Err(_panicked) => {
                     self.shared.metrics.panics.inc();
                     self.shared.metrics.dropped("encode_panic", 1);
@@ -169,8 +176,13 @@ impl Publisher {
                 tokio::task::yield_now().await;
             }
         }
-        batches.extend(self.batcher.take());
-        batches
+    }
+
+    async fn publish_full(&mut self) {
+        let batches = std::mem::take(&mut self.full);
+        if !batches.is_empty() {
+            self.publish(batches).await;
+        }
     }
 
     /// Appends batches, and counts what became of their events.
@@ -295,14 +307,15 @@ impl Publisher {
 
     /// Publishes all that was admitted, as long as there is time; then announces the end.
     async fn flush(mut self) -> Flushed {
-        // An event may be counted and not yet be in the channel, for some nanoseconds.
-        while self.shared.queue.events() > 0 {
-            let batches = self.collect().await;
-            if batches.is_empty() {
-                tokio::task::yield_now().await;
-            } else {
-                self.publish(batches).await;
+        loop {
+            self.collect().await;
+            self.full.extend(self.batcher.take());
+            self.publish_full().await;
+            if self.shared.queue.events() == 0 {
+                break;
             }
+            // An event may be counted and not yet be in the channel, for some nanoseconds.
+            tokio::task::yield_now().await;
         }
         let left = self.left;
         self.shared.metrics.dropped_shutdown.inc_by(left);

@@ -91,6 +91,11 @@ impl<T> Queue<T> {
         self.closed.store(true, SeqCst);
     }
 
+    /// Whether there are enough items for a batch.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.events() >= self.wake_events
+    }
+
     /// Returns when there are about enough items for a batch.
     pub(crate) async fn filled(&self) {
         self.wake.notified().await;

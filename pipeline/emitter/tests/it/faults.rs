@@ -157,6 +157,18 @@ async fn busy_publishers_put_several_messages_into_an_append() {
 }
 
 #[tokio::test]
+async fn full_messages_are_appended_together_and_what_is_left_in_time() {
+    let log = FakeLog::new();
+    let (emitter, publisher) = start(EmitterConfig { batch_events_max: 10, ..quick() }, log.clone());
+    for _ in 0..175 {
+        success(&emitter);
+    }
+    log.wait_for_events(175).await;
+    assert_eq!(*log.calls.lock().unwrap(), [16, 2], "sixteen full messages; a full one and the rest");
+    publisher.shutdown(DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_shutdown_publishes_what_waits() {
     let log = FakeLog::new();
     // Nothing but the shutdown makes this publisher publish.
