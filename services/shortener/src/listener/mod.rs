@@ -140,6 +140,8 @@ fn http(limits: &HttpConfig) -> http1::Builder {
         .max_headers(limits.headers_max)
         // hyper's buffer is the limit of a head; it refuses less than 8,192.
         .max_buf_size(limits.header_bytes_max.max(8_192))
+        // Answers are one small buffer each: `writev`, for several, is the dearer call.
+        .writev(false)
         .keep_alive(true);
     http
 }
@@ -180,6 +182,7 @@ where
         };
         let mut connection = http.serve_connection(TokioIo::new(stream), service);
         let ended = tokio::select! {
+            biased;
             ended = &mut connection => ended,
             () = reached(&mut phases, Phase::Draining) => {
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
