@@ -31,6 +31,23 @@ const COLUMNS: &str = "ts, request_id, trace_id, instance, version, method, rout
                        error_type, error_message, sample_weight";
 
 impl Sli {
+    /// Counts and latencies of each version of the service, for those who compare a new one with the old: a row a series
+    /// with `minute_s` (seconds since 1970), `version`, `stratum` (what makes requests alike: route, method, status, cache),
+    /// `requests`, `bad`, and the histogram as `bounds_us` and `counts`. None where no version is to blame.
+    #[must_use]
+    pub fn by_version(&self) -> Option<String> {
+        let Self::Requests { of, bad } = self else { return None };
+        Some(format!(
+            "SELECT toUInt32(minute) AS minute_s, version, concat(method, ' ', route, ' ', toString(status), ' ', cache) AS stratum,\n\
+             \x20   sum(requests) AS requests, toUInt64({}) AS bad,\n\
+             \x20   mapKeys(sumMap(latency_us) AS latency) AS bounds_us, mapValues(latency) AS counts\n\
+             FROM requests_by_minute\nWHERE {}\n  AND {}\nGROUP BY minute, version, stratum",
+            count_of(bad),
+            between("minute"),
+            predicate(of)
+        ))
+    }
+
     /// The same measure in SQL.
     #[must_use]
     pub fn sql(&self) -> Sql {
@@ -50,8 +67,8 @@ impl Sql {
     }
 }
 
-fn minutes(of: &Population, bad: &Bad) -> String {
-    let bad = match bad {
+fn count_of(bad: &Bad) -> String {
+    match bad {
         Bad::Outcomes(outcomes) => format!("sumIf(requests, {})", one_of("outcome", &names(outcomes))),
         Bad::SlowerThanMs(ms) => {
             let us = u64::from(*ms) * 1_000;
@@ -59,12 +76,16 @@ fn minutes(of: &Population, bad: &Bad) -> String {
                 "sum(requests) - sum(arraySum(mapValues(mapFilter((bound, n) -> bound <= {us}, latency_us))))"
             )
         }
-    };
+    }
+}
+
+fn minutes(of: &Population, bad: &Bad) -> String {
     format!(
-        "SELECT minute, toFloat64(sum(requests)) AS total, toFloat64({bad}) AS bad\n\
+        "SELECT minute, toFloat64(sum(requests)) AS total, toFloat64({}) AS bad\n\
          FROM requests_by_minute\n\
          WHERE {}\n  AND {}\n\
          GROUP BY minute ORDER BY minute",
+        count_of(bad),
         between("minute"),
         predicate(of, &of.outcomes)
     )

@@ -37,6 +37,9 @@ pub(crate) enum Command {
     Load(Load),
     /// Make a link, follow it, and wait for the event that this leaves; exits with 1 where one of that fails.
     Probe(Probe),
+    /// Say from ClickHouse alone how much of each error budget is left and how fast it burns, or whether a new version may
+    /// go on. Exits with 0 to go on, 3 to wait, 4 to stop.
+    Slo(Slo),
     /// Make, list, rotate and revoke API keys.
     Keys(Keys),
 }
@@ -235,6 +238,49 @@ pub(crate) struct Probe {
     pub json: bool,
 }
 
+/// `hoplog slo`
+#[derive(Debug, Args)]
+pub(crate) struct Slo {
+    #[command(flatten)]
+    pub place: Place,
+    /// Only this SLO; may be given several times.
+    #[arg(long = "slo", global = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Print it as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub action: Option<SloAction>,
+}
+
+/// What is asked beside where the budgets stand.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SloAction {
+    /// Compare a new version with the old one on failures and latency: promote (exits with 0), wait (3) or roll back (4).
+    Gate(Gate),
+}
+
+/// `hoplog slo gate`
+#[derive(Debug, Args)]
+pub(crate) struct Gate {
+    /// How long the new version has to have served before it is promoted; whole minutes. It is rolled back as soon as
+    /// that is certain.
+    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = minutes)]
+    pub bake: Duration,
+    /// The new version. Default: the one that appeared last.
+    #[arg(long = "new", value_name = "VERSION")]
+    pub new_version: Option<String>,
+    /// The version it is compared with. Default: what serves most beside it, or served most before it.
+    #[arg(long = "old", value_name = "VERSION")]
+    pub old_version: Option<String>,
+    /// How many more of a hundred requests may fail, or be slower than an SLO's limit.
+    #[arg(long, default_value_t = 1.0, value_name = "PERCENT", value_parser = percent)]
+    pub added_failures_max: f64,
+    /// How much longer requests may take, by their geometric mean among like ones.
+    #[arg(long, default_value_t = 15.0, value_name = "PERCENT", value_parser = percent)]
+    pub added_latency_max: f64,
+}
+
 /// `hoplog keys`
 #[derive(Debug, Args)]
 pub(crate) struct Keys {
@@ -310,6 +356,22 @@ fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
 
+/// A duration of whole minutes, up to a day: there are rollups of minutes, and what is compared should be of one kind of day.
+fn minutes(text: &str) -> Result<Duration, String> {
+    let length = duration(text)?;
+    let seconds = length.as_secs();
+    match seconds.is_multiple_of(60) && (180..=86_400).contains(&seconds) {
+        true => Ok(length),
+        false => Err("expected whole minutes from 3m to 1d".to_owned()),
+    }
+}
+
+/// Above 0, up to 100.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number <= 100.0);
+    number.ok_or_else(|| "expected a number above 0 and up to 100".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,6 +391,24 @@ mod tests {
             ["", "2", "h", "-1h", "1.5h", "2 h", "2w", "2µ", "99999999999999999999d", "9999999999999999999d"]
         {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_gate_takes_whole_minutes_and_a_share() {
+        for (arguments, fine) in [
+            (&[][..], true),
+            (&["gate"], true),
+            (&["gate", "--bake", "30m", "--added-latency-max", "7.5", "--json"], true),
+            (&["--json", "gate", "--new", "1.2.0", "--old", "1.1.0"], true),
+            (&["gate", "--bake", "90s"], false),
+            (&["gate", "--bake", "1m"], false),
+            (&["gate", "--bake", "2d"], false),
+            (&["gate", "--added-failures-max", "0"], false),
+            (&["gate", "--added-failures-max", "NaN"], false),
+        ] {
+            let parsed = Cli::try_parse_from(["hoplog", "slo"].iter().chain(arguments));
+            assert_eq!(parsed.is_ok(), fine, "{arguments:?}");
         }
     }
 

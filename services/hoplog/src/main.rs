@@ -12,11 +12,13 @@ mod ops;
 mod probe;
 mod role;
 mod secret_file;
+mod slo;
 mod up;
 mod verify;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser as _;
@@ -27,6 +29,10 @@ use config::Config;
 
 /// A mistake in the configuration, as in BSD's `sysexits.h` (EX_USAGE).
 const EXIT_CONFIGURATION: u8 = 64;
+
+/// How long the process's end waits for calls that block: a commit to a broker that is gone returns never. What has to
+/// be safe is safe before, as after a kill.
+const BLOCKED_MAX: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
         Command::Probe(probe) => {
             configured(&probe.place.clone(), |config| block_on(probe::run(probe, config)))
         }
+        Command::Slo(slo) => configured(&slo.place.clone(), |config| block_on(slo::run(slo, config))),
         Command::Load(load) => exit_code(block_on(load::run(load))),
     }
 }
@@ -76,7 +83,10 @@ fn configured(place: &cli::Place, run: impl FnOnce(Config) -> Result<ExitCode>) 
 }
 
 fn block_on(run: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
-    tokio::runtime::Runtime::new().context("can't start the runtime")?.block_on(run)
+    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
+    let result = runtime.block_on(run);
+    runtime.shutdown_timeout(BLOCKED_MAX);
+    result
 }
 
 /// Says why it failed, with all causes, once.

@@ -21,6 +21,7 @@ mod replay;
 mod runbooks;
 mod schemathesis;
 mod shlink;
+mod slo;
 mod start;
 mod traces;
 mod traffic;
