@@ -1,5 +1,7 @@
 //! All of it with Kafka between shortener and collector; and the shortener before there is a Kafka at all.
 
+use std::net::TcpStream;
+
 use event_log::Message;
 use event_log::kafka::KafkaConfig;
 use testbed::{Kafka, KafkaOptions};
@@ -75,6 +77,11 @@ fn events_that_wait_on_disk_for_kafka_survive_a_kill_and_are_stored_once() {
     let mut killed = hoplog.supervisor.take().unwrap();
     killed.kill().unwrap();
     killed.wait().unwrap();
+    // Its children end as well, also the one that is in the middle of asking a broker that is gone.
+    for port in [hoplog.base, hoplog.base + 2] {
+        let ended = || TcpStream::connect(("127.0.0.1", port)).is_err().then_some(());
+        hoplog.wait_for("children to end", ended);
+    }
     kafka.restart();
     hoplog.start();
     hoplog.wait_until_ready();
