@@ -33,18 +33,18 @@ const COLUMNS: &str = "ts, request_id, trace_id, instance, version, method, rout
 impl Sli {
     /// Counts and latencies of each version of the service, for those who compare a new one with the old: a row a series
     /// with `minute_s` (seconds since 1970), `version`, `stratum` (what makes requests alike: route, method, status, cache),
-    /// `requests`, `bad`, and the histogram as `bounds_us` and `counts`. None where no version is to blame.
+    /// `total`, `bad`, and the histogram as `bounds_us` and `counts`. None where no version is to blame.
     #[must_use]
     pub fn by_version(&self) -> Option<String> {
         let Self::Requests { of, bad } = self else { return None };
         Some(format!(
             "SELECT toUInt32(minute) AS minute_s, version, concat(method, ' ', route, ' ', toString(status), ' ', cache) AS stratum,\n\
-             \x20   sum(requests) AS requests, toUInt64({}) AS bad,\n\
+             \x20   sum(requests) AS total, toUInt64({}) AS bad,\n\
              \x20   mapKeys(sumMap(latency_us) AS latency) AS bounds_us, mapValues(latency) AS counts\n\
              FROM requests_by_minute\nWHERE {}\n  AND {}\nGROUP BY minute, version, stratum",
             count_of(bad),
             between("minute"),
-            predicate(of)
+            predicate(of, &of.outcomes)
         ))
     }
 

@@ -139,7 +139,7 @@ fn pair(options: &Gate, known: Vec<Known>, until_s: u32) -> Result<Choice> {
 struct Series {
     minute_s: u32,
     stratum: String,
-    requests: u64,
+    total: u64,
     bad: u64,
     bounds_us: Vec<u32>,
     counts: Vec<u64>,
@@ -151,7 +151,7 @@ impl Pair {
         let mut minutes = BTreeMap::<u32, Minute>::new();
         for (version, since_s) in [(&self.new, self.new_since_s), (&self.old, self.old_since_s)] {
             let of_it = format!(
-                "SELECT minute_s, stratum, requests, bad, bounds_us, counts FROM (\n{sql}\n) WHERE version = {{version:String}}"
+                "SELECT minute_s, stratum, total, bad, bounds_us, counts FROM (\n{sql}\n) WHERE version = {{version:String}}"
             );
             let parameters = [
                 ("since_s", since_s.to_string()),
@@ -163,7 +163,7 @@ impl Pair {
                 let minute = minutes.entry((series.minute_s - since_s) / 60).or_default();
                 let side = if version == &self.new { &mut minute.new } else { &mut minute.old };
                 let histogram = series.bounds_us.into_iter().zip(series.counts);
-                side.add(series.stratum, series.requests, series.bad, histogram);
+                side.add(series.stratum, series.total, series.bad, histogram);
             }
         }
         Ok(minutes.into_values().collect())
