@@ -1,8 +1,8 @@
 //! A real store whose calls can be counted, held up and made to fail.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use shortener::domain::{Domain, DomainRedirectsEdit};
@@ -39,6 +39,8 @@ pub(crate) struct FaultyStore {
     domains_armed: AtomicBool,
     domains_held: watch::Sender<bool>,
     creates_held: watch::Sender<Option<At>>,
+    /// Where the next call of `create` ends for good.
+    dies: Mutex<Option<At>>,
     /// Where a call of `create` is held.
     reached: watch::Sender<Option<At>>,
 }
@@ -79,6 +81,7 @@ impl FaultyStore {
             domains_armed: AtomicBool::new(false),
             domains_held: watch::channel(false).0,
             creates_held: watch::channel(None).0,
+            dies: Mutex::new(None),
             reached: watch::channel(None).0,
         }
     }
@@ -89,7 +92,13 @@ impl FaultyStore {
         self.creates_held.send_replace(at);
     }
 
-    /// Waits until a call of `create` is held.
+    /// The next `create` goes on to there and no further, as in a process that is killed there.
+    pub(crate) fn die_in_create(&self, at: At) {
+        self.reached.send_replace(None);
+        *self.dies.lock().unwrap() = Some(at);
+    }
+
+    /// Waits until a call of `create` is held, or dead.
     pub(crate) async fn create_held(&self) {
         self.reached.subscribe().wait_for(Option::is_some).await.expect("the store is there");
     }
@@ -133,6 +142,10 @@ impl FaultyStore {
     }
 
     async fn hold(&self, at: At) {
+        if self.dies.lock().unwrap().take_if(|there| *there == at).is_some() {
+            self.reached.send_replace(Some(at));
+            std::future::pending::<()>().await;
+        }
         if *self.creates_held.borrow() == Some(at) {
             self.reached.send_replace(Some(at));
         }
