@@ -33,19 +33,22 @@ const COLUMNS: &str = "ts, request_id, trace_id, instance, version, method, rout
 impl Sli {
     /// Counts and latencies of each version of the service, for those who compare a new one with the old: a row a series
     /// with `minute_s` (seconds since 1970), `version`, `stratum` (what makes requests alike: route, method, status, cache),
-    /// `total`, `bad`, and the histogram as `bounds_us` and `counts`. None where no version is to blame.
+    /// `total`, `bad`, `cold` (those whose link was not in memory), and the histogram as `bounds_us` and `counts`. None
+    /// where no version is to blame.
     #[must_use]
     pub fn by_version(&self) -> Option<String> {
         let Self::Requests { of, bad } = self else { return None };
-        Some(format!(
-            "SELECT toUInt32(minute) AS minute_s, version, concat(method, ' ', route, ' ', toString(status), ' ', cache) AS stratum,\n\
-             \x20   sum(requests) AS total, toUInt64({}) AS bad,\n\
-             \x20   mapKeys(sumMap(latency_us) AS latency) AS bounds_us, mapValues(latency) AS counts\n\
-             FROM requests_by_minute\nWHERE {}\n  AND {}\nGROUP BY minute, version, stratum",
-            count_of(bad),
-            between("minute"),
-            predicate(of, &of.outcomes)
-        ))
+        Some(series_by_version(&predicate(of, &of.outcomes), &count_of(bad)))
+    }
+
+    /// The same rows of *all* requests on the SLI's routes, those that it leaves out included; bad is whatever is not `ok`. A
+    /// version that takes every code for unknown fails nobody by the SLI, and everybody by this. None where the SLI is of
+    /// latency, or of no requests.
+    #[must_use]
+    pub fn not_ok_by_version(&self) -> Option<String> {
+        let Self::Requests { of, bad: Bad::Outcomes(_) } = self else { return None };
+        let all = format!("{}\n  AND NOT synthetic", on_routes(of));
+        Some(series_by_version(&all, "sumIf(requests, outcome != 'ok')"))
     }
 
     /// The same measure in SQL.
@@ -65,6 +68,17 @@ impl Sql {
     pub fn totals(&self) -> String {
         format!("SELECT sum(total) AS total, sum(bad) AS bad\nFROM (\n{}\n)", self.minutes)
     }
+}
+
+fn series_by_version(of: &str, bad: &str) -> String {
+    format!(
+        "SELECT toUInt32(minute) AS minute_s, version, concat(method, ' ', route, ' ', toString(status), ' ', cache) AS stratum,\n\
+         \x20   sum(requests) AS total, toUInt64({bad}) AS bad,\n\
+         \x20   toUInt64(sumIf(requests, cache IN ('redis', 'store', 'stale'))) AS cold,\n\
+         \x20   mapKeys(sumMap(latency_us) AS latency) AS bounds_us, mapValues(latency) AS counts\n\
+         FROM requests_by_minute\nWHERE {}\n  AND {of}\nGROUP BY minute, version, stratum",
+        between("minute")
+    )
 }
 
 fn count_of(bad: &Bad) -> String {
@@ -132,13 +146,16 @@ fn completeness() -> Sql {
 }
 
 fn predicate(of: &Population, outcomes: &[Outcome]) -> String {
+    format!("{}\n  AND {}\n  AND NOT synthetic", on_routes(of), one_of("outcome", &names(outcomes)))
+}
+
+/// Requests of the routes, however they ended.
+fn on_routes(of: &Population) -> String {
     let routes: Vec<&str> = of.routes.iter().map(String::as_str).collect();
     let exact = (!routes.is_empty()).then(|| one_of("route", &routes));
     let prefixes = of.route_prefixes.iter().map(|prefix| format!("startsWith(route, '{prefix}')"));
     let routes: Vec<_> = exact.into_iter().chain(prefixes).collect();
-    let routes =
-        if let [one] = routes.as_slice() { one.clone() } else { format!("({})", routes.join(" OR ")) };
-    format!("{routes}\n  AND {}\n  AND NOT synthetic", one_of("outcome", &names(outcomes)))
+    if let [one] = routes.as_slice() { one.clone() } else { format!("({})", routes.join(" OR ")) }
 }
 
 fn one_of(column: &str, values: &[&str]) -> String {

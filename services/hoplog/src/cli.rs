@@ -273,9 +273,10 @@ pub(crate) struct Gate {
     /// The version it is compared with. Default: what serves most beside it, or served most before it.
     #[arg(long = "old", value_name = "VERSION")]
     pub old_version: Option<String>,
-    /// How many more of a hundred requests may fail, or be slower than an SLO's limit.
-    #[arg(long, default_value_t = 1.0, value_name = "PERCENT", value_parser = percent)]
-    pub added_failures_max: f64,
+    /// How many more of a hundred requests may fail, or be slower than an SLO's limit. Default: what would page within six
+    /// hours (5.6 times what the objective allows), at most 1.
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub added_failures_max: Option<f64>,
     /// How much longer requests may take, by their geometric mean among like ones.
     #[arg(long, default_value_t = 15.0, value_name = "PERCENT", value_parser = percent)]
     pub added_latency_max: f64,

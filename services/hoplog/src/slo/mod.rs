@@ -14,7 +14,7 @@ use warehouse::Warehouse;
 use crate::cli::{Slo, SloAction};
 use crate::config::Config;
 
-/// No verdict yet: ask again later.
+/// Not known, or not yet: ask again later.
 const EXIT_WAIT: u8 = 3;
 /// Nothing more should be released: a version is to be rolled back, a budget is spent, or one burns so that somebody is paged.
 const EXIT_STOP: u8 = 4;

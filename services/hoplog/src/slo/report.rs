@@ -3,20 +3,23 @@
 use alerts::burn::{PERIOD, WINDOWS, Window};
 use anyhow::Result;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::status::Status;
 
 /// Windows whose burn rates are printed: 1h, 6h, 1d, 3d, the long ones of the alerts.
 const SHOWN: [Window; 4] = [WINDOWS[2], WINDOWS[4], WINDOWS[5], WINDOWS[6]];
 
-/// Prints where each SLO stands.
+/// Prints where each SLO stands, and where nothing was stored of late since when, in seconds since 1970 (0: never).
 ///
 /// # Errors
 /// When it can't be written as JSON.
 #[allow(clippy::print_stdout)] // the report is what was asked for
-pub(super) fn statuses(statuses: &[Status], as_json: bool) -> Result<()> {
+pub(super) fn statuses(statuses: &[Status], quiet_since_s: Option<u32>, as_json: bool) -> Result<()> {
     if as_json {
-        let all: Vec<_> = statuses.iter().map(as_value).collect();
+        let slos: Vec<_> = statuses.iter().map(as_value).collect();
+        let all = json!({ "slos": slos, "quiet_since_s": quiet_since_s });
         println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
@@ -42,6 +45,18 @@ pub(super) fn statuses(statuses: &[Status], as_json: bool) -> Result<()> {
         );
     }
     println!("a burn rate of 1 spends the budget in exactly {PERIOD}");
+    match quiet_since_s {
+        None => {}
+        Some(0) => {
+            println!("NOT KNOWN: nothing was ever stored. Was there no request, or is there no collector?")
+        }
+        Some(since_s) => {
+            let since = OffsetDateTime::from_unix_timestamp(i64::from(since_s))?.format(&Rfc3339)?;
+            println!(
+                "NOT KNOWN since {since}: nothing was stored. Was there no request, or is there no collector?"
+            );
+        }
+    }
     Ok(())
 }
 

@@ -9,7 +9,13 @@ use clickhouse::Row;
 use serde::Deserialize;
 use warehouse::Warehouse;
 
-use super::{EXIT_STOP, now_s, report};
+use super::{EXIT_STOP, EXIT_WAIT, now_s, report};
+
+/// Seconds for which nothing was stored, after which nobody knows how things are: no traffic looks like no collector.
+const QUIET_S: u32 = 300;
+
+/// When something was last stored; 0 if never.
+const STORED_UNTIL: &str = "SELECT toUInt32(max(collected_at)) AS stored_until_s FROM ingest_ledger";
 
 /// Burn rates of an hour say how long the budget will last: shorter ones jump, longer ones come too late.
 const FORECAST: Window = Window { seconds: 3600 };
@@ -115,9 +121,17 @@ pub(super) async fn run(slos: &[Slo], warehouse: &Warehouse, as_json: bool) -> R
             read(slo, warehouse, now_s).await.with_context(|| format!("could not count {}", slo.name))?;
         statuses.push(Status::new(slo, windows));
     }
-    report::statuses(&statuses, as_json)?;
-    let stop = statuses.iter().any(|status| status.state >= State::Spent);
-    Ok(if stop { ExitCode::from(EXIT_STOP) } else { ExitCode::SUCCESS })
+    let stored_until_s =
+        warehouse.rows::<u32>(STORED_UNTIL, &[]).await?.into_iter().next().unwrap_or_default();
+    let quiet_s = now_s.saturating_sub(stored_until_s);
+    report::statuses(&statuses, (quiet_s > QUIET_S).then_some(stored_until_s), as_json)?;
+    Ok(if statuses.iter().any(|status| status.state >= State::Spent) {
+        ExitCode::from(EXIT_STOP)
+    } else if quiet_s > QUIET_S {
+        ExitCode::from(EXIT_WAIT)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Totals and failures of each of [`WINDOWS`].

@@ -14,6 +14,7 @@ mod instances;
 mod kill;
 mod on_kafka;
 mod outage;
+mod page;
 mod probe;
 mod proof;
 mod random;

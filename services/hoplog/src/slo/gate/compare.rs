@@ -22,28 +22,37 @@ pub(super) struct Minute {
     pub old: Side,
 }
 
+impl Minute {
+    /// Whether any link was looked up beyond memory.
+    pub(super) fn looks_beyond_memory(&self) -> bool {
+        self.new.cold + self.old.cold > 0
+    }
+}
+
 /// What one version did.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Side {
     requests: u64,
     bad: u64,
+    /// Requests whose link was not in memory.
+    cold: u64,
     /// By what makes requests alike: how many, and the sum of the logarithms of their microseconds.
     strata: BTreeMap<String, (f64, f64)>,
 }
 
 impl Side {
-    /// Adds requests, with their histogram: inclusive upper bounds in microseconds and counts. A bound stands for its
-    /// bucket: both versions are off by the same.
+    /// Adds requests (all, bad, cold), with their histogram: inclusive upper bounds in microseconds and counts. A bound
+    /// stands for its bucket: both versions are off by the same.
     #[allow(clippy::cast_precision_loss)] // counts of a minute
     pub(super) fn add(
         &mut self,
         stratum: String,
-        requests: u64,
-        bad: u64,
+        [requests, bad, cold]: [u64; 3],
         histogram: impl Iterator<Item = (u32, u64)>,
     ) {
         self.requests += requests;
         self.bad += bad;
+        self.cold += cold;
         let (number, sum) = self.strata.entry(stratum).or_default();
         for (bound_us, count) in histogram {
             *number += count as f64;
@@ -54,6 +63,7 @@ impl Side {
     fn merge(&mut self, other: Self) {
         self.requests += other.requests;
         self.bad += other.bad;
+        self.cold += other.cold;
         for (stratum, (number, sum)) in other.strata {
             let mine = self.strata.entry(stratum).or_default();
             (mine.0, mine.1) = (mine.0 + number, mine.1 + sum);
@@ -88,12 +98,14 @@ pub(super) struct Check {
     pub added: Interval,
     /// What it may add.
     pub added_max: f64,
+    /// Whether a cold start is no reason to call it worse: then nothing is, before its time.
+    pub warms_up: bool,
 }
 
 /// Where something lies, each end with 99 % certainty.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Interval {
-    /// Neither was asked for it, or only one of them.
+    /// Neither was asked for it, or the old one never was.
     NothingToCompare,
     /// Asked for, but too little to say anything.
     Unknown,
@@ -102,12 +114,22 @@ pub(super) enum Interval {
 }
 
 impl Check {
+    /// What is certain.
     pub(super) fn verdict(&self) -> Verdict {
         match self.added {
-            Interval::NothingToCompare => Verdict::Promote,
             Interval::Between { low, .. } if low > self.added_max => Verdict::RollBack,
             Interval::Between { high, .. } if high <= self.added_max => Verdict::Promote,
-            Interval::Between { .. } | Interval::Unknown => Verdict::Wait,
+            Interval::Between { .. } | Interval::Unknown | Interval::NothingToCompare => Verdict::Wait,
+        }
+    }
+
+    /// Whether nothing that was seen speaks against it. Of an API that is hardly asked, nothing is ever certain: that is no
+    /// reason to wait for ever.
+    pub(super) fn is_no_worse(&self) -> bool {
+        match self.added {
+            Interval::Between { likely, .. } => likely <= 0.0,
+            Interval::NothingToCompare => true,
+            Interval::Unknown => false,
         }
     }
 }
@@ -125,26 +147,39 @@ pub(super) fn merge(all: Vec<Vec<Minute>>) -> Vec<Minute> {
     merged
 }
 
-/// Compares shares of failures.
+/// Compares shares of bad requests.
+pub(super) fn failures(name: &str, minutes: &[Minute], added_max: f64) -> Check {
+    shares(name, minutes, |side| side.bad, added_max)
+}
+
+/// Compares shares of look-ups that memory did not answer: among like requests alone, a version whose cache does not work
+/// would not be slower.
+pub(super) fn misses(name: &str, minutes: &[Minute], added_max: f64) -> Check {
+    Check { warms_up: true, ..shares(name, minutes, |side| side.cold, added_max) }
+}
+
 #[allow(clippy::cast_precision_loss)] // counts are far below 2^53
-pub(super) fn failures(slo: &str, minutes: &[Minute], added_max: f64) -> Check {
-    let sum = |of: fn(&Minute) -> u64| minutes.iter().map(of).sum::<u64>();
-    let (new, old) = (sum(|minute| minute.new.requests), sum(|minute| minute.old.requests));
-    let (new_bad, old_bad) = (sum(|minute| minute.new.bad), sum(|minute| minute.old.bad));
+fn shares(name: &str, minutes: &[Minute], of: fn(&Side) -> u64, added_max: f64) -> Check {
+    let sum = |of: &dyn Fn(&Minute) -> u64| minutes.iter().map(of).sum::<u64>();
+    let (new, old) = (sum(&|minute| minute.new.requests), sum(&|minute| minute.old.requests));
+    let (new_bad, old_bad) = (sum(&|minute| of(&minute.new)), sum(&|minute| of(&minute.old)));
     let share = |bad: u64, all: u64| if all > 0 { bad as f64 / all as f64 } else { 0.0 };
     let (new_share, old_share) = (share(new_bad, new), share(old_bad, old));
     let added = match (new, old) {
-        (0, _) | (_, 0) => Interval::NothingToCompare,
+        (_, 0) => Interval::NothingToCompare,
+        // The old one is asked for it, and the new one should be.
+        (0, _) => Interval::Unknown,
         _ => newcombe((new_share, new as f64), (old_share, old as f64)),
     };
     Check {
-        name: slo.to_owned(),
+        name: name.to_owned(),
         measure: Measure::Share,
         old: old_share,
         new: new_share,
         requests: [old, new],
         added,
         added_max,
+        warms_up: false,
     }
 }
 
@@ -177,10 +212,10 @@ pub(super) fn latency(minutes: &[Minute], added_max: f64) -> Check {
         whole.old.merge(minute.old);
         whole
     });
-    let added = match differences.len() {
-        0 => Interval::NothingToCompare,
-        1 | 2 => Interval::Unknown,
-        _ => student(&differences),
+    let added = if differences.is_empty() {
+        Interval::NothingToCompare
+    } else {
+        student(&differences).unwrap_or(Interval::Unknown)
     };
     Check {
         name: "latency".to_owned(),
@@ -190,6 +225,7 @@ pub(super) fn latency(minutes: &[Minute], added_max: f64) -> Check {
         requests: [whole.old.requests, whole.new.requests],
         added,
         added_max,
+        warms_up: true,
     }
 }
 
@@ -208,21 +244,28 @@ fn difference(minute: &Minute) -> Option<(f64, f64)> {
     (weights > 0.0).then(|| (sum / weights, weights))
 }
 
-fn student(differences: &[(f64, f64)]) -> Interval {
+/// None of fewer than three minutes, or of more of which one or two are nearly all: the weights say how many minutes there
+/// are in effect (L. Kish, Survey Sampling, 1965).
+fn student(differences: &[(f64, f64)]) -> Option<Interval> {
     let weights: f64 = differences.iter().map(|(_, weight)| weight).sum();
+    let effective = weights.powi(2) / differences.iter().map(|(_, weight)| weight.powi(2)).sum::<f64>();
+    // Rounding may take a hair off equal weights.
+    let number = (effective + 1e-9).floor();
+    if number < 3.0 {
+        return None;
+    }
     let mean = differences.iter().map(|(value, weight)| value * weight).sum::<f64>() / weights;
-    let squares: f64 =
-        differences.iter().map(|(value, weight)| (weight * (value - mean)).powi(2)).sum::<f64>();
-    #[allow(clippy::cast_precision_loss)] // minutes of a day
-    let number = differences.len() as f64;
-    let error = (squares * number / (number - 1.0)).sqrt() / weights;
-    let factor = STUDENT.get(differences.len().saturating_sub(2)).copied().unwrap_or(Z);
+    let variance =
+        differences.iter().map(|(value, weight)| weight * (value - mean).powi(2)).sum::<f64>() / weights;
+    let error = (variance / (number - 1.0)).sqrt();
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // minutes of a day
+    let factor = STUDENT.get(number as usize - 2).copied().unwrap_or(Z);
     let ratio = |logarithm: f64| logarithm.exp() - 1.0;
-    Interval::Between {
+    Some(Interval::Between {
         low: ratio(mean - factor * error),
         likely: ratio(mean),
         high: ratio(mean + factor * error),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -231,7 +274,7 @@ mod tests {
 
     fn side(requests: u64, bad: u64, us: u32) -> Side {
         let mut side = Side::default();
-        side.add("GET /{code} 302 l1".to_owned(), requests, bad, [(us, requests)].into_iter());
+        side.add("GET /{code} 302 l1".to_owned(), [requests, bad, 0], [(us, requests)].into_iter());
         side
     }
 
@@ -288,9 +331,43 @@ mod tests {
         // The new one gets the slow requests: no fault of its own.
         let mut minutes = minutes(10, 1.0);
         for minute in &mut minutes {
-            minute.new.add("GET /{code} 302 store".to_owned(), 2_000, 0, [(9_000, 2_000)].into_iter());
-            minute.old.add("GET /{code} 302 store".to_owned(), 20, 0, [(9_000, 20)].into_iter());
+            minute.new.add(
+                "GET /{code} 302 store".to_owned(),
+                [2_000, 0, 2_000],
+                [(9_000, 2_000)].into_iter(),
+            );
+            minute.old.add("GET /{code} 302 store".to_owned(), [20, 0, 20], [(9_000, 20)].into_iter());
         }
         assert_eq!(latency(&minutes, 0.15).verdict(), Verdict::Promote);
+        assert_eq!(misses("x", &minutes, 0.25).verdict(), Verdict::RollBack, "its cache is at fault");
+        assert_eq!(misses("x", &minutes, 0.9).verdict(), Verdict::Promote);
+    }
+
+    #[test]
+    fn one_minute_is_not_many_however_busy() {
+        assert_eq!(student(&[(0.4, 1_000.0), (0.0, 10.0), (0.05, 10.0), (0.1, 10.0)]), None);
+        let Some(Interval::Between { low, likely, high }) =
+            student(&[(0.3, 10.0), (0.2, 10.0), (0.25, 10.0)])
+        else {
+            panic!()
+        };
+        // By hand: mean 0.25, standard deviation 0.05, 6.965 of its third's root.
+        let half = 6.965 * 0.05 / 3f64.sqrt();
+        assert!((likely - (0.25f64.exp() - 1.0)).abs() < 1e-9);
+        assert!(
+            (low - ((0.25 - half).exp() - 1.0)).abs() < 1e-9
+                && (high - ((0.25 + half).exp() - 1.0)).abs() < 1e-9
+        );
+    }
+
+    #[test]
+    fn what_is_hardly_asked_does_not_hold_it_up_unless_something_speaks_against_it() {
+        let check = |new: (u64, u64)| {
+            let minute = Minute { new: side(new.0, new.1, 300), old: side(90, 0, 300) };
+            failures("x", &[minute], 0.01)
+        };
+        assert_eq!((check((80, 0)).verdict(), check((80, 0)).is_no_worse()), (Verdict::Wait, true));
+        assert_eq!((check((80, 1)).verdict(), check((80, 1)).is_no_worse()), (Verdict::Wait, false));
+        assert!(!check((0, 0)).is_no_worse());
     }
 }

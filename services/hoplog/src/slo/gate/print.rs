@@ -22,7 +22,7 @@ pub(super) fn finding(finding: &Finding, as_json: bool) -> Result<()> {
     if let Some(pair) = &finding.pair {
         println!("{}", of_pair(pair)?);
         println!(
-            "{:<22} {:>10} {:>10} {:>10} {:>10}  {:<28} {:>8}",
+            "{:<32} {:>10} {:>10} {:>10} {:>10}  {:<28} {:>8}",
             "", "old n", "new n", "old", "new", "added, with 99 % certainty", "at most"
         );
     }
@@ -60,13 +60,13 @@ fn of_check(check: &Check) -> String {
         }
     };
     format!(
-        "{:<22} {:>10} {:>10} {:>10} {:>10}  {added:<28} {:>8}  {}",
+        "{:<32} {:>10} {:>10} {:>10} {:>10}  {added:<28} {:>8}  {}",
         check.name,
         check.requests[0],
         check.requests[1],
         value(check.old),
         value(check.new),
-        format!("{} %", check.added_max * 100.0),
+        format!("{:.2} %", check.added_max * 100.0),
         check.verdict().as_str()
     )
 }

@@ -18,12 +18,21 @@ const SETTLED_S: u32 = 15;
 /// How old the newest minute with requests may be. What is older says nothing of how a version does now.
 const QUIET_S: u32 = 300;
 
-/// Versions of the shortener by when they first and last served, and how much.
-const VERSIONS: &str = "SELECT version, toUInt32(min(minute)) AS first_s, toUInt32(max(minute)) AS last_s,
+/// A version that answered nothing for so long has been away: what it does now begins after that. Quiet services have
+/// pauses, too, and a version that was taken back is seldom tried again within half an hour.
+const AWAY_S: u32 = 1_800;
+/// The most of it that is compared: a day has all its hours, and a version that serves for days is no new one.
+const COMPARED_S_MAX: u32 = 86_400;
+
+/// Versions of the service by when they began to serve, after having been away if they were, and last did; and how much of
+/// late. `other` is where the rollup puts what it has no room for.
+const VERSIONS: &str = "SELECT version,
+    toUInt32(arrayMax(arrayMap(i -> if(minutes[i] - minutes[i - 1] > {away_s:UInt32}, minutes[i], 0), arrayEnumerate(arraySort(groupUniqArray(toInt64(toUInt32(minute)))) AS minutes)))) AS since_s,
+    toUInt32(max(minute)) AS last_s,
     sumIf(requests, minute >= toDateTime({recent_s:UInt32})) AS recently
 FROM requests_by_minute
 WHERE NOT synthetic AND minute >= toDateTime({since_s:UInt32}) AND minute < toDateTime({until_s:UInt32})
-    AND service = {service:String}
+    AND service = {service:String} AND version NOT IN ('', 'other')
 GROUP BY version";
 
 /// What can be done.
@@ -52,7 +61,7 @@ pub(super) struct Pair {
 #[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize)]
 struct Known {
     version: String,
-    first_s: u32,
+    since_s: u32,
     last_s: u32,
     /// Requests within the time that is compared.
     recently: u64,
@@ -68,11 +77,12 @@ pub(super) async fn choose(
     // Whole minutes of which no event is on its way any more.
     let until_s = (now_s - SETTLED_S) / 60 * 60;
     let bake_s = u32::try_from(options.bake.as_secs())?;
-    let (since_s, recent_s) = (until_s.saturating_sub(KNOWN_S), until_s.saturating_sub(bake_s));
+    let (known_s, recent_s) = (until_s.saturating_sub(KNOWN_S), until_s.saturating_sub(bake_s));
     let parameters = [
-        ("since_s", since_s.to_string()),
+        ("since_s", known_s.to_string()),
         ("until_s", until_s.to_string()),
         ("recent_s", recent_s.to_string()),
+        ("away_s", AWAY_S.to_string()),
         ("service", service.to_owned()),
     ];
     let parameters = parameters.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -84,7 +94,7 @@ fn pair(options: &Gate, known: Vec<Known>, until_s: u32) -> Result<Choice> {
     let find = |name: &String| known.iter().find(|known| known.version == *name);
     let new = match &options.new_version {
         Some(name) => find(name),
-        None => known.iter().max_by_key(|known| (known.first_s, known.last_s)),
+        None => known.iter().max_by_key(|known| (known.since_s, known.last_s)),
     };
     let Some(new) = new else {
         return Ok(Choice::Wait(match &options.new_version {
@@ -119,12 +129,11 @@ fn pair(options: &Gate, known: Vec<Known>, until_s: u32) -> Result<Choice> {
             new.version
         )));
     }
-    let bake_s = u32::try_from(options.bake.as_secs())?;
-    // The first minute is not whole, and of a cold cache. Later ones than are asked for say how it does now.
-    let new_since_s = (new.first_s + 60).max(until_s.saturating_sub(bake_s));
+    // The first minute is not whole, and of a cold cache.
+    let new_since_s = (new.since_s + 60).max(until_s.saturating_sub(COMPARED_S_MAX));
     let length_s = until_s.saturating_sub(new_since_s);
-    let beside = old.last_s + QUIET_S >= until_s && old.first_s <= new_since_s;
-    let old_since_s = if beside { new_since_s } else { old.last_s.min(new.first_s).saturating_sub(length_s) };
+    let beside = old.last_s + QUIET_S >= until_s && old.since_s <= new_since_s;
+    let old_since_s = if beside { new_since_s } else { old.last_s.min(new.since_s).saturating_sub(length_s) };
     Ok(Choice::Compare(Pair {
         new: new.version.clone(),
         old: old.version.clone(),
@@ -141,6 +150,7 @@ struct Series {
     stratum: String,
     total: u64,
     bad: u64,
+    cold: u64,
     bounds_us: Vec<u32>,
     counts: Vec<u64>,
 }
@@ -151,7 +161,7 @@ impl Pair {
         let mut minutes = BTreeMap::<u32, Minute>::new();
         for (version, since_s) in [(&self.new, self.new_since_s), (&self.old, self.old_since_s)] {
             let of_it = format!(
-                "SELECT minute_s, stratum, total, bad, bounds_us, counts FROM (\n{sql}\n) WHERE version = {{version:String}}"
+                "SELECT minute_s, stratum, total, bad, cold, bounds_us, counts FROM (\n{sql}\n) WHERE version = {{version:String}}"
             );
             let parameters = [
                 ("since_s", since_s.to_string()),
@@ -163,7 +173,7 @@ impl Pair {
                 let minute = minutes.entry((series.minute_s - since_s) / 60).or_default();
                 let side = if version == &self.new { &mut minute.new } else { &mut minute.old };
                 let histogram = series.bounds_us.into_iter().zip(series.counts);
-                side.add(series.stratum, series.total, series.bad, histogram);
+                side.add(series.stratum, [series.total, series.bad, series.cold], histogram);
             }
         }
         Ok(minutes.into_values().collect())
@@ -176,8 +186,8 @@ mod tests {
 
     use super::*;
 
-    fn known(version: &str, first_s: u32, last_s: u32, recently: u64) -> Known {
-        Known { version: version.to_owned(), first_s, last_s, recently }
+    fn known(version: &str, since_s: u32, last_s: u32, recently: u64) -> Known {
+        Known { version: version.to_owned(), since_s, last_s, recently }
     }
 
     fn gate(new_version: Option<&str>, old_version: Option<&str>) -> Gate {
@@ -185,7 +195,7 @@ mod tests {
             bake: Duration::from_secs(600),
             new_version: new_version.map(str::to_owned),
             old_version: old_version.map(str::to_owned),
-            added_failures_max: 1.0,
+            added_failures_max: None,
             added_latency_max: 15.0,
         }
     }
@@ -204,7 +214,10 @@ mod tests {
         let canary = [known("2", until_s - 300, until_s - 60, 90), known("1", DAY, until_s - 60, 900)];
         assert_eq!(chosen(&gate(None, None), &canary), named("2", "1", until_s - 240, until_s - 240, 4));
         let since_long = [known("2", until_s - 3000, until_s - 60, 90), known("1", DAY, until_s - 60, 900)];
-        assert_eq!(chosen(&gate(None, None), &since_long), named("2", "1", until_s - 600, until_s - 600, 10));
+        assert_eq!(
+            chosen(&gate(None, None), &since_long),
+            named("2", "1", until_s - 2_940, until_s - 2_940, 49)
+        );
         let replaced = [
             known("2", until_s - 900, until_s - 60, 90),
             known("1", DAY, until_s - 960, 0),
@@ -212,11 +225,11 @@ mod tests {
         ];
         assert_eq!(
             chosen(&gate(None, None), &replaced),
-            named("2", "1", until_s - 600, until_s - 960 - 600, 10)
+            named("2", "1", until_s - 840, until_s - 960 - 840, 14)
         );
         assert_eq!(
             chosen(&gate(Some("2"), Some("0")), &replaced),
-            named("2", "0", until_s - 600, DAY - 600, 10)
+            named("2", "0", until_s - 840, DAY - 840, 14)
         );
     }
 
