@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub use engine::{Engine, shared_engine_address};
 pub use kafka::{Kafka, KafkaOptions, shared_kafka};
 pub use part::Part;
-pub use place::free_port;
+pub use place::{free_port, free_ports};
 pub use postgres::{Postgres, shared_postgres};
 pub use proxy::{Fault, Injected, Mode, Proxy};
 pub use redis::{Redis, RedisOptions, shared_redis};

@@ -58,11 +58,19 @@ fn remove_abandoned(temporary: &Path) {
 
 /// A port of 127.0.0.1 on which nobody listens. It is below those that the system gives to outgoing connections: none of
 /// them can sit on it while a part that is to come back to it is down, and a client that tries meanwhile can't connect to
-/// itself.
+/// itself. No other test of this process gets it.
 ///
 /// # Panics
 /// When every port of the range is taken.
 pub fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of so many in a row.
+///
+/// # Panics
+/// As [`free_port`].
+pub fn free_ports(count: u16) -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 20_000;
     // Each process begins elsewhere, so that two at once do not try the same port.
@@ -70,12 +78,13 @@ pub fn free_port() -> u16 {
         let scattered = std::process::id().wrapping_mul(2_654_435_761) % u32::from(COUNT);
         AtomicU16::new(u16::try_from(scattered).unwrap_or(0))
     });
-    let candidates = (0..COUNT).map(|_| FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT);
-    first_free(candidates).expect("no port is free")
+    let candidates = (0..COUNT).map(|_| FIRST + NEXT.fetch_add(count, Ordering::Relaxed) % COUNT);
+    first_free(candidates, count).expect("no port is free")
 }
 
-fn first_free(mut candidates: impl Iterator<Item = u16>) -> Option<u16> {
-    candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+fn first_free(mut candidates: impl Iterator<Item = u16>, count: u16) -> Option<u16> {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    candidates.find(|first| (*first..first + count).all(is_free))
 }
 
 #[cfg(test)]
@@ -83,7 +92,7 @@ mod tests {
     use std::fs::{self, File};
     use std::net::TcpListener;
 
-    use super::{PREFIX, first_free, free_port, lock_of, remove_abandoned};
+    use super::{PREFIX, first_free, free_port, free_ports, lock_of, remove_abandoned};
 
     #[test]
     fn only_what_nobody_holds_is_removed() {
@@ -108,8 +117,10 @@ mod tests {
     fn a_port_that_is_taken_is_not_given() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        assert_eq!(first_free([port].into_iter()), None);
+        assert_eq!(first_free([port].into_iter(), 1), None);
         let (one, other) = (free_port(), free_port());
         assert!(one != other && (12_000..32_000).contains(&one), "{one} {other}");
+        let (row, next) = (free_ports(5), free_port());
+        assert!(!(row..row + 5).contains(&next), "{row} {next}");
     }
 }

@@ -155,7 +155,7 @@ impl Drop for Alertmanager {
 impl Alertmanager {
     fn start() -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = format!("127.0.0.1:{}", testbed::free_port());
         let mut command = Command::new("prometheus-alertmanager");
         command.arg(format!("--config.file={}", folder().join("alertmanager.yml").display()));
         command.arg(format!("--storage.path={}", place.path().display()));
@@ -198,10 +198,6 @@ impl Alertmanager {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Name, severity and further labels of an alert.

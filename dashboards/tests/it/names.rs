@@ -71,7 +71,8 @@ impl Product {
         let program = own.ancestors().nth(2).unwrap().join("hoplog");
         assert!(program.exists(), "no hoplog: cargo build -p hoplog, in the profile of the tests");
         let place = tempfile::tempdir().unwrap();
-        let base = free_ports();
+        // Five are taken: shortener, two of ops, ClickHouse, traces.
+        let base = testbed::free_ports(5);
         let mut up = Command::new("setpriv");
         up.args(["--pdeathsig", "TERM"]).arg(program).arg("up").arg("--data").arg(place.path().join("data"));
         up.args(["--port-base", &base.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -109,16 +110,6 @@ impl Drop for Product {
         // In good order, so that its children end with it.
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         let _ = self.child.wait();
-    }
-}
-
-/// The first of four free ports in a row, none of which is given to another test.
-fn free_ports() -> u16 {
-    loop {
-        let ports: [u16; 4] = std::array::from_fn(|_| testbed::free_port());
-        if (1..4).all(|at| ports[at] == ports[at - 1] + 1) {
-            return ports[0];
-        }
     }
 }
 

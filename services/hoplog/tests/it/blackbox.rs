@@ -3,7 +3,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{Installation, free_ports, get, repository};
+use crate::harness::{Installation, get, repository};
 
 /// The exporter, which ends with the test.
 struct Blackbox {
@@ -21,7 +21,7 @@ impl Drop for Blackbox {
 impl Blackbox {
     /// `None`, and said so, where there is no such program.
     fn start(hoplog: &Installation) -> Option<Self> {
-        let address = format!("127.0.0.1:{}", free_ports());
+        let address = format!("127.0.0.1:{}", testbed::free_port());
         let mut command = Command::new("prometheus-blackbox-exporter");
         command.arg("--config.file").arg(repository("deploy/blackbox/blackbox.yml"));
         command.arg(format!("--web.listen-address={address}")).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,6 +1,5 @@
 //! Runs the product as a user does: `hoplog up` on a directory and ports of its own.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -200,16 +199,9 @@ pub(crate) fn get(url: &str) -> Result<String, String> {
     if response.status() == 200 { Ok(text) } else { Err(text) }
 }
 
-/// The first of five free ports in a row.
+/// The first of five free ports in a row: as many as an installation takes.
 pub(crate) fn free_ports() -> u16 {
-    loop {
-        let probe = TcpListener::bind("127.0.0.1:0").unwrap();
-        let base = probe.local_addr().unwrap().port();
-        drop(probe);
-        if base < 65_000 && (base..base + 5).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return base;
-        }
-    }
+    testbed::free_ports(5)
 }
 
 /// A file of the repository.

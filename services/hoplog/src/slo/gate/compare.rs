@@ -302,11 +302,7 @@ mod tests {
         assert_eq!(verdict((100, 0), (5_000, 0)), Verdict::Wait, "too few to exclude one in a hundred");
         assert_eq!(verdict((100, 2), (5_000, 0)), Verdict::Wait);
         assert_eq!(verdict((20, 20), (5_000, 0)), Verdict::RollBack, "all fail: that needs no thousands");
-        assert_eq!(
-            verdict((0, 0), (5_000, 0)),
-            Verdict::Promote,
-            "not asked for: another check has to decide"
-        );
+        assert_eq!(verdict((0, 0), (5_000, 0)), Verdict::Wait, "not asked for what the old one is asked for");
     }
 
     #[test]

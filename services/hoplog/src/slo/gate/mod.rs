@@ -14,7 +14,7 @@ use warehouse::Warehouse;
 
 use super::{EXIT_STOP, EXIT_WAIT, now_s};
 use crate::cli::Gate;
-use compare::{Check, Interval, Minute};
+use compare::{Check, Minute};
 use versions::{Choice, Pair};
 
 /// The most failures that may be added where nobody says otherwise, as a share: a version that pages is stopped before.
