@@ -19,7 +19,7 @@ pub fn scrub(message: &str) -> Cow<'_, str> {
         let end = rest.find(is_separator).unwrap_or(rest.len());
         let (word, behind) = rest.split_at(end);
         scrub_word(word, &mut clean);
-        let next = behind.chars().next().map_or(0, char::len_utf8);
+        let next = separator_bytes(behind);
         clean.push_str(&behind[..next]);
         rest = &behind[next..];
     }
@@ -27,7 +27,17 @@ pub fn scrub(message: &str) -> Cow<'_, str> {
 }
 
 fn is_separator(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | '<' | '>' | ',' | ';' | '{' | '}' | '|')
+    c.is_whitespace()
+        || matches!(c, '"' | '\'' | '`' | '(' | ')' | '<' | '>' | ',' | ';' | '{' | '}' | '|' | '\\')
+}
+
+/// Of what a text begins with; of an escape with the letter that belongs to it, as in `\n203.0.113.9`.
+fn separator_bytes(text: &str) -> usize {
+    match text.as_bytes() {
+        [b'\\', b'u', code @ ..] if code.len() >= 4 && code[..4].iter().all(u8::is_ascii_hexdigit) => 6,
+        [b'\\', b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+        _ => text.chars().next().map_or(0, char::len_utf8),
+    }
 }
 
 fn scrub_word(word: &str, clean: &mut String) {
@@ -59,9 +69,26 @@ fn scrub_address(text: &str, clean: &mut String) {
         if is_address(core) || is_address(trimmed) || is_v4_with_port(core) {
             clean.push_str("<ip>");
         } else {
-            clean.push_str(core);
+            scrub_between_colons(core, clean);
         }
         clean.push_str(tail);
+    }
+}
+
+/// As in `ipv4:203.0.113.9:443` and `ipv6:2001:db8::17`.
+fn scrub_between_colons(text: &str, clean: &mut String) {
+    if let Some((scheme, rest)) = text.split_once(':')
+        && is_address(rest)
+    {
+        clean.push_str(scheme);
+        clean.push_str(":<ip>");
+        return;
+    }
+    for piece in text.split_inclusive(':') {
+        let core = piece.strip_suffix(':').unwrap_or(piece);
+        let is_v4 = core.parse::<Ipv4Addr>().is_ok();
+        clean.push_str(if is_v4 { "<ip>" } else { core });
+        clean.push_str(&piece[core.len()..]);
     }
 }
 
@@ -96,6 +123,14 @@ mod tests {
             ("/http://a:b@198.51.100.7:80/x", "/http://<ip>/x"),
             ("std::io::Error at 12:30:05", "std::io::Error at 12:30:05"),
             ("version 1.2.3", "version 1.2.3"),
+            ("ipv4:203.0.113.77:443", "ipv4:<ip>:443"),
+            ("ipv4:203.0.113.77", "ipv4:<ip>"),
+            ("ipv6:2001:db8::17", "ipv6:<ip>"),
+            ("ipv6:[2001:db8::17]:443", "ipv6:[<ip>]:443"),
+            ("a:b:203.0.113.77:c", "a:b:<ip>:c"),
+            (r#"{"a":"\"203.0.113.77\""}"#, r#"{"a":"\"<ip>\""}"#),
+            (r"a\n203.0.113.77\r\u000a203.0.113.78", r"a\n<ip>\r\u000a<ip>"),
+            (r"C:\new\file.txt", r"C:\new\file.txt"),
             ("ünïcode 10.0.0.1", "ünïcode <ip>"),
         ];
         for (message, expected) in cases {

@@ -16,30 +16,31 @@ const DEPTH_MAX: usize = 8;
 pub(super) fn of(attributes: Vec<KeyValue>) -> Attributes {
     let kept = attributes.into_iter().filter(|attribute| privacy::may_be_stored(&attribute.key));
     kept.map(|KeyValue { key, value, .. }| {
-        let text = text(value);
-        let text = privacy::cut(&key, text);
-        (key, text)
+        let text = text(&key, value);
+        (privacy::cut_text(key), text)
     })
     .collect()
 }
 
-fn text(value: Option<AnyValue>) -> String {
+/// What may be stored of a value.
+fn text(key: &str, value: Option<AnyValue>) -> String {
     match value.and_then(|value| value.value) {
         None => String::new(),
-        Some(Value::StringValue(text)) => text,
-        Some(other) => match json(Some(AnyValue { value: Some(other) }), 0) {
+        Some(Value::StringValue(text)) => privacy::cut(key, text),
+        Some(other) => match json(key, Some(AnyValue { value: Some(other) }), 0) {
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         },
     }
 }
 
-/// Maps without the entries that must not be stored: a name within a map says as much as one of its own.
-fn json(value: Option<AnyValue>, depth: usize) -> serde_json::Value {
+/// Maps without the entries that must not be stored: a name within a map says as much as one of its own. Texts are cut here, as
+/// escapes hide what they are once they are JSON.
+fn json(key: &str, value: Option<AnyValue>, depth: usize) -> serde_json::Value {
     use serde_json::Value as Json;
     let Some(value) = value.and_then(|value| value.value) else { return Json::Null };
     match value {
-        Value::StringValue(text) => Json::String(text),
+        Value::StringValue(text) => Json::String(privacy::cut(key, text)),
         Value::BoolValue(flag) => Json::Bool(flag),
         Value::IntValue(number) => Json::from(number),
         // What JSON has no number for is a text.
@@ -48,11 +49,15 @@ fn json(value: Option<AnyValue>, depth: usize) -> serde_json::Value {
         Value::BytesValue(bytes) => Json::String(STANDARD.encode(bytes)),
         Value::ArrayValue(_) | Value::KvlistValue(_) if depth == DEPTH_MAX => Json::String("…".to_owned()),
         Value::ArrayValue(list) => {
-            list.values.into_iter().map(|value| json(Some(value), depth + 1)).collect()
+            list.values.into_iter().map(|value| json(key, Some(value), depth + 1)).collect()
         }
         Value::KvlistValue(map) => {
             let kept = map.values.into_iter().filter(|entry| privacy::may_be_stored(&entry.key));
-            Json::Object(kept.map(|entry| (entry.key, json(entry.value, depth + 1))).collect())
+            let named = kept.map(|KeyValue { key, value, .. }| {
+                let value = json(&key, value, depth + 1);
+                (privacy::cut_text(key), value)
+            });
+            Json::Object(named.collect())
         }
         // An index into a dictionary that only profiles have.
         _ => Json::Null,
@@ -92,13 +97,38 @@ mod tests {
         ] {
             assert_eq!(of(vec![named("k", value)]), [("k".to_owned(), expected.to_owned())]);
         }
-        assert_eq!(text(None), "");
+        assert_eq!(text("k", None), "");
+    }
+
+    #[test]
+    fn texts_are_cut_before_they_are_escaped_and_names_are_cut() {
+        let text_of = |text: &str| Value::StringValue(text.to_owned());
+        let list = |text: &str| Value::ArrayValue(ArrayValue { values: vec![any(text_of(text))] });
+        let map = |key: &str, text: &str| {
+            Value::KvlistValue(KeyValueList { values: vec![named(key, text_of(text))] })
+        };
+        for (key, value, expected_key, expected) in [
+            ("k", list("\"203.0.113.77\""), "k", r#"["\"<ip>\""]"#),
+            ("k", list("a\n203.0.113.77"), "k", r#"["a\n<ip>"]"#),
+            ("k", list("203.0.113.77"), "k", r#"["203.0.113.0/24"]"#),
+            ("k", map("a", "\n203.0.113.77 x"), "k", r#"{"a":"\n<ip> x"}"#),
+            ("k", map("of=203.0.113.77", "x"), "k", r#"{"of=<ip>":"x"}"#),
+            ("k", map("refreshToken", "x"), "k", "{}"),
+            ("host.ip", list("10.0.0.5"), "host.ip", r#"["10.0.0.5"]"#),
+            ("by /a?token=1", text_of("x"), "by /a?…", "x"),
+        ] {
+            let expected = (expected_key.to_owned(), expected.to_owned());
+            assert_eq!(of(vec![named(key, value)]), [expected]);
+        }
     }
 
     #[test]
     fn nesting_ends() {
         let deep = (0..50)
             .fold(Value::IntValue(1), |inner, _| Value::ArrayValue(ArrayValue { values: vec![any(inner)] }));
-        assert_eq!(text(Some(any(deep))), format!("{}\"…\"{}", "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX)));
+        assert_eq!(
+            text("k", Some(any(deep))),
+            format!("{}\"…\"{}", "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX))
+        );
     }
 }

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::trace::v1 as otlp;
 
 use super::attributes;
-use super::privacy::cut_text;
+use super::privacy::{cut_text, cut_version};
 use super::row::{Event, Link, Resource, Scope, Span};
 
 /// How far a span's begin may be ahead of the clock here: as for events, what clocks differ by at the most.
@@ -96,7 +96,7 @@ pub(super) fn decode(
         let resource = Arc::new(resource(of_resource.resource.unwrap_or_default().attributes));
         for of_scope in of_resource.scope_spans {
             let scope = of_scope.scope.unwrap_or_default();
-            let scope = Arc::new(Scope { name: scope.name, version: scope.version });
+            let scope = Arc::new(Scope { name: cut_text(scope.name), version: cut_version(scope.version) });
             for found in of_scope.spans {
                 match span(found, &resource, &scope, now_ns) {
                     Ok(span) => {
@@ -151,7 +151,7 @@ fn span(
         trace_id,
         span_id,
         parent_span_id,
-        trace_state: found.trace_state,
+        trace_state: cut_text(found.trace_state),
         name: cut_text(found.name),
         kind,
         resource: Arc::clone(resource),
@@ -173,7 +173,7 @@ fn link(found: otlp::span::Link) -> Result<Link, Reason> {
     let trace_id = id(&found.trace_id).ok_or(Reason::LinkId)?;
     let span_id = id(&found.span_id).ok_or(Reason::LinkId)?;
     let attributes = attributes::of(found.attributes);
-    Ok(Link { trace_id, span_id, trace_state: found.trace_state, attributes })
+    Ok(Link { trace_id, span_id, trace_state: cut_text(found.trace_state), attributes })
 }
 
 /// An id of the right length; zeros are none.
@@ -266,6 +266,38 @@ mod tests {
         assert_eq!(said.rejected_spans, 9);
         assert!(said.error_message.starts_with("spans can't be stored: trace_id 2, span_id 1,"), "{said:?}");
         assert!(decode(export(vec![good()], "web"), NOW_NS, usize::MAX).unwrap().partial_success().is_none());
+    }
+
+    #[test]
+    fn every_text_that_others_wrote_is_cut() {
+        let address = || "a=203.0.113.77".to_owned();
+        let link = otlp::span::Link {
+            trace_id: vec![1; 16],
+            span_id: vec![2; 8],
+            trace_state: address(),
+            ..otlp::span::Link::default()
+        };
+        let mut request = export(
+            vec![otlp::Span { trace_state: address(), links: vec![link], ..good() }],
+            "203.0.113.77:80 x",
+        );
+        let scope = |version: &str| {
+            Some(opentelemetry_proto::tonic::common::v1::InstrumentationScope {
+                name: address(),
+                version: version.to_owned(),
+                ..Default::default()
+            })
+        };
+        request.resource_spans[0].scope_spans[0].scope = scope("https://example.org/?token=1");
+        let mut decoded = decode(request.clone(), NOW_NS, usize::MAX).unwrap();
+        let span = decoded.spans.pop().unwrap();
+        assert_eq!((&*span.trace_state, &*span.links[0].trace_state), ("a=<ip>", "a=<ip>"));
+        assert_eq!((&*span.scope.name, &*span.scope.version), ("a=<ip>", "https://example.org/?…"));
+        assert!(!format!("{span:?}").contains("203.0.113.77"), "{span:?}");
+        // Four numbers are a version, too.
+        request.resource_spans[0].scope_spans[0].scope = scope("1.0.0.0");
+        let decoded = decode(request, NOW_NS, usize::MAX).unwrap();
+        assert_eq!(decoded.spans[0].scope.version, "1.0.0.0");
     }
 
     #[test]

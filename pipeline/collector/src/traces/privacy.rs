@@ -2,7 +2,7 @@
 //! that hold such things by their nature are dropped, all other texts are cut by their form. The README has the list.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use wide_event::Network;
 use wide_event::scrub::scrub;
@@ -74,17 +74,21 @@ const OWN_ADDRESSES: [&str; 8] = [
 
 /// Whether something of an attribute may be stored.
 pub(super) fn may_be_stored(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    let words: Vec<&str> = key.split(['.', '_', '-']).collect();
+    let apart = words_apart(key);
+    let words: Vec<&str> = apart.split(['.', '_', '-']).collect();
     let secret = words.iter().any(|word| SECRET_WORDS.contains(word))
         || words.array_windows().any(|pair| SECRET_PAIRS.contains(pair));
+    let key = key.to_ascii_lowercase();
     !(secret || DROPPED.contains(&&*key) || DROPPED_BELOW.iter().any(|above| key.starts_with(above)))
 }
 
 /// A value without whole addresses, credentials in URLs, and queries.
 pub(super) fn cut(key: &str, value: String) -> String {
-    if OWN_ADDRESSES.contains(&key) || key.ends_with(".version") {
+    if OWN_ADDRESSES.contains(&key) {
         return value;
+    }
+    if key.ends_with(".version") {
+        return cut_version(value);
     }
     if let Some(address) = address(&value) {
         return Network::of(address).to_string();
@@ -98,6 +102,32 @@ pub(super) fn cut_text(text: String) -> String {
         Cow::Borrowed(_) => text,
         Cow::Owned(clean) => clean,
     }
+}
+
+/// The same for a version, which may have four numbers, and is no address then.
+pub(super) fn cut_version(text: String) -> String {
+    if text.parse::<Ipv4Addr>().is_ok() { text } else { cut_text(text) }
+}
+
+/// In lower case, with the words of `accessToken` and `APIKey` apart.
+fn words_apart(key: &str) -> String {
+    let mut apart = String::with_capacity(key.len() + 4);
+    let mut before = None;
+    let mut letters = key.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let begins = letter.is_ascii_uppercase()
+            && before.is_some_and(|before: char| {
+                before.is_ascii_lowercase()
+                    || before.is_ascii_digit()
+                    || before.is_ascii_uppercase() && letters.peek().is_some_and(char::is_ascii_lowercase)
+            });
+        if begins {
+            apart.push('_');
+        }
+        apart.push(letter.to_ascii_lowercase());
+        before = Some(letter);
+    }
+    apart
 }
 
 /// The address that a value is, with or without a port.
@@ -128,6 +158,13 @@ mod tests {
             "Password",
             "my.api_key",
             "session-cookie",
+            "oauth.accessToken",
+            "clientSecret",
+            "refreshToken",
+            "oauth2Token",
+            "app.APIKey",
+            "JWTToken",
+            "privateKey",
         ] {
             assert!(!may_be_stored(key), "{key}");
         }
@@ -139,6 +176,8 @@ mod tests {
             "db.operation.name",
             "gen_ai.usage.input_tokens",
             "code.keystone",
+            "inputTokens",
+            "monkeyPatched",
             "url.full",
             "client.address",
         ] {
@@ -155,6 +194,9 @@ mod tests {
             ("made.up", "[2001:db8:1:2::3]:443", "2001:db8:1::/48"),
             ("server.address", "10.0.0.5", "10.0.0.5"),
             ("service.version", "1.2.3.4", "1.2.3.4"),
+            ("service.version", "https://example.org/?token=1", "https://example.org/?…"),
+            ("rpc.peer", "ipv4:203.0.113.77:443", "ipv4:<ip>:443"),
+            ("body", r#"{"a":"\n203.0.113.77"}"#, r#"{"a":"\n<ip>"}"#),
             ("url.full", "https://u:p@example.org/a?token=1#x", "https://example.org/a?…"),
             ("http.target", "/a?token=1", "/a?…"),
             ("exception.message", "connect to 203.0.113.77:80: refused", "connect to <ip> refused"),
