@@ -25,6 +25,7 @@ pub struct TraceMetrics {
     pub(super) repeated: Counter,
     pub(super) queue_bytes: Gauge,
     pub(super) connections: Gauge,
+    receiving: Gauge,
     insert_s: Histogram,
     failures: Family<ClassLabel, Counter>,
 }
@@ -55,6 +56,7 @@ impl Default for TraceMetrics {
             repeated: Counter::default(),
             queue_bytes: Gauge::default(),
             connections: Gauge::default(),
+            receiving: Gauge::default(),
             insert_s: Histogram::new(INSERT_S),
             failures: Family::default(),
         }
@@ -77,8 +79,16 @@ impl TraceMetrics {
             self.queue_bytes.clone(),
         );
         all.register("connections", "Open connections of exporters", self.connections.clone());
+        let receiving = "1 while spans are received, 0 where they are not, or no more";
+        all.register("receiving", receiving, self.receiving.clone());
         all.register_with_unit("insert_duration", "Time of an insert", Unit::Seconds, self.insert_s.clone());
         all.register("insert_failures", "Inserts that failed, by what follows", self.failures.clone());
+    }
+
+    /// Says that spans are received until it is dropped, also by a panic.
+    pub(super) fn receiving(&self) -> Receiving {
+        self.receiving.set(1);
+        Receiving(self.receiving.clone())
     }
 
     pub(super) fn decoded(&self, decoded: &Decoded) {
@@ -103,5 +113,15 @@ impl TraceMetrics {
 
     pub(super) fn failed(&self, class: Class) {
         self.failures.get_or_create(&ClassLabel { class: class.as_str() }).inc();
+    }
+}
+
+/// While it is there, spans are received.
+#[derive(Debug)]
+pub(super) struct Receiving(Gauge);
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.set(0);
     }
 }

@@ -24,6 +24,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use tokio::task;
 use tokio_util::sync::CancellationToken;
 use warehouse::{Warehouse, WarehouseConfig};
 
@@ -35,7 +36,7 @@ use queue::Queue;
 use receive::Receiver;
 
 /// Receives spans on `listener` and stores them, on a thread of its own, until `shutdown` is cancelled and requests under way
-/// are answered. The configuration should have passed [`TracesConfig::check`]. Tables that are not there yet are waited for.
+/// are answered; or until storing breaks by a bug, which is logged and seen in the metric `receiving`. The configuration should have passed [`TracesConfig::check`]. Tables that are not there yet are waited for.
 ///
 /// # Errors
 /// When the thread or its runtime can't be made.
@@ -60,10 +61,54 @@ pub fn spawn(
         let flush_after = config.flush_after();
         let inserter =
             Inserter { queue: Arc::clone(&queue), warehouse, flush_after, metrics: metrics.clone() };
-        let inserter = tokio::spawn(inserter.work());
-        serve::serve(tcp, Arc::new(Receiver::new(config, queue, metrics)), shutdown).await;
-        // What is left is in no answer: its exporters have it, and send it again.
-        inserter.abort();
+        let storing = tokio::spawn(inserter.work());
+        let receiving = metrics.receiving();
+        let serving = serve::serve(tcp, Arc::new(Receiver::new(config, queue, metrics)), shutdown);
+        serve_while_stored(serving, storing).await;
+        drop(receiving);
     };
     thread::Builder::new().name("traces".to_owned()).spawn(move || runtime.block_on(run))
+}
+
+/// Serves as long as what is taken gets stored. Without that it would hold what it has for ever: its listener and connections
+/// go, which exporters understand, and events are not concerned.
+async fn serve_while_stored(serving: impl Future<Output = ()>, mut storing: task::JoinHandle<()>) {
+    tokio::select! {
+        () = serving => {}
+        // What it panicked with may have texts of spans in it.
+        _ = &mut storing => {
+            tracing::error!("storing spans broke by a bug; none are received until the collector is started again");
+        }
+    }
+    // What is left is in no answer: its exporters have it, and send it again.
+    storing.abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_can_store_no_more_does_not_serve_and_says_so() {
+        let metrics = TraceMetrics::default();
+        let shown = |metrics: &TraceMetrics| {
+            let (mut registry, mut text) = (prometheus_client::registry::Registry::default(), String::new());
+            metrics.register(&mut registry);
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text.contains("collector_trace_receiving 1\n")
+        };
+        let receiving = metrics.receiving();
+        let storing = tokio::spawn(async { panic!("a bug") });
+        assert!(shown(&metrics));
+        serve_while_stored(std::future::pending(), storing).await;
+        drop(receiving);
+        assert!(!shown(&metrics));
+        // An end in good order stops what stores.
+        let storing = tokio::spawn(std::future::pending());
+        let stops = storing.abort_handle();
+        serve_while_stored(std::future::ready(()), storing).await;
+        while !stops.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
 }
