@@ -28,6 +28,10 @@ pub struct TracesConfig {
     pub answer_ms_max: u64,
 }
 
+/// How much larger an export may be as messages than the largest body: as few bytes as a span or an attribute that says
+/// something can be written in become 8 to 13 times as many.
+const MESSAGES_PER_BODY: usize = 16;
+
 impl Default for TracesConfig {
     fn default() -> Self {
         Self {
@@ -69,6 +73,11 @@ impl TracesConfig {
 
     pub(super) fn body_bytes_max(&self) -> usize {
         usize::try_from(self.body_bytes_max).unwrap_or(usize::MAX)
+    }
+
+    /// What one export may take as messages, bytes, before its spans are rows.
+    pub(super) fn messages_bytes_max(&self) -> usize {
+        self.body_bytes_max().saturating_mul(MESSAGES_PER_BODY)
     }
 
     pub(super) fn flush_after(&self) -> Duration {

@@ -57,7 +57,7 @@ impl Reason {
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
     pub(super) spans: Vec<Span>,
-    /// What they take as rows.
+    /// What they take while they are held, and as rows.
     pub(super) bytes: usize,
     /// Of the rest, how many by reason.
     pub(super) rejected: BTreeMap<Reason, u64>,
@@ -94,9 +94,11 @@ pub(super) fn decode(
     let mut decoded = Decoded::default();
     for of_resource in request.resource_spans {
         let resource = Arc::new(resource(of_resource.resource.unwrap_or_default().attributes));
+        decoded.bytes += resource.shared_bytes();
         for of_scope in of_resource.scope_spans {
             let scope = of_scope.scope.unwrap_or_default();
             let scope = Arc::new(Scope { name: cut_text(scope.name), version: cut_version(scope.version) });
+            decoded.bytes += size_of::<Scope>();
             for found in of_scope.spans {
                 match span(found, &resource, &scope, now_ns) {
                     Ok(span) => {

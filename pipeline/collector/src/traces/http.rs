@@ -92,7 +92,9 @@ fn taken(response: &ExportTraceServiceResponse, format: Format) -> Response<Body
 fn refused(refusal: &Refusal, format: Format) -> Response<Body> {
     let status = match refusal {
         Refusal::Malformed(_) | Refusal::Refused(_) => StatusCode::BAD_REQUEST,
-        Refusal::TooLarge(_) | Refusal::RowsTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::TooLarge(_) | Refusal::RowsTooLarge(_) | Refusal::MessagesTooLarge(_) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
         Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,

@@ -1,5 +1,5 @@
 //! The store of traces: spans come in over OTLP and go into `otel_traces`. A module a stage: `serve` listens, `grpc` and `http`
-//! speak, `body` bounds what arrives, `receive` takes an export, `decode` makes rows of it (`attributes`, `privacy`, `row`), `queue` holds
+//! speak, `body` and `weight` bound what arrives, `receive` takes an export, `decode` makes rows of it (`attributes`, `privacy`, `row`), `queue` holds
 //! them, `insert` stores them.
 //!
 //! All of it is on one thread of its own, with its own connection: a flood of spans takes a core at the most, and the events'
@@ -18,6 +18,7 @@ mod queue;
 mod receive;
 mod row;
 mod serve;
+mod weight;
 
 use std::io;
 use std::net::TcpListener;

@@ -15,10 +15,12 @@ use super::config::TracesConfig;
 use super::decode::decode;
 use super::metrics::TraceMetrics;
 use super::queue::{Fate, Hash, Queue};
+use super::weight::{self, Unweighed};
 use crate::time::now_us;
 
 /// Exports that are read at the same time. Each holds its body twice at most, compressed and not: 16 of them and 4 MiB are
-/// 128 MiB if all are as large as may be.
+/// 128 MiB if all are as large as may be. Beside them one at a time is there as messages: what is between its reading and its
+/// rows waits for nothing, and there is one thread.
 const READING_MAX: usize = 16;
 
 /// After a refusal that may pass at any moment.
@@ -40,6 +42,8 @@ pub(super) enum Refusal {
     TooLarge(usize),
     #[error("the spans take more than {0} bytes as rows, each with its resource: send fewer at once")]
     RowsTooLarge(usize),
+    #[error("the export takes more than {0} bytes as messages in memory: send fewer at once")]
+    MessagesTooLarge(usize),
     #[error("the body did not come in time")]
     TooSlow,
     #[error("{0}")]
@@ -94,7 +98,7 @@ impl Receiver {
         format: Format,
         body: Bytes,
     ) -> Result<ExportTraceServiceResponse, Refusal> {
-        let request = read(format, &body)?;
+        let request = read(format, &body, self.config.messages_bytes_max())?;
         let bytes_max = self.config.export_bytes_max();
         let decoded = decode(request, now_us().saturating_mul(1000), bytes_max)
             .map_err(|_| Refusal::RowsTooLarge(bytes_max))?;
@@ -118,7 +122,11 @@ impl Receiver {
     }
 }
 
-fn read(format: Format, body: &Bytes) -> Result<ExportTraceServiceRequest, Refusal> {
+fn read(format: Format, body: &Bytes, bytes_max: usize) -> Result<ExportTraceServiceRequest, Refusal> {
+    weight::check(format, body, bytes_max).map_err(|unweighed| match unweighed {
+        Unweighed::TooHeavy => Refusal::MessagesTooLarge(bytes_max),
+        Unweighed::Malformed => Refusal::Malformed("no tags and lengths of Protobuf".to_owned()),
+    })?;
     match format {
         Format::Protobuf => ExportTraceServiceRequest::decode(body.clone())
             .map_err(|error| Refusal::Malformed(error.to_string())),

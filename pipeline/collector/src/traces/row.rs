@@ -9,9 +9,6 @@ use warehouse::{ArrayColumn, Block, Column, MapColumn, SymbolColumn, TextColumn,
 /// The table of spans.
 pub(super) const TABLE: &str = "otel_traces";
 
-/// What a span's fixed columns take, ids as text included, and the ends of its lists.
-const FIXED_BYTES: usize = 200;
-
 /// Names and values.
 pub(super) type Attributes = Vec<(String, String)>;
 
@@ -66,22 +63,38 @@ pub(super) struct Link {
     pub(super) attributes: Attributes,
 }
 
-impl Span {
-    /// About what it takes as a row.
-    pub(super) fn bytes(&self) -> usize {
-        let texts = [&self.trace_state, &self.name, &self.resource.service, &self.scope.name];
-        let texts = texts.into_iter().chain([&self.scope.version, &self.status_message]);
-        let events = self.events.iter().map(|event| 16 + event.name.len() + bytes_of(&event.attributes));
-        let links = self.links.iter().map(|link| 64 + link.trace_state.len() + bytes_of(&link.attributes));
-        let lists = events.chain(links).sum::<usize>();
-        let maps = bytes_of(&self.resource.attributes) + bytes_of(&self.attributes);
-        FIXED_BYTES + texts.map(String::len).sum::<usize>() + maps + lists
+impl Resource {
+    /// About what it takes beside its texts, which each of its spans counts.
+    pub(super) fn shared_bytes(&self) -> usize {
+        size_of::<Self>() + places(&self.attributes)
     }
 }
 
-/// With room for the lengths.
+impl Span {
+    /// About what it takes while it is held, and no less than as a row, whose fixed columns are smaller than its struct.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = [&self.trace_state, &self.name, &self.resource.service, &self.scope.name];
+        let texts = texts.into_iter().chain([&self.scope.version, &self.status_message]);
+        let event = |event: &Event| size_of::<Event>() + event.name.len() + bytes_of(&event.attributes);
+        let link = |link: &Link| size_of::<Link>() + link.trace_state.len() + bytes_of(&link.attributes);
+        let lists = self.events.iter().map(event).chain(self.links.iter().map(link)).sum::<usize>();
+        let maps = texts_of(&self.resource.attributes) + bytes_of(&self.attributes);
+        size_of::<Self>() + texts.map(String::len).sum::<usize>() + maps + lists
+    }
+}
+
 fn bytes_of(attributes: &Attributes) -> usize {
+    texts_of(attributes) + places(attributes)
+}
+
+/// As a row has them, with room for the lengths.
+fn texts_of(attributes: &Attributes) -> usize {
     attributes.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
+}
+
+/// What they take without their texts.
+fn places(attributes: &Attributes) -> usize {
+    attributes.len() * size_of::<(String, String)>()
 }
 
 /// Columns of lists in the making.
@@ -191,4 +204,44 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_counts_its_structs_and_not_its_texts_alone() {
+        let attributes = |count: usize| vec![(String::new(), String::new()); count];
+        let event = || Event { at_ns: 0, name: String::new(), attributes: attributes(1) };
+        let link = || Link {
+            trace_id: [1; 16],
+            span_id: [1; 8],
+            trace_state: String::new(),
+            attributes: attributes(1),
+        };
+        let span = |count: usize| Span {
+            start_ns: 0,
+            duration_ns: 0,
+            trace_id: [1; 16],
+            span_id: [1; 8],
+            parent_span_id: None,
+            trace_state: String::new(),
+            name: String::new(),
+            kind: "Internal",
+            resource: Arc::new(Resource::default()),
+            scope: Arc::new(Scope::default()),
+            attributes: attributes(count),
+            status: "Unset",
+            status_message: String::new(),
+            events: (0..count).map(|_| event()).collect(),
+            links: (0..count).map(|_| link()).collect(),
+        };
+        let pair = size_of::<(String, String)>();
+        assert!(span(0).bytes() >= size_of::<Span>() && size_of::<Span>() >= 200);
+        let each = size_of::<Event>() + size_of::<Link>() + 3 * pair;
+        assert!(span(10).bytes() >= size_of::<Span>() + 10 * each);
+        let resource = Resource { attributes: attributes(10), ..Resource::default() };
+        assert!(resource.shared_bytes() >= 10 * pair);
+    }
 }

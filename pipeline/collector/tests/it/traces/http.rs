@@ -52,6 +52,9 @@ async fn what_is_wrong_is_refused_for_good() {
     let (json, protobuf) = ("application/json", "application/x-protobuf");
     let good = export(&[span(1)]).to_string();
     let packed = gzip(good.as_bytes());
+    // 60 kB of empty spans, and of empty objects.
+    let empty = [b"\x0a\xe4\xd4\x03\x12\xe0\xd4\x03".as_slice(), &b"\x12\x00".repeat(30_000)].concat();
+    let objects = format!(r#"{{"resourceSpans":[{{}}{}]}}"#, ",{}".repeat(20_000));
     let bomb = gzip(&vec![b' '; 50 << 20]);
     for (what, content_type, encoding, body, status) in [
         ("no JSON", json, None, &b"{\"resourceSpans\":[{]}"[..], 400),
@@ -61,6 +64,8 @@ async fn what_is_wrong_is_refused_for_good() {
         ("no gzip", json, Some("gzip"), good.as_bytes(), 400),
         ("half a gzip", json, Some("gzip"), &packed[..packed.len() / 2], 400),
         ("a bomb", json, Some("gzip"), &bomb, 413),
+        ("empty spans", protobuf, None, &empty, 413),
+        ("empty objects", json, None, objects.as_bytes(), 413),
         ("large", json, None, &[b' '; 100_001], 413),
         ("another encoding", json, Some("br"), &packed, 415),
         ("another type", "text/plain", None, good.as_bytes(), 415),
