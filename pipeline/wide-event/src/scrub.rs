@@ -19,7 +19,7 @@ pub fn scrub(message: &str) -> Cow<'_, str> {
         let end = rest.find(is_separator).unwrap_or(rest.len());
         let (word, behind) = rest.split_at(end);
         scrub_word(word, &mut clean);
-        let next = separator_bytes(behind);
+        let next = behind.chars().next().map_or(0, char::len_utf8);
         clean.push_str(&behind[..next]);
         rest = &behind[next..];
     }
@@ -27,17 +27,7 @@ pub fn scrub(message: &str) -> Cow<'_, str> {
 }
 
 fn is_separator(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(c, '"' | '\'' | '`' | '(' | ')' | '<' | '>' | ',' | ';' | '{' | '}' | '|' | '\\')
-}
-
-/// Of what a text begins with; of an escape with the letter that belongs to it, as in `\n203.0.113.9`.
-fn separator_bytes(text: &str) -> usize {
-    match text.as_bytes() {
-        [b'\\', b'u', code @ ..] if code.len() >= 4 && code[..4].iter().all(u8::is_ascii_hexdigit) => 6,
-        [b'\\', b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
-        _ => text.chars().next().map_or(0, char::len_utf8),
-    }
+    c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | '<' | '>' | ',' | ';' | '{' | '}' | '|')
 }
 
 fn scrub_word(word: &str, clean: &mut String) {
@@ -46,10 +36,10 @@ fn scrub_word(word: &str, clean: &mut String) {
         Some((scheme, rest)) => {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             let host = authority.rsplit_once('@').map_or(authority, |(_credentials, host)| host);
-            clean.push_str(scheme);
+            scrub_address(scheme, clean);
             clean.push_str("://");
             scrub_address(host, clean);
-            clean.push_str(path.split('#').next().unwrap_or_default());
+            scrub_address(path.split('#').next().unwrap_or_default(), clean);
         }
         None => scrub_address(before, clean),
     }
@@ -60,8 +50,29 @@ fn scrub_word(word: &str, clean: &mut String) {
     }
 }
 
-/// Copies text, with every address in it replaced. Addresses may have brackets, a port, `=` or `/` around them.
+/// Copies text, with every address in it replaced. An escape is copied with the letter that belongs to it, as in `\n203.0.113.9`.
+/// It ends no query and no credentials: `\u0026` is how some write `&`.
 fn scrub_address(text: &str, clean: &mut String) {
+    let mut parts = text.split('\\');
+    scrub_part(parts.next().unwrap_or_default(), clean);
+    for part in parts {
+        let (letter, rest) = part.split_at(escape_bytes(part));
+        clean.push('\\');
+        clean.push_str(letter);
+        scrub_part(rest, clean);
+    }
+}
+
+fn escape_bytes(text: &str) -> usize {
+    match text.as_bytes() {
+        [b'u', code @ ..] if code.len() >= 4 && code[..4].iter().all(u8::is_ascii_hexdigit) => 5,
+        [b'b' | b'f' | b'n' | b'r' | b't', ..] => 1,
+        _ => 0,
+    }
+}
+
+/// Addresses may have brackets, a port, `=` or `/` around them.
+fn scrub_part(text: &str, clean: &mut String) {
     for piece in text.split_inclusive(['=', '/', '[', ']', '@']) {
         let core = piece.trim_end_matches(['=', '/', '[', ']', '@']);
         let tail = &piece[core.len()..];
@@ -131,6 +142,9 @@ mod tests {
             (r#"{"a":"\"203.0.113.77\""}"#, r#"{"a":"\"<ip>\""}"#),
             (r"a\n203.0.113.77\r\u000a203.0.113.78", r"a\n<ip>\r\u000a<ip>"),
             (r"C:\new\file.txt", r"C:\new\file.txt"),
+            (r"/x?a=b\u0026token=1 y", "/x?… y"),
+            (r"https://u:p\w@example.org/\n203.0.113.77", r"https://example.org/\n<ip>"),
+            ("203.0.113.77=https://example.org/whois/203.0.113.9", "<ip>=https://example.org/whois/<ip>"),
             ("ünïcode 10.0.0.1", "ünïcode <ip>"),
         ];
         for (message, expected) in cases {
