@@ -6,8 +6,13 @@ WITH
     toDateTime({installed_s:UInt32}, 'UTC') AS installed,
     if(installed < today - toIntervalDay({rollups_ttl_days:UInt32} - 8), toStartOfHour(today - toIntervalDay({rollups_ttl_days:UInt32} - 1)), toDateTime(0, 'UTC')) AS rollups_since,
     if(installed < today - toIntervalDay({clicks_ttl_days:UInt32} - 8), toStartOfHour(today - toIntervalDay({clicks_ttl_days:UInt32} - 1)), toDateTime(0, 'UTC')) AS clicks_since,
-    -- Whole years, of which no day has expired.
+    -- In clicks_by_link a year expires as a whole, after its last day: this one has not begun to.
+    toStartOfYear(rollups_since) AS year_since,
+    -- Years of which the ledger knows each day; while there is none of them yet, the one of which it knows some.
     if(rollups_since = 0, toDateTime(0, 'UTC'), toStartOfYear(rollups_since + toIntervalYear(1))) AS years_since,
+    rollups_since = 0 OR years_since + toIntervalDay(8) <= today AS whole_years,
+    if(whole_years, years_since, toDateTime(year_since, 'UTC')) AS values_since,
+    greatest(values_since, rollups_since) AS values_known_since,
     ledger AS (
         SELECT
             -- An event may be minutes ahead of its range, since clocks differ.
@@ -25,10 +30,10 @@ WITH
             sumIf(day_clicks, collected_at + toIntervalHour(1) >= rollups_since) AS day_clicks_most,
             sumIf(day_clicks, rollups_since = 0 OR collected_at >= rollups_since + toIntervalDay(8)) AS day_clicks_least,
             -- Ranges from before there was this table have none.
-            sumIf(link_clicks, collected_at + toIntervalHour(1) >= years_since) AS link_clicks_most,
-            sumIf(link_clicks, years_since = 0 OR collected_at >= years_since + toIntervalDay(8)) AS link_clicks_least,
-            sumIf(day_clicks, link_clicks > 0 AND collected_at + toIntervalHour(1) >= years_since) AS link_values_most,
-            sumIf(day_clicks, link_clicks > 0 AND (years_since = 0 OR collected_at >= years_since + toIntervalDay(8))) AS link_values_least,
+            sumIf(link_clicks, collected_at + toIntervalHour(1) >= rollups_since) AS link_clicks_most,
+            sumIf(link_clicks, rollups_since = 0 OR collected_at >= rollups_since + toIntervalDay(8)) AS link_clicks_least,
+            sumIf(day_clicks, link_clicks > 0 AND collected_at + toIntervalHour(1) >= values_known_since) AS link_values_most,
+            sumIf(day_clicks, link_clicks > 0 AND (values_known_since = 0 OR collected_at >= values_known_since + toIntervalDay(8))) AS link_values_least,
             sumIf(orphan_rows, collected_at + toIntervalHour(1) >= clicks_since) AS orphan_rows_most,
             sumIf(orphan_rows, clicks_since = 0 OR collected_at >= clicks_since + toIntervalDay(8)) AS orphan_rows_least,
             -- Whether each click of that time got a row.
@@ -36,6 +41,7 @@ WITH
         FROM ingest_ledger
     ),
     (SELECT sum(clicks) FROM clicks_by_hour WHERE hour >= clicks_since) AS hourly,
+    (SELECT sum(clicks) FROM clicks_by_link WHERE kind = 'day' AND since >= year_since) AS link_days,
     (SELECT count() FROM clicks WHERE ts >= clicks_since) AS single
 SELECT what, source, toUInt64(assumeNotNull(at_least)) AS at_least, toUInt64(assumeNotNull(at_most)) AS at_most, toUInt64(assumeNotNull(stored)) AS stored
 FROM (
@@ -67,9 +73,17 @@ FROM (
         (SELECT sum(clicks) FROM clicks_by_day WHERE rollups_since = 0 OR day > toDate(rollups_since))
     FROM ledger
     UNION ALL
-    -- As often as it counts each: in all, by day, and under each dimension.
-    SELECT 'clicks in clicks_by_link', 'the ledger, twice and five times more by value', 2 * link_clicks_least + 5 * link_values_least,
-        2 * link_clicks_most + 5 * link_values_most, (SELECT sum(clicks) FROM clicks_by_link WHERE since >= years_since)
+    SELECT 'clicks by day in clicks_by_link', 'the ledger', link_clicks_least, link_clicks_most,
+        (SELECT sum(clicks) FROM clicks_by_link WHERE kind = 'day' AND (rollups_since = 0 OR since > toDate(rollups_since)))
+    FROM ledger
+    UNION ALL
+    SELECT 'clicks by year in clicks_by_link', 'its days', link_days, link_days,
+        (SELECT sum(clicks) FROM clicks_by_link WHERE kind = 'all' AND since >= year_since)
+    FROM ledger
+    UNION ALL
+    -- Not each click has values, and of a year that begins before the ledger nobody knows how many have.
+    SELECT 'values in clicks_by_link', 'the ledger, five times', 5 * link_values_least, 5 * if(whole_years, link_values_most, link_days),
+        (SELECT sum(clicks) FROM clicks_by_link WHERE kind = 'value' AND since >= values_since)
     FROM ledger
     UNION ALL
     SELECT 'rows in orphan_visits', 'the ledger', orphan_rows_least, orphan_rows_most,

@@ -28,8 +28,8 @@ pub(crate) fn times_to_live(config: &WarehouseConfig) -> [(&'static str, &'stati
         ("clicks", "ts", config.clicks_ttl_days),
         ("clicks_by_hour", "hour", config.rollups_ttl_days),
         ("clicks_by_day", "day", config.rollups_ttl_days),
-        // Rows of a year stay until its last day expires.
-        ("clicks_by_link", "since + toIntervalYear(1)", config.rollups_ttl_days),
+        // Rows of a year stay until its last day expires, those of its days, too: they add up to the year's.
+        ("clicks_by_link", "toStartOfYear(since) + toIntervalYear(1)", config.rollups_ttl_days),
         ("visits_by_hour", "hour", config.rollups_ttl_days),
         ("visits_by_day", "day", config.rollups_ttl_days),
         ("orphan_visits", "ts", config.clicks_ttl_days),

@@ -203,6 +203,35 @@ async fn totals_by_link_are_those_of_the_rows() {
     assert_ne!(merged, with_old);
 }
 
+/// Days of a link don't outlive the total of their year: as the schema is made, and as a changed time to live changes it.
+#[tokio::test]
+async fn a_year_of_a_link_expires_as_a_whole() {
+    let config = super::warehouse("year_expires").config().clone();
+    // A year of which the first days would have expired and the last ones not, if each went by its own time.
+    for rollups_ttl_days in [340, 341] {
+        let config = WarehouseConfig { rollups_ttl_days, clicks_ttl_days: 100, ..config.clone() };
+        let warehouse = Warehouse::new(&config);
+        migrate(&warehouse).await.unwrap();
+        warehouse
+            .execute(
+                "INSERT INTO clicks_by_link (first, code, dimension, clicks) SELECT arrayJoin([ \
+                 toDateTime(toStartOfYear(today()), 'UTC') - toIntervalYear(2) + 1, toDateTime(toStartOfYear(today()), 'UTC') \
+                 - toIntervalYear(1) - 1, now()]), 'c', arrayJoin(['all', 'day', 'os']), 1",
+            )
+            .await
+            .unwrap();
+        warehouse.execute("OPTIMIZE TABLE clicks_by_link FINAL").await.unwrap();
+        let years = "SELECT toString(tuple(toYear(today()) - toYear(since), kind, count())) AS row \
+                     FROM clicks_by_link GROUP BY toYear(since), kind ORDER BY row";
+        assert_eq!(
+            warehouse.rows::<String>(years, &[]).await.unwrap(),
+            ["(0,'all',1)", "(0,'day',1)", "(0,'value',1)"],
+            "{rollups_ttl_days}"
+        );
+        warehouse.execute("TRUNCATE TABLE clicks_by_link").await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn eight_at_once_from_nothing() {
     for round in 0..3 {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use warehouse::{PartitionTotals, Recent, Report, Warehouse, migrate, range_from, verify, verify_recent};
+use warehouse::{
+    PartitionTotals, Recent, Report, Warehouse, WarehouseConfig, migrate, range_from, verify, verify_recent,
+};
 
 const TABLES: [&str; 13] = [
     "requests",
@@ -182,7 +184,15 @@ async fn damage_to_counts_of_visits_is_found() {
         ),
         (
             "DELETE FROM clicks_by_link WHERE dimension = 'all'",
-            "clicks in clicks_by_link: the ledger, twice and five times more by value says 42, stored are 36",
+            "clicks by year in clicks_by_link: its days says 6, stored are 0",
+        ),
+        (
+            "DELETE FROM clicks_by_link WHERE kind IN ('all', 'day')",
+            "clicks by day in clicks_by_link: the ledger says 6, stored are 0",
+        ),
+        (
+            "DELETE FROM clicks_by_link WHERE dimension = 'os'",
+            "values in clicks_by_link: the ledger, five times says 30, stored are 24",
         ),
         (
             "DELETE FROM visits_by_hour WHERE kind = 'base_url'",
@@ -216,11 +226,14 @@ async fn clicks_by_link_can_be_filled_with_what_was_before() {
     warehouse.execute(unknown).await.unwrap();
     assert_eq!(report(&warehouse).await.findings, Vec::<String>::new());
     let fill = include_str!("../../queries/fill_clicks_by_link.sql");
-    for statement in fill.split(";\n").filter(|statement| !statement.trim().is_empty()) {
-        warehouse.execute(statement).await.unwrap();
+    // Whoever does it again, for whatever reason, has nothing twice.
+    for _ in 0..2 {
+        for statement in fill.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            warehouse.execute(statement).await.unwrap();
+        }
+        assert_eq!(report(&warehouse).await.findings, Vec::<String>::new());
+        assert_eq!(warehouse.rows::<String>(rows, &[]).await.unwrap(), before);
     }
-    assert_eq!(report(&warehouse).await.findings, Vec::<String>::new());
-    assert_eq!(warehouse.rows::<String>(rows, &[]).await.unwrap(), before);
     let ledger = "SELECT sum(link_clicks) FROM ingest_ledger";
     assert_eq!(warehouse.rows::<u64>(ledger, &[]).await.unwrap(), [6]);
 }
@@ -313,7 +326,8 @@ async fn an_old_installation_is_compared_from_where_nothing_has_expired() {
             "requests_by_minute" => "minute",
             "clicks_by_hour" | "visits_by_hour" => "hour",
             "clicks_by_day" | "visits_by_day" => "day",
-            "clicks_by_link" => "first",
+            // Its year has not expired.
+            "clicks_by_link" => continue,
             _ => "collected_at",
         };
         let old = format!("DELETE FROM {table} WHERE {column} < now() - toIntervalDay(1000)");
@@ -325,6 +339,38 @@ async fn an_old_installation_is_compared_from_where_nothing_has_expired() {
     assert_eq!(report(&warehouse).await.findings, Vec::<String>::new());
     let twice = "INSERT INTO requests_by_minute (minute, requests, latency_us) SELECT now(), 9, map(100, 9)";
     assert_found(&warehouse, twice, "requests in requests_by_minute: the ledger says 4, stored are 13").await;
+}
+
+/// Of a ledger that knows no whole year, clicks by link are compared as far as they can be.
+#[tokio::test]
+async fn less_than_a_year_is_compared_too() {
+    let config = super::warehouse("verify_short").config().clone();
+    let config = WarehouseConfig { rollups_ttl_days: 300, clicks_ttl_days: 100, ..config };
+    let warehouse = Warehouse::new(&config);
+    migrate(&warehouse).await.unwrap();
+    age(&warehouse, 400).await;
+    for (damage, expected) in [
+        (
+            "DELETE FROM clicks_by_link WHERE kind = 'all'",
+            "clicks by year in clicks_by_link: its days says 6",
+        ),
+        (
+            "DELETE FROM clicks_by_link WHERE kind IN ('all', 'day')",
+            "clicks by day in clicks_by_link: the ledger says 6, stored are 0",
+        ),
+        (
+            "DELETE FROM clicks_by_link WHERE dimension = 'os'",
+            "values in clicks_by_link: the ledger, five times says 30, stored are 24",
+        ),
+        (
+            "INSERT INTO clicks_by_link (first, code, dimension, clicks) SELECT now(), 'c', 'os', 3",
+            "values in clicks_by_link: the ledger, five times says 30, stored are 33",
+        ),
+    ] {
+        fill(&warehouse, 0).await;
+        assert_eq!(report(&warehouse).await.findings, Vec::<String>::new());
+        assert_found(&warehouse, damage, expected).await;
+    }
 }
 
 #[tokio::test]
