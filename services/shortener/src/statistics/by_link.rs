@@ -5,8 +5,10 @@
 //! nobody clicked its name before it began to count, or only within that hour, whose single clicks are taken off again. All
 //! other links are counted from the rollups that are cut by month.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
 
 use super::reader::Reader;
 use super::scope::{By, Grain, HOUR_S, link_name};
@@ -18,42 +20,64 @@ use crate::store::Counted;
 /// How far clocks may be apart: a link that is so much younger than a range has no click in it.
 const CLOCKS_S: i64 = HOUR_S;
 
-/// For how long it is taken to be known which range was the last one without the table. It changes while a collector of
-/// an earlier version runs: that is, during an upgrade.
+/// For how long it is taken to be known which range was the last one without the table, or that it can't be found out. It
+/// changes while a collector of an earlier version runs: that is, during an upgrade.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// How much later than it was begun a range may come onto the ledger: by then the event log has deleted what it would be
+/// stored from (`kafka.retention_hours`, a week by default).
+const LATE_S: i64 = 7 * 24 * HOUR_S;
 
 /// Since when all clicks are in `clicks_by_link`.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    found: Mutex<Option<(Instant, UnixSeconds)>>,
+    /// Held while ClickHouse is asked, by one question for all: no redirect waits for it.
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// When ClickHouse was asked last, also in vain.
+    asked: Option<Instant>,
+    found: Option<Found>,
+}
+
+/// What the ledger said.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// When the last range was begun that is not in the table; 0 if all are.
+    last: UnixSeconds,
+    /// When the last range of all was begun: by then nothing new is found, but for what comes late.
+    seen_to: UnixSeconds,
 }
 
 impl Kept {
     /// Links that began to count by then may have clicks elsewhere. As it was known last where ClickHouse is away.
     pub(super) async fn since(&self, reader: &Reader) -> UnixSeconds {
-        let known = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, since)) = known
-            && at.elapsed() < FRESH
-        {
-            return since;
-        }
-        let mut sql = Sql::default();
-        sql.push(
-            "SELECT toInt64(toUnixTimestamp(max(collected_at))) FROM ingest_ledger WHERE clicks > 0 AND \
-             link_clicks = 0 AND collected_at >= toDateTime(",
-        );
-        // A range is on the ledger some time after it was collected.
-        sql.number(known.map_or(0, |(_, since)| since)).push(") HAVING count() > 0");
-        match reader.ask_now::<i64>(&sql).await {
-            Ok(rows) => {
-                let since = rows.first().map_or(0, |last| last + CLOCKS_S);
-                let since = since.max(known.map_or(0, |(_, since)| since));
-                *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), since));
-                since
+        let mut known = self.known.lock().await;
+        if known.asked.is_none_or(|asked| asked.elapsed() >= FRESH) {
+            if let Some(found) = find(reader, known.found).await {
+                known.found = Some(found);
             }
-            Err(_) => known.map_or(UnixSeconds::MAX, |(_, since)| since),
+            known.asked = Some(Instant::now());
         }
+        known.found.map_or(UnixSeconds::MAX, |found| found.last + CLOCKS_S)
     }
+}
+
+/// Looks at what has come onto the ledger; `None` if there is no answer.
+async fn find(reader: &Reader, before: Option<Found>) -> Option<Found> {
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT toInt64(toUnixTimestamp(maxIf(collected_at, clicks > 0 AND link_clicks = 0))), \
+         toInt64(toUnixTimestamp(max(collected_at))) FROM ingest_ledger WHERE collected_at >= toDateTime(",
+    );
+    let from = before.map_or(0, |before| (before.seen_to - LATE_S).max(0));
+    sql.number(from).push(")");
+    let rows = reader.ask_now::<(UnixSeconds, UnixSeconds)>(&sql).await.ok()?;
+    let (last, seen_to) = *rows.first()?;
+    let before = before.unwrap_or(Found { last: 0, seen_to: 0 });
+    Some(Found { last: last.max(before.last), seen_to: seen_to.max(before.seen_to) })
 }
 
 /// Links by where their whole time is counted.
@@ -150,5 +174,89 @@ impl Visits {
         sql.push(" AND code IN ").texts(links.iter().map(|link| link.code.clone()).collect());
         sql.push(" AND concat(toString(domain), '/', code) IN ");
         sql.texts(links.iter().map(|link| link_name(&link.domain, &link.code)).collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use warehouse::{Warehouse, WarehouseConfig, migrate};
+
+    use super::*;
+    use crate::config::StatisticsConfig;
+    use crate::keys::now;
+    use crate::metrics::Metrics;
+
+    fn reader(warehouse: Warehouse) -> Reader {
+        // Nothing here is about a machine that is slow.
+        let config = StatisticsConfig { query_ms_max: 60_000, ..StatisticsConfig::default() };
+        Reader::new(&config, warehouse, Metrics::default())
+    }
+
+    #[tokio::test]
+    async fn ranges_without_the_table_are_found_whenever_they_come() {
+        let url = format!("http://{}", testbed::shared_engine_address());
+        let database = "statistics_kept".to_owned();
+        let warehouse = Warehouse::new(&WarehouseConfig { url, database, ..WarehouseConfig::default() });
+        migrate(&warehouse).await.unwrap();
+        let (kept, reader, now) = (Kept::default(), reader(warehouse.clone()), now());
+        let range = async |age_s: i64, link_clicks: u32| {
+            let sql = format!(
+                "INSERT INTO ingest_ledger (topic, clicks, link_clicks, collected_at) SELECT 't', 1, {link_clicks}, toDateTime({})",
+                now - age_s
+            );
+            warehouse.execute(&sql).await.unwrap();
+        };
+        let since = async || {
+            kept.known.lock().await.asked = None;
+            kept.since(&reader).await
+        };
+        assert_eq!(since().await, CLOCKS_S);
+        range(100 * 86_400, 0).await;
+        assert_eq!(since().await, now - 100 * 86_400 + CLOCKS_S);
+        // Within the hour after the last one, and late: others were seen that were begun after it.
+        for (age_s, link_clicks) in [(100 * 86_400 - 600, 0), (50, 1), (3 * 86_400, 0)] {
+            range(age_s, link_clicks).await;
+            let last = if link_clicks == 0 { age_s } else { 100 * 86_400 - 600 };
+            assert_eq!(since().await, now - last + CLOCKS_S);
+        }
+        // What was looked at is not looked at again.
+        warehouse.execute("TRUNCATE TABLE ingest_ledger").await.unwrap();
+        range(20 * 86_400, 0).await;
+        assert_eq!(since().await, now - 3 * 86_400 + CLOCKS_S);
+        let found = kept.known.lock().await.found.unwrap();
+        assert_eq!((found.last, found.seen_to), (now - 3 * 86_400, now - 50));
+    }
+
+    #[tokio::test]
+    async fn one_question_is_asked_for_all_and_a_failure_is_remembered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = asked.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 65_536];
+                let mut length = 0;
+                while !String::from_utf8_lossy(&request[..length]).contains("FROM ingest_ledger") {
+                    length += stream.read(&mut request[length..]).await.unwrap();
+                }
+                counter.fetch_add(1, SeqCst);
+                let answer = "HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 8\r\n\r\nCode: 62";
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let (kept, reader) =
+            (Kept::default(), reader(Warehouse::new(&WarehouseConfig { url, ..WarehouseConfig::default() })));
+        for _ in 0..3 {
+            let (one, other) = tokio::join!(kept.since(&reader), kept.since(&reader));
+            assert_eq!((one, other), (UnixSeconds::MAX, UnixSeconds::MAX));
+        }
+        assert_eq!(asked.load(SeqCst), 1);
     }
 }
