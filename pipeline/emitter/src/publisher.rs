@@ -199,6 +199,13 @@ impl Publisher {
                 }
             }
             Appended::Refused(reason) => metrics.dropped(log_reason(reason), events),
+            // The others are in the log; which ones those are, and so how large and how late, is not known.
+            Appended::InDoubt { messages: in_doubt, events: events_in_doubt } => {
+                let events_in_doubt = events_in_doubt.min(events);
+                metrics.dropped("log_in_doubt", events_in_doubt);
+                metrics.published_events.inc_by(events - events_in_doubt);
+                metrics.published_messages.inc_by(messages.len().saturating_sub(in_doubt) as u64);
+            }
             Appended::OutOfTime => self.left += events,
             Appended::Acknowledged => {
                 metrics.published_events.inc_by(events);
@@ -242,6 +249,9 @@ impl Publisher {
                         // The message is refused; of the log it says nothing.
                         AppendError::TooLarge { .. } => {}
                         _ => self.shared.state.publishes(),
+                    }
+                    if let AppendError::InDoubt { messages, events, .. } = error {
+                        return Appended::InDoubt { messages, events };
                     }
                     if !error.is_retryable() {
                         return Appended::Refused(error.reason());
@@ -374,6 +384,11 @@ impl Publisher {
 enum Appended {
     Acknowledged,
     Refused(&'static str),
+    /// So many may be in the log or not; the others are in it.
+    InDoubt {
+        messages: usize,
+        events: u64,
+    },
     OutOfTime,
 }
 
@@ -383,7 +398,6 @@ fn log_reason(reason: &'static str) -> &'static str {
         "too_large" => "log_too_large",
         "closed" => "log_closed",
         "broken" => "log_broken",
-        "in_doubt" => "log_in_doubt",
         _ => "log_refused",
     }
 }

@@ -94,6 +94,24 @@ async fn a_message_too_large_does_not_take_its_neighbours_with_it() {
 }
 
 #[tokio::test]
+async fn of_an_append_only_what_is_in_doubt_counts_as_not_published() {
+    let in_doubt = AppendError::InDoubt { messages: 2, events: 20, source: "gone".into() };
+    let log = FakeLog::new().then(Fault::Hang).then(Fault::Fail(in_doubt));
+    let (emitter, publisher) = start(EmitterConfig { batch_events_max: 10, ..quick() }, log.clone());
+    success(&emitter);
+    log.wait_until(|log| !log.calls.lock().unwrap().is_empty()).await;
+    for _ in 0..100 {
+        success(&emitter);
+    }
+    log.release();
+    publisher.shutdown(DEADLINE).await.unwrap();
+    assert_eq!(*log.calls.lock().unwrap(), [1, 10, 1], "nothing is appended again");
+    let metrics = emitter.metrics();
+    assert_eq!((metrics.published(), dropped(&emitter, "log_in_doubt")), (81, 20));
+    assert_eq!((metrics.dropped_for_good(), emitter.issued()), (0, 101));
+}
+
+#[tokio::test]
 async fn a_log_that_is_down_or_refuses_a_message_is_no_reason_not_to_be_ready() {
     for error in [unavailable(), AppendError::TooLarge { bytes: 1, bytes_max: 0 }] {
         let log = FakeLog::new().then(Fault::Fail(error)).then(Fault::Hang);

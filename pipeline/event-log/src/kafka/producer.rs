@@ -185,7 +185,8 @@ impl Producer for KafkaProducer {
 #[derive(Debug, Default)]
 struct Settled {
     some_is_taken: bool,
-    is_closed: bool,
+    /// Messages that were not handed over any more, and events in them.
+    closed: (usize, u64),
     refused: Option<RDKafkaErrorCode>,
     doubt: Option<(RDKafkaErrorCode, usize, u64)>,
 }
@@ -202,7 +203,10 @@ impl Settled {
             // Without an answer librdkafka was torn down with the message.
             match outcome.await.unwrap_or(Outcome::InDoubt(RDKafkaErrorCode::PurgeInflight)) {
                 Outcome::Delivered => self.some_is_taken = true,
-                Outcome::Closed => self.is_closed = true,
+                Outcome::Closed => {
+                    let (messages, events) = &mut self.closed;
+                    (*messages, *events) = (*messages + 1, *events + u64::from(message.events));
+                }
                 Outcome::Refused(code) => {
                     self.refused.get_or_insert(code);
                     left.push(message);
@@ -221,9 +225,11 @@ impl Settled {
         match self.doubt {
             Some((code, messages, events)) => {
                 let source = KafkaError::MessageProduction(code).into();
+                // All others of the call have to be in the log: what was not handed over any more is none of these.
+                let (messages, events) = (messages + self.closed.0, events + self.closed.1);
                 Err(AppendError::InDoubt { messages, events, source })
             }
-            None if self.is_closed => Err(AppendError::Closed),
+            None if self.closed.0 > 0 => Err(AppendError::Closed),
             None => Ok(()),
         }
     }
