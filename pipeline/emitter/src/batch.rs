@@ -8,13 +8,13 @@ use std::time::Instant;
 use event_log::Message;
 use wide_event::codec::Encoder;
 use wide_event::redact::{Client, Redactor};
+use wide_event::scrub::scrub;
 use wide_event::{Event, Host, Resource, Text};
 
 use crate::config::EmitterConfig;
 use crate::hop::Hop;
 use crate::record::{Part, Record};
 use crate::requests::{Requests, RouteId};
-use crate::scrub::scrub;
 
 /// Bytes of an event that a payload is first made for: events are 300 to 500 bytes long.
 const EVENT_BYTES: usize = 512;

@@ -15,7 +15,6 @@ mod publisher;
 mod queue;
 mod record;
 mod requests;
-mod scrub;
 mod sequence;
 mod state;
 

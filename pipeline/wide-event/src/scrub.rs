@@ -1,4 +1,4 @@
-//! Takes whole addresses and queries out of free texts that others wrote: attributes of spans, messages of errors.
+//! Takes whole addresses and queries out of free texts: messages of errors, paths that reached no link, attributes of spans.
 //!
 //! Works by form: what reads as an IP address becomes `<ip>`, what follows `?` in a URL or path becomes `?…`, and
 //! credentials and fragments in a URL go. What has no such form can't be recognised here: who writes the text must not put it there.
