@@ -159,7 +159,15 @@ fn selector(of: &Population, outcomes: &[wide_event::Outcome], more: &str) -> St
         [one] => format!("outcome=\"{one}\""),
         several => format!("outcome=~\"{}\"", several.join("|")),
     };
-    format!("{},{outcomes},synthetic=\"false\"{more}", routes(of))
+    format!("{}{},{outcomes},synthetic=\"false\"{more}", routes(of), except(of))
+}
+
+fn except(of: &Population) -> String {
+    if of.except_routes.is_empty() {
+        return String::new();
+    }
+    let routes: Vec<_> = of.except_routes.iter().map(|route| literally(route)).collect();
+    format!(",route!~\"{}\"", routes.join("|"))
 }
 
 fn routes(of: &Population) -> String {
@@ -188,11 +196,13 @@ mod tests {
         let of = Population {
             routes: vec!["/{*code}".to_owned(), "/{code}+".to_owned()],
             route_prefixes: vec!["/rest/".to_owned()],
+            except_routes: vec!["/rest/{version}/health".to_owned()],
             outcomes: vec![Outcome::Ok],
         };
         assert_eq!(
             selector(&of, &of.outcomes, ""),
-            "route=~\"/[{][*]code[}]|/[{]code[}][+]|/rest/.*\",outcome=\"ok\",synthetic=\"false\""
+            "route=~\"/[{][*]code[}]|/[{]code[}][+]|/rest/.*\",route!~\"/rest/[{]version[}]/health\",\
+             outcome=\"ok\",synthetic=\"false\""
         );
     }
 }

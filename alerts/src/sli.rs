@@ -27,8 +27,8 @@ pub enum Sli {
     Completeness {},
 }
 
-/// Which requests are asked about. Routes are named, or begin with what is named; probes are left out always, since no
-/// user waits for them.
+/// Which requests are asked about. Routes are named, or begin with what is named, and are none of the excepted ones;
+/// probes are left out always, since no user waits for them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Population {
@@ -38,6 +38,9 @@ pub struct Population {
     /// What templates begin with.
     #[serde(default)]
     pub route_prefixes: Vec<String>,
+    /// Templates of routes that are left out though they begin so.
+    #[serde(default)]
+    pub except_routes: Vec<String>,
     /// How they ended.
     pub outcomes: Vec<Outcome>,
 }
@@ -67,8 +70,15 @@ impl Sli {
                 );
                 // They stand in quotes in PromQL and in SQL.
                 let plain = |route: &String| !route.contains(['"', '\'', '\\', '`']);
-                let routes = || of.routes.iter().chain(&of.route_prefixes);
-                require(routes().all(plain), "has a route with a quote or a backslash");
+                let mut routes = of.routes.iter().chain(&of.route_prefixes).chain(&of.except_routes);
+                require(routes.all(plain), "has a route with a quote or a backslash");
+                let begins = |route: &String| {
+                    of.route_prefixes.iter().any(|prefix| route.starts_with(prefix.as_str()))
+                };
+                require(
+                    of.except_routes.iter().all(begins),
+                    "excepts a route that begins with none of its prefixes",
+                );
                 match bad {
                     Bad::Outcomes(outcomes) => {
                         require(!outcomes.is_empty(), "names no bad outcomes");
@@ -99,8 +109,14 @@ impl Sli {
                 let routes = of.routes.iter().map(|route| format!("`{route}`"));
                 let prefixes = of.route_prefixes.iter().map(|prefix| format!("`{prefix}…`"));
                 let routes = routes.chain(prefixes).collect::<Vec<_>>().join(", ");
+                let excepted: Vec<_> = of.except_routes.iter().map(|route| format!("`{route}`")).collect();
+                let but = if excepted.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (not {})", excepted.join(", "))
+                };
                 let total = format!(
-                    "requests of {routes} that ended in {}; no probes",
+                    "requests of {routes}{but} that ended in {}; no probes",
                     names(&of.outcomes).join(", ")
                 );
                 let bad = match bad {

@@ -180,7 +180,7 @@ slos:
     broken: It fails
     objective: 99
     component: x
-    sli: {requests: {of: {routes: [/], outcomes: [ok]}, bad: {outcomes: [shed]}}}
+    sli: {requests: {of: {routes: [/], except_routes: [/x], outcomes: [ok]}, bad: {outcomes: [shed]}}}
 ";
         let error = Slos::parse(text).unwrap_err().to_string();
         for wanted in [
@@ -191,6 +191,7 @@ slos:
             "`broken` is a clause",
             "names no routes",
             "has a limit at which the histogram of latencies has no bound",
+            "slo right: excepts a route that begins with none",
             "slo right: names bad outcomes that are not among `of`",
         ] {
             assert!(error.contains(wanted), "no {wanted} in {error}");

@@ -155,7 +155,12 @@ fn on_routes(of: &Population) -> String {
     let exact = (!routes.is_empty()).then(|| one_of("route", &routes));
     let prefixes = of.route_prefixes.iter().map(|prefix| format!("startsWith(route, '{prefix}')"));
     let routes: Vec<_> = exact.into_iter().chain(prefixes).collect();
-    if let [one] = routes.as_slice() { one.clone() } else { format!("({})", routes.join(" OR ")) }
+    let routes =
+        if let [one] = routes.as_slice() { one.clone() } else { format!("({})", routes.join(" OR ")) };
+    match of.except_routes.join("', '") {
+        none if none.is_empty() => routes,
+        excepted => format!("{routes}\n  AND route NOT IN ('{excepted}')"),
+    }
 }
 
 fn one_of(column: &str, values: &[&str]) -> String {

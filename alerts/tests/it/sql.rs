@@ -22,7 +22,15 @@ struct Request {
 
 /// Every route and outcome, as often as its place in the list says, below, at and above each limit.
 fn requests() -> Vec<Request> {
-    let routes = ["/{code}", "/{*code}", "/rest/v3/visits", "/{code}/qr-code", "unmatched", "/robots.txt"];
+    let routes = [
+        "/{code}",
+        "/{*code}",
+        "/rest/v3/visits",
+        "/rest/v3/health",
+        "/{code}/qr-code",
+        "unmatched",
+        "/robots.txt",
+    ];
     let durations = [99_000, 100_000, 100_001, 499_999, 500_000, 500_001, 3_000_000];
     let mut requests = Vec::new();
     for (number, route) in routes.into_iter().enumerate() {
@@ -43,8 +51,9 @@ fn requests() -> Vec<Request> {
 fn counts(sli: &Sli, requests: &[Request]) -> Option<(usize, usize)> {
     let Sli::Requests { of, bad } = sli else { return None };
     let routes = |route: &str| {
-        of.routes.iter().any(|known| known == route)
-            || of.route_prefixes.iter().any(|prefix| route.starts_with(prefix.as_str()))
+        let known = of.routes.iter().any(|known| known == route)
+            || of.route_prefixes.iter().any(|prefix| route.starts_with(prefix.as_str()));
+        known && !of.except_routes.iter().any(|excepted| excepted == route)
     };
     let counted: Vec<_> = requests
         .iter()

@@ -29,6 +29,9 @@ const OUTCOMES: usize = Outcome::ALL.len();
 /// first appears with 1 has no increase, so the first failure of a route would be none: these are shown from 0 on.
 const FAILED: [(Outcome, bool); 3] =
     [(Outcome::ServerError, true), (Outcome::Panic, true), (Outcome::Shed, false)];
+/// Outcomes whose durations objectives of latency count, shown from 0 on for the same reason: who waits for too long hangs
+/// up.
+const TIMED: [Outcome; 2] = [Outcome::Ok, Outcome::Cancelled];
 /// Place of 5xx in [`CLASSES`].
 const FAILURES: usize = 5;
 
@@ -82,7 +85,7 @@ impl Route {
             }
         }
         // What matched no route is not answered in order.
-        zeros.durations = outcome == Outcome::Ok && place >= RouteId::FIXED.len();
+        zeros.durations = TIMED.contains(&outcome) && place >= RouteId::FIXED.len();
         zeros
     }
 }
