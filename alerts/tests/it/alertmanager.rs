@@ -130,9 +130,14 @@ fn what_people_read_says_what_is_wrong_and_where_to_look() {
         );
     }
     assert_eq!(rendered("hoplog.color", &firing).unwrap(), "danger");
-    let two = notification("firing", &json!([alert("firing", "1.4.2"), alert("resolved", "1.4.1")]));
+    let two = notification("firing", &json!([alert("firing", "1.4.2"), alert("firing", "1.4.1")]));
     assert!(rendered("hoplog.subject", &two).unwrap().ends_with("(1 of 2)"));
-    assert!(rendered("hoplog.text", &two).unwrap().contains("from 2026-01-31 01:15:00 to 02:05:00 UTC"));
+    // What is over stands first here, and is not what somebody is woken for.
+    let mut over = alert("resolved", "1.4.1");
+    over["annotations"]["summary"] = "long over".into();
+    let mixed = notification("firing", &json!([over, alert("firing", "1.4.2")]));
+    assert_eq!(rendered("hoplog.subject", &mixed).unwrap(), subject);
+    assert!(rendered("hoplog.text", &mixed).unwrap().contains("from 2026-01-31 01:15:00 to 02:05:00 UTC"));
     let over = notification("resolved", &json!([alert("resolved", "1.4.2")]));
     assert!(rendered("hoplog.subject", &over).unwrap().starts_with("RESOLVED RedirectAvailabilityBurn: "));
     assert_eq!(rendered("hoplog.color", &over).unwrap(), "good");
@@ -211,7 +216,7 @@ fn labels(words: &str) -> Value {
 }
 
 /// What fires together, and what of it is silent since something else of it says it already.
-const TOGETHER: [(&[&str], &[&str]); 9] = [
+const TOGETHER: [(&[&str], &[&str]); 10] = [
     // Of the same SLO, and of no other. What is of no SLO has no label `slo` on both sides, and is no ticket less for it.
     (
         &["ABurn page slo=a", "ABurn ticket slo=a", "BBurn ticket slo=b", "DeadLetters ticket"],
@@ -258,6 +263,24 @@ const TOGETHER: [(&[&str], &[&str]); 9] = [
             "RedirectAvailabilityBurn page slo=a",
         ],
         &["RedirectAvailabilityAbsent page slo=a"],
+    ),
+    // A dead shortener, where it is the only one: one of its SLOs says so for all of them.
+    (
+        &[
+            "TargetDown page job=shortener instance=s-1",
+            "RedirectAvailabilityAbsent page slo=a",
+            "RedirectLatencyAbsent page slo=b",
+            "ApiAvailabilityAbsent page slo=c",
+            "ApiLatencyAbsent page slo=d",
+            "EventCompletenessAbsent page slo=e",
+            "EventFreshnessAbsent page slo=f",
+        ],
+        &[
+            "RedirectLatencyAbsent page slo=b",
+            "ApiAvailabilityAbsent page slo=c",
+            "ApiLatencyAbsent page slo=d",
+            "EventCompletenessAbsent page slo=e",
+        ],
     ),
     (
         &[
