@@ -53,10 +53,12 @@ impl ProbeMetrics {
         all.register("success", "1 if the last round went well", self.success.clone());
         all.register_with_unit(
             "last_success_timestamp",
-            "When a round last went well, since the Unix epoch; 0: not yet",
+            "When a round last went well, since the Unix epoch; until one did, when the process began",
             Unit::Seconds,
             self.last_success_s.clone(),
         );
+        // Its age is alerted on: from 0 it would be that of the epoch.
+        self.last_success_s.set(unix_s());
         all.register_with_unit(
             "step_duration",
             "What a step took that went well",
@@ -70,12 +72,34 @@ impl ProbeMetrics {
         self.rounds.get_or_create(&Failed { failed: failed.map_or("", |step| step.as_str()) }).inc();
         self.success.set(i64::from(failed.is_none()));
         if failed.is_none() {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.last_success_s.set(now.as_secs_f64());
+            self.last_success_s.set(unix_s());
         }
         for taken in round.steps.iter().filter(|taken| taken.error.is_none()) {
             let step = OfStep { step: taken.step.as_str() };
             self.durations_s.get_or_create(&step).observe(taken.took.as_secs_f64());
         }
+    }
+}
+
+fn unix_s() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::round::{Step, Taken};
+    use super::*;
+
+    #[test]
+    fn until_a_round_went_well_its_age_is_that_of_the_process() {
+        let (before, metrics) = (unix_s(), ProbeMetrics::default());
+        metrics.register(&mut Registry::default());
+        let begun = metrics.last_success_s.get();
+        assert!(begun >= before);
+        let taken = Taken { step: Step::Create, took: Duration::ZERO, error: Some("refused".to_owned()) };
+        metrics.add(&Round { steps: vec![taken], ..Round::default() });
+        assert_eq!((metrics.success.get(), metrics.last_success_s.get()), (0, begun));
     }
 }

@@ -67,10 +67,12 @@ impl ProofMetrics {
         all.register("failures", "Proofs that could not be done", self.failures.clone());
         all.register_with_unit(
             "last_success_timestamp",
-            "When a proof last found everything in order, since the Unix epoch; 0: not yet",
+            "When a proof last found everything in order, since the Unix epoch; until one did, when the process began",
             Unit::Seconds,
             self.last_success_s.clone(),
         );
+        // Its age is alerted on: from 0 it would be that of the epoch.
+        self.last_success_s.set(unix_s());
         all.register_with_unit(
             "duration",
             "What the last proof took",
@@ -90,10 +92,13 @@ impl ProofMetrics {
         set(&self.missing_numbers, recent.numbers_missing);
         self.done.set(1);
         if recent.findings.is_empty() {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.last_success_s.set(since.as_secs_f64());
+            self.last_success_s.set(unix_s());
         }
     }
+}
+
+fn unix_s() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Proves until it is dropped.
@@ -174,18 +179,19 @@ mod tests {
 
     #[test]
     fn numbers_are_those_of_the_last_proof() {
-        let (mut registry, metrics) = (Registry::default(), ProofMetrics::default());
+        let (mut registry, metrics, before) = (Registry::default(), ProofMetrics::default(), unix_s());
         metrics.register(registry.sub_registry_with_prefix("hoplog"));
+        let begun = metrics.last_success_s.get();
+        assert!(begun >= before, "a proof that never succeeded is as old as the process");
         metrics.set(&Recent { findings: vec!["x".to_owned()], lost_rows: 7, ..Recent::default() });
-        assert_eq!((metrics.findings.get(), metrics.last_success_s.get()), (1, 0.0));
+        assert_eq!((metrics.findings.get(), metrics.last_success_s.get()), (1, begun));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in ["hoplog_verify_findings 1", "hoplog_verify_lost_rows 7", "hoplog_verify_done 1"] {
             assert!(text.lines().any(|l| l == line), "no line {line} in\n{text}");
         }
-        assert!(text.contains("hoplog_verify_last_success_timestamp_seconds 0.0"), "{text}");
         metrics.set(&Recent::default());
-        assert!(metrics.findings.get() == 0 && metrics.last_success_s.get() > 0.0);
+        assert!(metrics.findings.get() == 0 && metrics.last_success_s.get() >= begun);
     }
 
     #[test]
