@@ -54,7 +54,7 @@ keep clickhouse_users.xml <<EOF
             <profile>default</profile>
             <quota>default</quota>
         </hoplog>
-        <!-- Reads hoplog's tables and nothing else: dashboards and people. -->
+        <!-- Reads hoplog's tables, and of the server what dashboards and alerts ask: for dashboards and people. -->
         <analyst>
             <password_sha256_hex>$(sha256 "$analyst")</password_sha256_hex>
             <networks><ip>::/0</ip></networks>
@@ -62,6 +62,8 @@ keep clickhouse_users.xml <<EOF
             <quota>default</quota>
             <grants>
                 <query>GRANT SELECT ON hoplog.*</query>
+                <query>GRANT SELECT ON system.disks</query>
+                <query>GRANT SELECT ON system.errors</query>
                 <query>GRANT SELECT ON system.parts</query>
             </grants>
         </analyst>

@@ -285,6 +285,14 @@ fn secrets_are_made_once_and_kept_out_of_git() {
         let hash: String = Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(users.contains(&hash));
     }
+    // The analyst may ask what alerts link to.
+    let asked = read("alerts/pipeline.yaml");
+    let tables = asked.split("FROM system.").skip(1).filter_map(|rest| rest.split_whitespace().next());
+    let tables: BTreeSet<_> = tables.collect();
+    assert!(!tables.is_empty());
+    for table in tables {
+        assert!(users.contains(&format!("GRANT SELECT ON system.{table}</query>")), "{table}");
+    }
     let postgres = format!("postgres://hoplog:{}@postgres:", secret("postgres_password").trim_end());
     assert!(secret("postgres_url").starts_with(&postgres));
     let redis = secret("redis_url");
