@@ -8,7 +8,7 @@ SELECT
     argMax(error_message, ts) AS message,
     argMax(request_id, ts) AS request_id
 FROM requests AS r
-WHERE $__timeFilter(ts) AND outcome != 'ok'
+WHERE $__timeFilter(ts) AND NOT synthetic AND outcome != 'ok'
     AND $__conditionalAll(route IN (${route:sqlstring}), $route)
     AND $__conditionalAll(version IN (${version:sqlstring}), $version)
     AND $__conditionalAll(instance IN (${instance:sqlstring}), $instance)

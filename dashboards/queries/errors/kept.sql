@@ -1,6 +1,6 @@
 SELECT count() AS kept
 FROM requests
-WHERE $__timeFilter(ts) AND outcome != 'ok'
+WHERE $__timeFilter(ts) AND NOT synthetic AND outcome != 'ok'
     AND $__conditionalAll(route IN (${route:sqlstring}), $route)
     AND $__conditionalAll(version IN (${version:sqlstring}), $version)
     AND $__conditionalAll(instance IN (${instance:sqlstring}), $instance)

@@ -5,7 +5,7 @@ SELECT
     trace_id AS traceID,
     map('request_id', request_id, 'error_type', toString(error_type), 'version', toString(version), 'instance', toString(instance), 'code', code, 'cache', toString(cache), 'breaker', toString(breaker), 'limiter', toString(limiter)) AS labels
 FROM requests
-WHERE $__timeFilter(ts) AND outcome != 'ok'
+WHERE $__timeFilter(ts) AND NOT synthetic AND outcome != 'ok'
     AND $__conditionalAll(route IN (${route:sqlstring}), $route)
     AND $__conditionalAll(version IN (${version:sqlstring}), $version)
     AND $__conditionalAll(instance IN (${instance:sqlstring}), $instance)

@@ -5,7 +5,7 @@ FROM (
         SELECT *
         FROM requests
         WHERE $__timeFilter(ts)
-            AND (${request_id:sqlstring} != '' OR outcome != 'ok')
+            AND (${request_id:sqlstring} != '' OR outcome != 'ok' AND NOT synthetic)
             AND $__conditionalAll(request_id = ${request_id:sqlstring}, $request_id)
         ORDER BY ts DESC
         LIMIT 1

@@ -2,7 +2,7 @@ SELECT
     ts AS time, outcome, status, error_type AS error, method, route, code, version, instance,
     duration_us / 1e6 AS duration, request_id, trace_id, error_message AS message, sample_weight AS weight
 FROM requests
-WHERE $__timeFilter(ts) AND outcome != 'ok'
+WHERE $__timeFilter(ts) AND NOT synthetic AND outcome != 'ok'
     AND $__conditionalAll(route IN (${route:sqlstring}), $route)
     AND $__conditionalAll(version IN (${version:sqlstring}), $version)
     AND $__conditionalAll(instance IN (${instance:sqlstring}), $instance)

@@ -4,7 +4,7 @@ SELECT
 FROM requests
 WHERE $__timeFilter(ts) AND trace_id = if(
         ${trace_id:sqlstring} = '',
-        (SELECT trace_id FROM requests WHERE $__timeFilter(ts) AND outcome != 'ok' ORDER BY ts DESC LIMIT 1),
+        (SELECT trace_id FROM requests WHERE $__timeFilter(ts) AND NOT synthetic AND outcome != 'ok' ORDER BY ts DESC LIMIT 1),
         ${trace_id:sqlstring}
     )
 ORDER BY ts

@@ -4,7 +4,7 @@ SELECT
     sum(r.requests) AS requests,
     failed / requests AS share
 FROM requests_by_minute AS r
-WHERE $__timeFilter(r.minute)
+WHERE $__timeFilter(r.minute) AND NOT r.synthetic
     AND $__conditionalAll(r.route IN (${route:sqlstring}), $route)
     AND $__conditionalAll(r.version IN (${version:sqlstring}), $version)
     AND $__conditionalAll(r.instance IN (${instance:sqlstring}), $instance)
