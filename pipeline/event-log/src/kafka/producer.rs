@@ -103,20 +103,25 @@ impl KafkaProducer {
                         let room = current.client.context().settled.notified();
                         let _ = timeout(ROOM_WAIT_MAX, room).await;
                     }
-                    Sent::Failed => self.renew(&current).await?,
+                    // Not an error to the caller, who would send all of it again, also what is there by now.
+                    Sent::Failed => {
+                        if !self.renew(&current).await {
+                            sleep(RENEW_EVERY).await;
+                        }
+                    }
                 }
             }
         }
         Ok(outcomes)
     }
 
-    /// Puts a new producer in the place of one that failed for good.
-    async fn renew(&self, failed: &Current) -> Result<(), AppendError> {
+    /// Puts a new producer in the place of one that failed for good. Returns whether that could be done, by whomever.
+    async fn renew(&self, failed: &Current) -> bool {
         sleep_until(failed.since + RENEW_EVERY).await;
         let mut current = self.lock();
         if current.as_ref().is_none_or(|current| !Arc::ptr_eq(&current.client, &failed.client)) {
             // Another call was first, or it was closed.
-            return Ok(());
+            return true;
         }
         let failure = failed.client.context().reports.fatal();
         let error = failure.as_ref().map(|failure| failure as &dyn std::error::Error);
@@ -125,11 +130,17 @@ impl KafkaProducer {
             error,
             "the producer failed for good; a new one takes over"
         );
-        let client = connect(&self.kafka, self.role, &self.metrics);
-        let client = client.map_err(|error| AppendError::Unavailable(error.into()))?;
+        let client = match connect(&self.kafka, self.role, &self.metrics) {
+            Ok(client) => client,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(client = self.role.name(), error, "no new producer can be made yet");
+                return false;
+            }
+        };
         *current = Some(Current { client: Arc::new(client), since: Instant::now() });
         tokio::spawn(retire(failed.client.clone()));
-        Ok(())
+        true
     }
 
     /// Why nothing of a call was taken.
