@@ -263,11 +263,11 @@ pub(crate) enum SloAction {
 /// `hoplog slo gate`
 #[derive(Debug, Args)]
 pub(crate) struct Gate {
-    /// How long the new version has to have served before it is promoted; whole minutes. It is rolled back as soon as
-    /// that is certain.
+    /// How long the new version has to have served before it is promoted; whole minutes. For failures it is rolled back as
+    /// soon as that is certain, for latency and a cold cache only after this.
     #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = minutes)]
     pub bake: Duration,
-    /// The new version. Default: the one that appeared last.
+    /// The new version. Default: the one that began to serve last.
     #[arg(long = "new", value_name = "VERSION")]
     pub new_version: Option<String>,
     /// The version it is compared with. Default: what serves most beside it, or served most before it.
