@@ -291,6 +291,7 @@ mod tests {
         event.code = Text::new(worst.clone());
         event.domain = Text::new(worst.clone());
         event.orphan_path = Text::new(worst.clone());
+        event.stages = Text::new(worst.clone());
         for field in [
             &mut event.instance,
             &mut event.boot_id,

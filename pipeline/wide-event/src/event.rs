@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::Line;
 use crate::json::{Encoder, Json as _};
 use crate::registry::{Field, Kind, Privacy};
+use crate::stages::TEXT_BYTES_MAX;
 use crate::timestamp::Timestamp;
 use crate::value::{Cache, Host, Network, Orphan, Outcome, SpanId, Text, TraceId, Visitor};
 
@@ -163,6 +164,8 @@ registry! {
         trace_id: TraceId, Trace, "", Public, "trace_id";
         /// W3C span id of this hop.
         span_id: SpanId, Span, "", Public, "span_id";
+        /// W3C span id of the caller, from its traceparent; none where it sent none that is valid.
+        parent_span_id: SpanId, Span, "", Public, "parent_span_id";
         /// The service that answered.
         service: Symbol<'a>, Symbol, "", Public, "service.name";
         /// Its version.
@@ -209,6 +212,8 @@ registry! {
         store_us: u32, U32, "us", Public, "hoplog.store.duration";
         /// Calls of the link store.
         store_calls: u16, U16, "1", Public, "hoplog.store.calls";
+        /// What the hop waited for, in the order of begin: name@start+duration in microseconds since ts, ! behind what failed; at most 8.
+        stages: Text<'a, TEXT_BYTES_MAX>, Text, "", Public, "hoplog.stages";
         /// Circuit breaker that was open for this hop; empty where none was.
         breaker: Symbol<'a>, Symbol, "", Public, "hoplog.breaker";
         /// Limiter that slowed or refused the hop; empty where none did.

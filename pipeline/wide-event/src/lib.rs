@@ -11,6 +11,8 @@ mod recent;
 pub mod redact;
 pub mod registry;
 pub mod scrub;
+pub mod span_ids;
+pub mod stages;
 pub mod timestamp;
 pub mod value;
 
