@@ -1,9 +1,13 @@
 //! CPU seconds that the collector spends on a million events, without the event log and without ClickHouse: decode, roll
-//! up, sample and encode, everything on, single clicks too; and what it adds when one event in 10,000 is corrupted, range by
-//! range in turns with the same events unharmed. `cargo run --release -p collector --example range_cost`; a number
+//! up, sample and encode, everything on, single clicks and spans too; what spans add to it; and what it adds when one event in
+//! 10,000 is corrupted: range by range in turns with the same events without. `cargo run --release -p collector --example range_cost`; a number
 //! behind `--` is how many events instead, for tools that make it slow (`valgrind --tool=callgrind`).
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+use std::sync::Arc;
+
+use collector::Policy;
+use collector::cost::Setup;
 use event_log::{ContentType, Record, Schema};
 use wide_event::{Cache, Event, Host, Network, Outcome, SpanId, Text, Timestamp, TraceId, Visitor, codec};
 
@@ -147,7 +151,7 @@ fn main() {
         let begun = cpu_s();
         let (mut events, mut kept, mut bytes) = (0, 0, 0);
         for range in ranges {
-            let built = collector::cost::build(range, NOW_US).unwrap();
+            let built = collector::cost::build(range, NOW_US, as_it_comes()).unwrap();
             events += built.0;
             kept += built.1;
             bytes += built.2;
@@ -159,13 +163,58 @@ fn main() {
         );
         corruption(all, events_a_message);
     }
+    spans(all);
+}
+
+fn as_it_comes() -> Setup {
+    Setup { policy: Arc::new(Policy::load(None).unwrap()), spans: true }
+}
+
+/// Builds each range without spans and with them in turns, under the built-in policy and with more successes kept.
+fn spans(all: u64) {
+    let ranges = records(all, 20, None);
+    let keeping = |rate: f64| {
+        let text =
+            format!("client_errors = {{keep_max = 2000}}\nsuccesses = {{rate = {rate}, rare_keep = 20.0}}");
+        Arc::new(Policy::parse(&text).unwrap())
+    };
+    for (name, policy) in [
+        ("under the built-in policy", as_it_comes().policy),
+        ("10 % of successes kept", keeping(0.1)),
+        ("all kept", keeping(1.0)),
+    ] {
+        let (mut took_s, mut bytes, mut kept) = ([0.0; 2], [0; 2], 0);
+        for round in 0..ROUNDS {
+            for range in &ranges {
+                for turn in [round % 2, 1 - round % 2] {
+                    let with = turn as usize;
+                    let (setup, range) =
+                        (Setup { policy: Arc::clone(&policy), spans: with == 1 }, range.clone());
+                    let begun = cpu_s();
+                    let built = collector::cost::build(range, NOW_US, setup).unwrap();
+                    took_s[with] += cpu_s() - begun;
+                    bytes[with] += built.2;
+                    kept += built.1;
+                }
+            }
+        }
+        println!(
+            "{name}: {:.2} CPU s with spans, {:.2} without, in {ROUNDS} rounds: {:.3} times as much; {} kept, {} bytes of \
+             spans each",
+            took_s[1],
+            took_s[0],
+            took_s[1] / took_s[0],
+            kept / u64::from(2 * ROUNDS),
+            (bytes[1] - bytes[0]) as u64 * 2 / kept.max(1)
+        );
+    }
 }
 
 /// Builds each range unharmed and corrupted in turns, so that a machine that changes its mind changes it for both.
 fn corruption(all: u64, events_a_message: u64) {
     let build = |range: Vec<Record>| {
         let begun = cpu_s();
-        collector::cost::build(range, NOW_US).unwrap();
+        collector::cost::build(range, NOW_US, as_it_comes()).unwrap();
         cpu_s() - begun
     };
     let clean = records(all, events_a_message, None);

@@ -14,6 +14,8 @@ use crate::requests::Requests;
 use crate::rollup::{Rollup, symbols};
 use crate::sample::{Candidate, Reason, Strata};
 use crate::sequences::Sequences;
+use crate::spans::Maker;
+use crate::traces::row::Rows;
 use crate::visits::{Totals, Visits};
 
 /// Blocks of a range, with what they add up to.
@@ -24,6 +26,10 @@ pub(crate) struct Batch {
     pub(crate) places: Vec<Place>,
     /// The other tables, in any order; the ledger comes after them.
     pub(crate) others: Vec<(&'static str, Block)>,
+    /// Those of kept events; nothing is counted by them.
+    pub(crate) spans: Block,
+    /// Whether the table of spans took them.
+    pub(crate) spans_stored: bool,
     pub(crate) ledger: Ledger,
     pub(crate) kept: Vec<(Reason, u64)>,
     pub(crate) dead_letters: Vec<(&'static str, u64)>,
@@ -51,6 +57,14 @@ pub(crate) struct Ledger {
 struct Waiting<'r> {
     line: Line<'r>,
     candidate: Candidate,
+}
+
+/// Events that are kept.
+#[derive(Default)]
+struct Kept {
+    requests: Requests,
+    reasons: Vec<(Reason, u64)>,
+    spans: Rows,
 }
 
 /// What counts while a range is read.
@@ -117,7 +131,7 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
     };
     let mut letters = DeadLetters::default();
     let seen = decode(&range.records, refused, range.intent.at, &mut letters, &mut counters);
-    let (requests, kept) = keep(&range.records, &counters, rules);
+    let Kept { requests, reasons: kept, spans } = keep(range, &counters);
     let Counters { rollup, visits, sequences, boots, times_us, .. } = counters;
 
     let ledger = Ledger {
@@ -150,6 +164,8 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         requests: Block::new(with_origin(requests, range, &["log_partition", "collected_at"]))?,
         places,
         others: blocks.collect::<Result<_, _>>()?,
+        spans: spans.into_block()?,
+        spans_stored: true,
         ledger,
         kept,
         dead_letters: letters.reasons,
@@ -162,21 +178,25 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
 
 /// Reads the lines that are kept a second time: they are few, and holding all events until it is clear which ones would
 /// take ten times the memory of their messages.
-fn keep(records: &[Record], counters: &Counters<'_, '_>, rules: &Rules) -> (Requests, Vec<(Reason, u64)>) {
-    let decisions = counters.strata.decide(rules);
-    let mut requests = Requests::default();
-    let mut kept: Vec<(Reason, u64)> = Vec::new();
+fn keep(range: &Range, counters: &Counters<'_, '_>) -> Kept {
+    let decisions = counters.strata.decide(counters.rules);
+    let mut kept = Kept::default();
+    let mut maker = range.intent.spans.then(|| Maker::new(range));
     for Waiting { line, candidate } in &counters.waiting {
         let Some((weight, reason)) = decisions.fate(*candidate) else { continue };
         // It could be read before, so it can be now.
         let Ok(event) = codec::decode(line.bytes) else { continue };
-        requests.push(&event, weight, reason.as_str(), (records[line.record as usize].offset, line.line));
-        match kept.iter_mut().find(|(known, _)| *known == reason) {
+        let record = &range.records[line.record as usize];
+        kept.requests.push(&event, weight, reason.as_str(), (record.offset, line.line));
+        if let Some(maker) = &mut maker {
+            maker.of(&event, record).iter().for_each(|span| kept.spans.push(span));
+        }
+        match kept.reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,
-            None => kept.push((reason, 1)),
+            None => kept.reasons.push((reason, 1)),
         }
     }
-    (requests, kept)
+    kept
 }
 
 /// Adds columns that are the same in every row.

@@ -14,6 +14,7 @@ use crate::health::Who;
 use crate::insert::{Insertion, Stored};
 use crate::lease::Lease;
 use crate::range::Range;
+use crate::spans::Tried;
 use crate::start::published;
 use crate::store::Store;
 use crate::time::now_us;
@@ -40,9 +41,9 @@ pub(crate) enum Ended {
 enum Step {
     /// Find the policy that it was begun under.
     Policy,
-    /// Commit the intent as it is now, and insert. `begun`: something of it may be stored already.
+    /// Commit the intent as it is now, and insert.
     Insert {
-        begun: bool,
+        tried: Tried,
     },
     /// Send the dead letters from this one on.
     DeadLetters {
@@ -87,9 +88,9 @@ impl RangeTask {
                 if self.range.intent.policy != self.range.policy.version() {
                     self.range.policy = published(&self.store, &self.range.intent.policy).await?;
                 }
-                *step = Step::Insert { begun: self.range.replay };
+                *step = Step::Insert { tried: Tried { begun: self.range.replay, spans: None } };
             }
-            Step::Insert { begun } => {
+            Step::Insert { tried } => {
                 // Before every try: a range that was lost meanwhile is not touched.
                 self.lease.renew(&self.range.intent).await?;
                 let insertion = Insertion {
@@ -98,7 +99,7 @@ impl RangeTask {
                     lease: &self.lease,
                     forgets_after: self.forgets_after,
                 };
-                match insertion.attempt(begun).await? {
+                match insertion.attempt(tried).await? {
                     Stored::Amend(intent) => self.range.intent = intent,
                     Stored::Done(batch) => *step = Step::DeadLetters { batch: batch.into(), sent: 0 },
                 }

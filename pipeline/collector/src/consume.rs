@@ -166,6 +166,7 @@ impl Run {
             let version = self.policy.version().to_owned();
             Intent {
                 link_days: self.config.clicks_by_day,
+                spans: self.config.spans,
                 ..Intent::new(cut.last, version, now_us(), self.config.clicks)
             }
         });
@@ -173,6 +174,7 @@ impl Run {
         let bytes = cut.records.iter().map(|record| record.payload.len() as u64).sum();
         self.store.metrics.health.open(Who::Partition(partition), intent.at);
         let range = Range {
+            system: self.consumer.system(),
             topic: self.consumer.topic().into(),
             partition,
             first,

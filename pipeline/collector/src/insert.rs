@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use warehouse::{Block, WarehouseError, schema_check};
 
 use crate::batch::{Batch, build};
@@ -14,6 +14,7 @@ use crate::failure::{Class, Failure};
 use crate::intent::{Intent, Place};
 use crate::lease::Lease;
 use crate::range::Range;
+use crate::spans::Tried;
 use crate::store::Store;
 
 pub(crate) const REQUESTS: &str = "requests";
@@ -41,14 +42,13 @@ pub(crate) struct Insertion<'a> {
 }
 
 impl Insertion<'_> {
-    /// Stores the range, or finds out what has to be written down first. `begun`: whether some of it may be stored
-    /// already, by an earlier try or another collector.
-    pub(crate) async fn attempt(&self, begun: &mut bool) -> Result<Stored, Failure> {
+    /// Stores the range, or finds out what has to be written down first.
+    pub(crate) async fn attempt(&self, tried: &mut Tried) -> Result<Stored, Failure> {
         let intent = &self.range.intent;
         let refused = intent.refused.as_deref().unwrap_or_default();
-        if !*begun {
+        if !tried.begun {
             self.refuse_repeated_offsets().await?;
-            *begun = true;
+            tried.begun = true;
         } else if self.is_in_ledger().await? {
             let whole = self.build(&[]).await?;
             return Ok(Stored::Done(Box::new(self.without(whole, refused).await?)));
@@ -73,17 +73,21 @@ impl Insertion<'_> {
                 batch = self.without(batch, refused).await?;
             }
         }
-        self.insert_others(&batch).await?;
+        self.insert_others(&mut batch, tried).await?;
         Ok(Stored::Done(Box::new(batch)))
     }
 
-    async fn insert_others(&self, batch: &Batch) -> Result<(), Failure> {
+    async fn insert_others(&self, batch: &mut Batch, tried: &mut Tried) -> Result<(), Failure> {
         let token = self.range.token();
         let others = batch.others.iter().map(|(table, block)| self.insert(table, block, &token));
         // All of them at once: ClickHouse works on different tables side by side.
-        for inserted in join_all(others).await {
-            inserted?;
+        let (others, spans) = join(join_all(others), self.insert_spans(&batch.spans, tried)).await;
+        if let Err(failure) = others.into_iter().collect::<Result<(), _>>() {
+            // Then it was not for its spans that the range had to wait.
+            tried.spans = None;
+            return Err(failure);
         }
+        batch.spans_stored = self.spans_are_stored(spans?, tried)?;
         let uneven = |source| WarehouseError::Block { table: LEDGER, source };
         let ledger = batch.ledger.block(self.range).map_err(uneven)?;
         self.insert(LEDGER, &ledger, &token).await
@@ -97,6 +101,8 @@ impl Insertion<'_> {
         let kept = whole.ledger.kept - refused.len() as u64;
         let mut batch = self.build(refused).await?;
         batch.ledger.kept = kept;
+        // What is kept was decided before, with them; their own spans say where they went.
+        batch.spans = whole.spans;
         Ok(batch)
     }
 
@@ -115,10 +121,25 @@ impl Insertion<'_> {
         if block.rows() == 0 {
             return Ok(());
         }
+        self.hold().await?;
+        Ok(self.send(table, block, token).await?)
+    }
+
+    /// The range is still ours, and ClickHouse still knows what it has of it.
+    pub(crate) async fn hold(&self) -> Result<(), Failure> {
         if self.lease.hold(&self.range.intent).await? {
             // A long try, such as a search by halves: the others may have stored many ranges since it began.
             self.refuse_forgotten().await?;
         }
+        Ok(())
+    }
+
+    pub(crate) async fn send(
+        &self,
+        table: &'static str,
+        block: &Block,
+        token: &str,
+    ) -> Result<(), WarehouseError> {
         let sent = Instant::now();
         let bytes = self.store.warehouse.insert(table, block, token).await?;
         self.store.metrics.inserted(table, block.rows(), bytes, sent.elapsed());

@@ -39,6 +39,10 @@ pub(crate) struct Intent {
     /// Whether all clicks of a link are counted side by side.
     #[serde(default)]
     pub(crate) links: bool,
+    /// Whether kept events get their spans. A collector of before does not know it, and stores the range without: nothing
+    /// is counted by spans, so its version is no reason to refuse.
+    #[serde(default)]
+    pub(crate) spans: bool,
     /// Whether ClickHouse refused rows of `requests`, so that they are inserted in parts.
     #[serde(default)]
     pub(crate) bisect: bool,
@@ -58,6 +62,7 @@ impl Intent {
             visits: true,
             link_days: true,
             links: true,
+            spans: true,
             bisect: false,
             refused: None,
         }
@@ -115,7 +120,7 @@ mod tests {
             r#"{"v":1,"last":7,"policy":"p","at":5,"clicks":true,"bisect":true,"refused":[[3,1]]}"#;
         let intent = Intent::from_metadata(metadata).unwrap().unwrap();
         assert_eq!((intent.v, intent.clicks, intent.visits), (1, true, false));
-        assert_eq!((intent.link_days, intent.links), (false, false));
+        assert_eq!((intent.link_days, intent.links, intent.spans), (false, false, false));
         let amended = Intent { refused: None, ..intent };
         assert!(amended.to_metadata().starts_with(r#"{"v":1,"#), "an older one may still go on with it");
     }

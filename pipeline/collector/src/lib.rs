@@ -27,6 +27,7 @@ mod requests;
 mod rollup;
 mod sample;
 mod sequences;
+mod spans;
 mod start;
 mod store;
 mod symbols;
@@ -62,7 +63,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), CollectorError> {
     let policy = Arc::new(Policy::load(config.policy_file.as_deref())?);
-    let store = store::Store { warehouse, metrics };
+    let store = store::Store { warehouse, metrics, spans_fail: Arc::default() };
     if !start::open_gate(&store, &policy, &shutdown).await {
         return Ok(());
     }
@@ -82,26 +83,43 @@ pub mod cost {
 
     use event_log::Record;
 
-    /// Decodes, counts, samples and encodes messages as one range under the built-in policy. Returns the events seen,
-    /// the rows kept and the bytes to insert.
+    use crate::Policy;
+
+    /// How a range is built.
+    #[derive(Debug, Clone)]
+    pub struct Setup {
+        /// Under which policy.
+        pub policy: Arc<Policy>,
+        /// Whether kept events get spans.
+        pub spans: bool,
+    }
+
+    /// Decodes, counts, samples and encodes messages as one range. Returns the events seen, the rows kept and the bytes to
+    /// insert.
     ///
     /// # Errors
     /// As for [`crate::run`].
-    pub fn build(records: Vec<Record>, now_us: i64) -> Result<(u64, u64, usize), crate::CollectorError> {
-        let policy = Arc::new(crate::Policy::load(None)?);
+    pub fn build(
+        records: Vec<Record>,
+        now_us: i64,
+        Setup { policy, spans }: Setup,
+    ) -> Result<(u64, u64, usize), crate::CollectorError> {
         let last = records.last().map_or(0, |record| record.offset);
+        let intent = crate::intent::Intent::new(last, policy.version().to_owned(), now_us, true);
         let range = crate::range::Range {
+            system: "kafka",
             topic: Arc::from("cost"),
             partition: 0,
             first: records.first().map_or(0, |record| record.offset),
             records: records.into(),
-            intent: crate::intent::Intent::new(last, policy.version().to_owned(), now_us, true),
+            intent: crate::intent::Intent { spans, ..intent },
             policy,
             replay: false,
         };
         let refuse = |error: warehouse::UnevenColumns| crate::CollectorError::Policy(vec![error.to_string()]);
         let batch = crate::batch::build(&range, &[]).map_err(refuse)?;
-        let bytes: usize = batch.others.iter().map(|(_, block)| block.encode().len()).sum();
-        Ok((batch.ledger.seen.events, batch.ledger.kept, bytes + batch.requests.encode().len()))
+        let blocks = batch.others.iter().map(|(_, block)| block).chain([&batch.requests, &batch.spans]);
+        let bytes = blocks.map(|block| block.encode().len()).sum();
+        Ok((batch.ledger.seen.events, batch.ledger.kept, bytes))
     }
 }

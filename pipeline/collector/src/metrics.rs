@@ -46,6 +46,8 @@ pub struct CollectorMetrics {
     collapsed: Counter,
     folded: Counter,
     freshness_s: Histogram,
+    spans: Counter,
+    lost_spans: Counter,
     insert_rows: Family<TableLabel, Counter>,
     insert_bytes: Family<TableLabel, Counter>,
     insert_s: Family<TableLabel, Histogram, fn() -> Histogram>,
@@ -95,6 +97,8 @@ impl Default for CollectorMetrics {
             collapsed: Counter::default(),
             folded: Counter::default(),
             freshness_s: Histogram::new(FRESHNESS_S),
+            spans: Counter::default(),
+            lost_spans: Counter::default(),
             insert_rows: Family::default(),
             insert_bytes: Family::default(),
             insert_s: Family::new_with_constructor(|| Histogram::new(INSERT_S)),
@@ -156,6 +160,17 @@ impl CollectorMetrics {
             Unit::Seconds,
             self.freshness_s.clone(),
         );
+        all.register("event_spans", "Spans of kept events, stored", self.spans.clone());
+        all.register(
+            "lost_event_spans",
+            "Spans of kept events that their table did not take",
+            self.lost_spans.clone(),
+        );
+        self.register_inserts(all);
+        all.register_collector(Box::new(Waits(self.health.clone())));
+    }
+
+    fn register_inserts(&self, all: &mut Registry) {
         all.register(
             "insert_rows",
             "Rows acknowledged, repetitions included, by table",
@@ -174,7 +189,6 @@ impl CollectorMetrics {
             self.insert_s.clone(),
         );
         all.register("failures", "Failed tries, by what was tried and what follows", self.failures.clone());
-        all.register_collector(Box::new(Waits(self.health.clone())));
     }
 
     pub(crate) fn failed(&self, step: &'static str, class: Class) {
@@ -200,6 +214,8 @@ impl CollectorMetrics {
         for (reason, count) in &batch.dead_letters {
             self.dead_letters.get_or_create(&ReasonLabel { reason }).inc_by(*count);
         }
+        let spans = if batch.spans_stored { &self.spans } else { &self.lost_spans };
+        spans.inc_by(batch.spans.rows() as u64);
         self.clicks.inc_by(batch.ledger.visits.clicks);
         self.collapsed.inc_by(batch.collapsed);
         self.folded.inc_by(batch.folded);

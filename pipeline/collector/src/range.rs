@@ -11,6 +11,8 @@ use crate::policy::Policy;
 /// Messages that are stored together, and all that decides how.
 #[derive(Debug, Clone)]
 pub(crate) struct Range {
+    /// What the log is, as spans say it.
+    pub(crate) system: &'static str,
     pub(crate) topic: Arc<str>,
     pub(crate) partition: u32,
     /// The position as committed: where the range begins, whether a message has that very offset or not.

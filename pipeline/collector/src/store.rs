@@ -1,6 +1,9 @@
 //! Where ranges go, and what is said and waited for after a failure. What follows from one is decided in
 //! [`crate::failure`].
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use warehouse::{Warehouse, WarehouseError, schema_check};
 
 use crate::CollectorMetrics;
@@ -13,6 +16,8 @@ use crate::health::Who;
 pub(crate) struct Store {
     pub(crate) warehouse: Warehouse,
     pub(crate) metrics: CollectorMetrics,
+    /// Whether the table of spans did not take those of the last range that had some.
+    pub(crate) spans_fail: Arc<AtomicBool>,
 }
 
 impl Store {

@@ -75,6 +75,9 @@ pub trait Consumer: Send {
     /// The topic: part of dedup tokens and of the ledger.
     fn topic(&self) -> &str;
 
+    /// What the log is, by the name that OpenTelemetry's `messaging.system` has for it, or would have.
+    fn system(&self) -> &'static str;
+
     /// The next thing that happened; [`Delivery::Idle`] if nothing did within about `wait`.
     /// Dropping the future loses no record, so it may stand in a `select!`.
     ///

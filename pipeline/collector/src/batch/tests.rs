@@ -3,7 +3,7 @@ use bytes::Bytes;
 use event_log::{ContentType, Schema};
 use proptest::prelude::*;
 use std::sync::Arc;
-use wide_event::{Orphan, Outcome, Text, Timestamp, TraceId};
+use wide_event::{Orphan, Outcome, SpanId, Text, Timestamp, TraceId};
 
 use crate::intent::Intent;
 use crate::policy::Policy;
@@ -33,6 +33,7 @@ fn range(messages: &[Vec<Option<Event<'static>>>], clicks: bool) -> Range {
     let records: Vec<_> = records.collect();
     let last = records.last().map_or(10, |record| record.offset);
     Range {
+        system: "kafka",
         topic: "t".into(),
         partition: 3,
         first: 10,
@@ -55,6 +56,7 @@ fn event(seq: u64, outcome: Outcome, click: bool) -> Event<'static> {
         click,
         orphan: if click { Orphan::None } else { Orphan::ALL[(seq % 4) as usize] },
         trace_id: TraceId(u128::from(seq) << 70 | 1),
+        span_id: SpanId(seq),
         ..Event::default()
     }
 }
@@ -74,6 +76,15 @@ fn refused_events_are_counted_nowhere_else() {
     assert_eq!((without.ledger.kept, without.ledger.visits.clicks, without.ledger.dead_lettered), (3, 3, 2));
     assert_eq!(without.ledger.seen, all.ledger.seen);
     assert_eq!(without.dead_letters, [("insert_refused", 2)]);
+}
+
+#[test]
+fn spans_are_those_of_kept_events_and_of_none_where_the_intent_says_so() {
+    let mut range = range(&[(1..=5).map(|seq| Some(event(seq, Outcome::Panic, false))).collect()], true);
+    let kept = build(&range, &[]).unwrap();
+    assert_eq!((kept.ledger.kept, kept.spans.rows()), (5, 15));
+    range.intent.spans = false;
+    assert_eq!(build(&range, &[]).unwrap().spans.rows(), 0);
 }
 
 proptest! {
@@ -106,7 +117,10 @@ proptest! {
         prop_assert_eq!(batch.requests.rows() as u64, ledger.kept);
         prop_assert_eq!(batch.kept.iter().map(|(_, count)| count).sum::<u64>(), ledger.kept);
 
+        prop_assert_eq!(batch.spans.rows() as u64, 3 * ledger.kept);
+
         let again = build(&range, &[]).unwrap();
+        prop_assert_eq!(batch.spans.encode(), again.spans.encode());
         prop_assert_eq!(batch.requests.encode(), again.requests.encode());
         for ((table, block), (_, other)) in batch.others.iter().zip(&again.others) {
             prop_assert_eq!(block.encode(), other.encode(), "{}", table);

@@ -31,6 +31,7 @@ impl Producer for Topic {
 fn range() -> Range {
     let policy = Arc::new(Policy::load(None).unwrap());
     Range {
+        system: "kafka",
         topic: "hoplog.events.v1".into(),
         partition: 3,
         first: 40,

@@ -17,7 +17,7 @@ pub(super) fn of(attributes: Vec<KeyValue>) -> Attributes {
     let kept = attributes.into_iter().filter(|attribute| privacy::may_be_stored(&attribute.key));
     kept.map(|KeyValue { key, value, .. }| {
         let text = text(&key, value);
-        (privacy::cut_text(key), text)
+        (privacy::cut_text(key).into(), text)
     })
     .collect()
 }
@@ -95,7 +95,7 @@ mod tests {
             (list, r#"[1,"x"]"#),
             (map, r#"{"a":true}"#),
         ] {
-            assert_eq!(of(vec![named("k", value)]), [("k".to_owned(), expected.to_owned())]);
+            assert_eq!(of(vec![named("k", value)]), [("k".into(), expected.to_owned())]);
         }
         assert_eq!(text("k", None), "");
     }
@@ -117,7 +117,7 @@ mod tests {
             ("host.ip", list("10.0.0.5"), "host.ip", r#"["10.0.0.5"]"#),
             ("by /a?token=1", text_of("x"), "by /a?…", "x"),
         ] {
-            let expected = (expected_key.to_owned(), expected.to_owned());
+            let expected = (expected_key.into(), expected.to_owned());
             assert_eq!(of(vec![named(key, value)]), [expected]);
         }
     }

@@ -16,7 +16,7 @@ mod metrics;
 mod privacy;
 mod queue;
 mod receive;
-mod row;
+pub(crate) mod row;
 mod serve;
 mod weight;
 

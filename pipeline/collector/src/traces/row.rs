@@ -1,78 +1,79 @@
 //! Spans as they are held, and the block of columns that an insert into `otel_traces` sends. What is said once for many spans is
 //! held once, and counted for each: in the table it is there as often. Decides nothing about what a span may hold.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use warehouse::{ArrayColumn, Block, Column, MapColumn, SymbolColumn, TextColumn, UnevenColumns};
 
 /// The table of spans.
-pub(super) const TABLE: &str = "otel_traces";
+pub(crate) const TABLE: &str = "otel_traces";
 
-/// Names and values.
-pub(super) type Attributes = Vec<(String, String)>;
+/// Names and values. Names that are ours are no copies.
+pub(crate) type Attributes = Vec<(Cow<'static, str>, String)>;
 
 /// Who made a span: the process, as it describes itself.
 #[derive(Debug, Default)]
-pub(super) struct Resource {
-    pub(super) service: String,
-    pub(super) attributes: Attributes,
+pub(crate) struct Resource {
+    pub(crate) service: String,
+    pub(crate) attributes: Attributes,
 }
 
 /// The library that made a span.
 #[derive(Debug, Default)]
-pub(super) struct Scope {
-    pub(super) name: String,
-    pub(super) version: String,
+pub(crate) struct Scope {
+    pub(crate) name: String,
+    pub(crate) version: String,
 }
 
 /// A span, checked and without what must not be stored.
 #[derive(Debug)]
-pub(super) struct Span {
-    pub(super) start_ns: i64,
-    pub(super) duration_ns: u64,
-    pub(super) trace_id: [u8; 16],
-    pub(super) span_id: [u8; 8],
-    pub(super) parent_span_id: Option<[u8; 8]>,
-    pub(super) trace_state: String,
-    pub(super) name: String,
-    pub(super) kind: &'static str,
-    pub(super) resource: Arc<Resource>,
-    pub(super) scope: Arc<Scope>,
-    pub(super) attributes: Attributes,
-    pub(super) status: &'static str,
-    pub(super) status_message: String,
-    pub(super) events: Vec<Event>,
-    pub(super) links: Vec<Link>,
+pub(crate) struct Span {
+    pub(crate) start_ns: i64,
+    pub(crate) duration_ns: u64,
+    pub(crate) trace_id: [u8; 16],
+    pub(crate) span_id: [u8; 8],
+    pub(crate) parent_span_id: Option<[u8; 8]>,
+    pub(crate) trace_state: String,
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) attributes: Attributes,
+    pub(crate) status: &'static str,
+    pub(crate) status_message: String,
+    pub(crate) events: Vec<Event>,
+    pub(crate) links: Vec<Link>,
 }
 
 /// Something that happened within a span.
 #[derive(Debug)]
-pub(super) struct Event {
-    pub(super) at_ns: i64,
-    pub(super) name: String,
-    pub(super) attributes: Attributes,
+pub(crate) struct Event {
+    pub(crate) at_ns: i64,
+    pub(crate) name: String,
+    pub(crate) attributes: Attributes,
 }
 
 /// A span of another trace.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) trace_id: [u8; 16],
-    pub(super) span_id: [u8; 8],
-    pub(super) trace_state: String,
-    pub(super) attributes: Attributes,
+pub(crate) struct Link {
+    pub(crate) trace_id: [u8; 16],
+    pub(crate) span_id: [u8; 8],
+    pub(crate) trace_state: String,
+    pub(crate) attributes: Attributes,
 }
 
 impl Resource {
     /// About what it takes beside its texts, which each of its spans counts.
-    pub(super) fn shared_bytes(&self) -> usize {
+    pub(crate) fn shared_bytes(&self) -> usize {
         size_of::<Self>() + places(&self.attributes)
     }
 }
 
 impl Span {
     /// About what it takes while it is held, and no less than as a row, whose fixed columns are smaller than its struct.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let texts = [&self.trace_state, &self.name, &self.resource.service, &self.scope.name];
         let texts = texts.into_iter().chain([&self.scope.version, &self.status_message]);
         let event = |event: &Event| size_of::<Event>() + event.name.len() + bytes_of(&event.attributes);
@@ -94,7 +95,28 @@ fn texts_of(attributes: &Attributes) -> usize {
 
 /// What they take without their texts.
 fn places(attributes: &Attributes) -> usize {
-    attributes.len() * size_of::<(String, String)>()
+    attributes.len() * size_of::<(Cow<'static, str>, String)>()
+}
+
+/// The rows of spans in the making, in their order.
+#[derive(Default)]
+pub(crate) struct Rows {
+    start_ns: Vec<i64>,
+    duration_ns: Vec<u64>,
+    trace_id: TextColumn,
+    span_id: TextColumn,
+    parent_span_id: TextColumn,
+    trace_state: TextColumn,
+    name: SymbolColumn,
+    kind: SymbolColumn,
+    service: SymbolColumn,
+    resource: MapColumn,
+    scope_name: TextColumn,
+    scope_version: TextColumn,
+    attributes: MapColumn,
+    status: SymbolColumn,
+    status_message: TextColumn,
+    lists: Lists,
 }
 
 /// Columns of lists in the making.
@@ -115,50 +137,58 @@ struct Lists {
 ///
 /// # Errors
 /// A bug here: columns of different lengths.
-pub(super) fn block<'a>(spans: impl Iterator<Item = &'a Span> + Clone) -> Result<Block, UnevenColumns> {
-    let text = |of: fn(&Span) -> &str| {
-        let mut column = TextColumn::default();
-        spans.clone().for_each(|span| column.push(of(span)));
-        Column::Text(column)
-    };
-    let symbol = |of: fn(&Span) -> &str| {
-        let mut column = SymbolColumn::default();
-        spans.clone().for_each(|span| column.push(of(span)));
-        Column::Symbol(column)
-    };
-    let map = |of: fn(&Span) -> &Attributes| {
-        let mut column = MapColumn::default();
-        spans.clone().for_each(|span| column.push(pairs(of(span))));
-        Column::Map(column)
-    };
-    let mut ids = [TextColumn::default(), TextColumn::default(), TextColumn::default()];
-    let mut lists = Lists::default();
-    for span in spans.clone() {
-        ids[0].push(hex(&span.trace_id));
-        ids[1].push(hex(&span.span_id));
-        ids[2].push(span.parent_span_id.map_or_else(String::new, |id| hex(&id)));
-        lists.push(span);
+pub(crate) fn block<'a>(spans: impl Iterator<Item = &'a Span>) -> Result<Block, UnevenColumns> {
+    let mut rows = Rows::default();
+    spans.for_each(|span| rows.push(span));
+    rows.into_block()
+}
+
+impl Rows {
+    /// Adds a span.
+    pub(crate) fn push(&mut self, span: &Span) {
+        self.start_ns.push(span.start_ns);
+        self.duration_ns.push(span.duration_ns);
+        self.trace_id.push(hex(&span.trace_id));
+        self.span_id.push(hex(&span.span_id));
+        self.parent_span_id.push(span.parent_span_id.map_or_else(String::new, |id| hex(&id)));
+        self.trace_state.push(&span.trace_state);
+        self.name.push(&span.name);
+        self.kind.push(span.kind);
+        self.service.push(&span.resource.service);
+        self.resource.push(pairs(&span.resource.attributes));
+        self.scope_name.push(&span.scope.name);
+        self.scope_version.push(&span.scope.version);
+        self.attributes.push(pairs(&span.attributes));
+        self.status.push(span.status);
+        self.status_message.push(&span.status_message);
+        self.lists.push(span);
     }
-    let [trace_id, span_id, parent_span_id] = ids.map(Column::Text);
-    let mut columns = vec![
-        ("Timestamp", Column::Nanos(spans.clone().map(|span| span.start_ns).collect())),
-        ("TraceId", trace_id),
-        ("SpanId", span_id),
-        ("ParentSpanId", parent_span_id),
-        ("TraceState", text(|span| &span.trace_state)),
-        ("SpanName", symbol(|span| &span.name)),
-        ("SpanKind", symbol(|span| span.kind)),
-        ("ServiceName", symbol(|span| &span.resource.service)),
-        ("ResourceAttributes", map(|span| &span.resource.attributes)),
-        ("ScopeName", text(|span| &span.scope.name)),
-        ("ScopeVersion", text(|span| &span.scope.version)),
-        ("SpanAttributes", map(|span| &span.attributes)),
-        ("Duration", Column::U64(spans.clone().map(|span| span.duration_ns).collect())),
-        ("StatusCode", symbol(|span| span.status)),
-        ("StatusMessage", text(|span| &span.status_message)),
-    ];
-    columns.extend(lists.into_columns());
-    Block::new(columns)
+
+    /// The block that is sent.
+    ///
+    /// # Errors
+    /// A bug here: columns of different lengths.
+    pub(crate) fn into_block(self) -> Result<Block, UnevenColumns> {
+        let mut columns = vec![
+            ("Timestamp", Column::Nanos(self.start_ns)),
+            ("TraceId", Column::Text(self.trace_id)),
+            ("SpanId", Column::Text(self.span_id)),
+            ("ParentSpanId", Column::Text(self.parent_span_id)),
+            ("TraceState", Column::Text(self.trace_state)),
+            ("SpanName", Column::Symbol(self.name)),
+            ("SpanKind", Column::Symbol(self.kind)),
+            ("ServiceName", Column::Symbol(self.service)),
+            ("ResourceAttributes", Column::Map(self.resource)),
+            ("ScopeName", Column::Text(self.scope_name)),
+            ("ScopeVersion", Column::Text(self.scope_version)),
+            ("SpanAttributes", Column::Map(self.attributes)),
+            ("Duration", Column::U64(self.duration_ns)),
+            ("StatusCode", Column::Symbol(self.status)),
+            ("StatusMessage", Column::Text(self.status_message)),
+        ];
+        columns.extend(self.lists.into_columns());
+        Block::new(columns)
+    }
 }
 
 impl Lists {
@@ -198,7 +228,7 @@ fn pairs(attributes: &Attributes) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Lower-case hex digits, as the layout has ids.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a string can't fail.
         let _ = write!(text, "{byte:02x}");
@@ -212,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_span_counts_its_structs_and_not_its_texts_alone() {
-        let attributes = |count: usize| vec![(String::new(), String::new()); count];
+        let attributes = |count: usize| vec![(Cow::default(), String::new()); count];
         let event = || Event { at_ns: 0, name: String::new(), attributes: attributes(1) };
         let link = || Link {
             trace_id: [1; 16],

@@ -26,6 +26,9 @@ impl Consumer for Mortal {
     fn topic(&self) -> &str {
         self.inner.topic()
     }
+    fn system(&self) -> &'static str {
+        self.inner.system()
+    }
     async fn next(&mut self, wait: Duration) -> Result<Delivery, ConsumeError> {
         self.inner.next(wait).await
     }

@@ -10,7 +10,7 @@ use super::consumer::{Death, Mortal};
 use super::proxy::Fault;
 use super::world::World;
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "requests",
     "requests_by_minute",
     "clicks_by_hour",
@@ -21,6 +21,7 @@ const TABLES: [&str; 11] = [
     "visits_by_day",
     "orphan_visits",
     "producer_sequences",
+    "otel_traces",
     "ingest_ledger",
 ];
 
@@ -49,7 +50,8 @@ async fn killed_at_every_insert() {
         }
     }
     let report = world.verify().await;
-    assert_eq!((report.events, report.dead_lettered), (24 * 301, 24));
+    assert_eq!((report.events, report.dead_lettered), (26 * 301, 26));
+    world.assert_traced("killed at inserts").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,6 +76,7 @@ async fn killed_at_every_commit() {
         world.assert_whole(&format!("intent {intent}, after {after}")).await;
     }
     assert_eq!(world.verify().await.events, 4 * 400);
+    world.assert_traced("killed at commits").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

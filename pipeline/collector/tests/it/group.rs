@@ -99,6 +99,9 @@ impl Consumer for Group {
     fn topic(&self) -> &'static str {
         TOPIC
     }
+    fn system(&self) -> &'static str {
+        "test"
+    }
     async fn next(&mut self, wait: Duration) -> Result<Delivery, ConsumeError> {
         let take = || {
             let mut state = self.state();

@@ -15,5 +15,6 @@ mod outage;
 mod poison;
 mod proxy;
 mod revocation;
+mod spans;
 mod traces;
 mod world;

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use warehouse::{PartitionTotals, Report, Warehouse, WarehouseConfig, migrate, verify};
-use wide_event::{Event, Host, Orphan, Outcome, Text, Timestamp, TraceId, Visitor, codec};
+use wide_event::{Event, Host, Orphan, Outcome, SpanId, Text, Timestamp, TraceId, Visitor, codec};
 
 use super::proxy::Proxy;
 
@@ -109,6 +109,7 @@ impl World {
             referrer_host: Host::parse(format!("h{}.example", seq % 11)).unwrap(),
             visitor: Visitor(seq % 5 + 1),
             trace_id: TraceId(u128::from(seq).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
+            span_id: SpanId(seq),
             duration_us: 100 + seq % 1000,
             ..Event::default()
         }
@@ -198,6 +199,19 @@ impl World {
         assert_eq!(report.findings, Vec::<String>::new(), "{what}");
         assert_eq!(report.producer_gaps, [], "{what}");
         report
+    }
+
+    /// Each kept event has its spans, each span is there once, and is part of one that is.
+    pub(crate) async fn assert_traced(&self, what: &str) {
+        for sql in [
+            "SELECT count() = uniqExact(TraceId, SpanId) FROM otel_traces",
+            "SELECT arraySort(groupArray((TraceId, SpanId))) = (SELECT arraySort(groupUniqArray((trace_id, span_id))) FROM requests) FROM otel_traces WHERE SpanKind = 'Server'",
+            "SELECT countIf(SpanName = 'publish') = countIf(SpanKind = 'Server') AND countIf(SpanName = 'collect') = countIf(SpanKind = 'Server') FROM otel_traces",
+            "SELECT count() = 0 FROM otel_traces WHERE ParentSpanId != '' AND (TraceId, ParentSpanId) NOT IN (SELECT TraceId, SpanId FROM otel_traces)",
+            "SELECT uniqExact(TraceId) = (SELECT uniqExact(TraceId) FROM otel_traces_trace_id_ts) FROM otel_traces",
+        ] {
+            assert_eq!(self.number(&format!("({sql})")).await, 1, "{what}: {sql}");
+        }
     }
 
     pub(crate) async fn number(&self, sql: &str) -> u64 {

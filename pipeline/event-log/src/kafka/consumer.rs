@@ -159,6 +159,10 @@ impl Consumer for KafkaConsumer {
         &self.kafka.config.topic
     }
 
+    fn system(&self) -> &'static str {
+        "kafka"
+    }
+
     async fn next(&mut self, wait: Duration) -> Result<Delivery, ConsumeError> {
         let deadline = Instant::now() + wait;
         loop {

@@ -292,6 +292,10 @@ impl Consumer for SpoolConsumer {
         &self.spool.config.topic
     }
 
+    fn system(&self) -> &'static str {
+        "hoplog_spool"
+    }
+
     async fn next(&mut self, wait: Duration) -> Result<Delivery, ConsumeError> {
         let deadline = Instant::now() + wait;
         let appended = self.spool.appended.clone();

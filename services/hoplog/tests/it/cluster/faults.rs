@@ -53,7 +53,7 @@ const KINDS: [Kind; 14] = [
     Kind::NoAnswer,
 ];
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "requests",
     "requests_by_minute",
     "clicks_by_hour",
@@ -64,6 +64,7 @@ const TABLES: [&str; 11] = [
     "visits_by_day",
     "orphan_visits",
     "producer_sequences",
+    "otel_traces",
     "ingest_ledger",
 ];
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use event_log::kafka::Kafka;
 use event_log::{EventLog, EventLogMetrics, Message};
-use wide_event::{Event, Orphan, Outcome, Text, Timestamp, TraceId, Visitor, codec};
+use wide_event::{Event, Orphan, Outcome, SpanId, Text, Timestamp, TraceId, Visitor, codec};
 
 use super::deployment::Deployment;
 
@@ -124,6 +124,7 @@ fn event(seq: u64) -> Event<'static> {
         country: Text::new(["DE", "FR", ""][(seq % 3) as usize]),
         visitor: Visitor(seq % 1009 + 1),
         trace_id: TraceId(u128::from(seq).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
+        span_id: SpanId(seq),
         duration_us: 100 + seq % 1000,
         ..Event::default()
     }
@@ -166,5 +167,11 @@ impl Accepted {
             deployment.number("SELECT sum(duration_us_sum) FROM requests_by_minute"),
             self.duration_us
         );
+        let once = "SELECT count() > 0 AND count() = uniqExact(TraceId, SpanId) FROM otel_traces";
+        assert_eq!(deployment.number(once), 1, "spans are there once");
+        // One that is of no kept event would be of another sample than the rows.
+        let hops = "SELECT count() FROM otel_traces WHERE SpanKind = 'Server' AND (TraceId, SpanId) NOT IN \
+                    (SELECT trace_id, span_id FROM requests)";
+        assert_eq!(deployment.number(hops), 0, "spans of events that are not kept");
     }
 }
