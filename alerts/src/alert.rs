@@ -77,7 +77,7 @@ pub struct Alert {
     /// What is appended to the dashboard's address, such as `var-slo=redirect-latency`.
     #[serde(default)]
     pub dashboard_parameters: Option<String>,
-    /// SQL that lists the very rows, with the parameters `since_s` and `until_s`.
+    /// SQL that lists the very rows, with the parameters `since_s` and `until_s`, and `service` where rows are requests.
     pub query: String,
     /// How far the query looks back, in seconds. Default 3600.
     #[serde(default = "query_window_s")]
@@ -126,9 +126,10 @@ impl Alert {
     pub fn query_url(&self, links: &Links) -> String {
         let time = |expr: &str| format!("{{{{ query \"{expr}\" | first | value | printf \"%.0f\" }}}}");
         format!(
-            "{}/?default_format=TabSeparatedWithNames&database={}&param_since_s={}&param_until_s={}&query={}",
+            "{}/?default_format=TabSeparatedWithNames&database={}&param_service={}&param_since_s={}&param_until_s={}&query={}",
             links.clickhouse,
             links.database,
+            utf8_percent_encode(&links.service, ENCODED),
             time(&format!("time() - {}", self.query_window_s)),
             time("time()"),
             utf8_percent_encode(self.query.trim(), ENCODED)

@@ -31,6 +31,8 @@ pub struct Links {
     pub clickhouse: String,
     /// The database of hoplog's tables.
     pub database: String,
+    /// The service whose requests links lead to: its setting `service.name`.
+    pub service: String,
 }
 
 /// A promise.
@@ -167,7 +169,7 @@ mod tests {
     #[test]
     fn all_mistakes_are_named_with_their_place() {
         let text = "
-links: {runbooks: r/, grafana: g, clickhouse: c, database: d}
+links: {runbooks: r/, grafana: g, clickhouse: c, database: d, service: s}
 slos:
   - name: Wrong_Name
     promise: none

@@ -1,5 +1,7 @@
 //! SQL of an SLI: counts from the exact rollups, and the failures themselves from the kept events. Tables are named without
-//! a database: that is the connection's. From when to when is `since_s` and `until_s`, whole minutes since 1970.
+//! a database: that is the connection's. From when to when is `since_s` and `until_s`, whole minutes since 1970. Requests are
+//! those of `service` (several may share a ClickHouse); of freshness and completeness the pipeline counts all services, and
+//! so does this.
 
 use wide_event::Outcome;
 
@@ -149,7 +151,7 @@ fn predicate(of: &Population, outcomes: &[Outcome]) -> String {
     format!("{}\n  AND {}\n  AND NOT synthetic", on_routes(of), one_of("outcome", &names(outcomes)))
 }
 
-/// Requests of the routes, however they ended.
+/// Requests of the service on the routes, however they ended.
 fn on_routes(of: &Population) -> String {
     let routes: Vec<&str> = of.routes.iter().map(String::as_str).collect();
     let exact = (!routes.is_empty()).then(|| one_of("route", &routes));
@@ -157,9 +159,10 @@ fn on_routes(of: &Population) -> String {
     let routes: Vec<_> = exact.into_iter().chain(prefixes).collect();
     let routes =
         if let [one] = routes.as_slice() { one.clone() } else { format!("({})", routes.join(" OR ")) };
+    let ours = format!("service = {{service:String}}\n  AND {routes}");
     match of.except_routes.join("', '") {
-        none if none.is_empty() => routes,
-        excepted => format!("{routes}\n  AND route NOT IN ('{excepted}')"),
+        none if none.is_empty() => ours,
+        excepted => format!("{ours}\n  AND route NOT IN ('{excepted}')"),
     }
 }
 

@@ -86,7 +86,7 @@ async fn every_query_of_the_pipelines_alerts_runs() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     for alert in Pipeline::built_in().unwrap().alerts() {
         let (since, until) = (now - u64::from(alert.query_window_s), now + 60);
-        let window = format!("param_since_s={since}&param_until_s={until}");
+        let window = format!("param_service=hoplog&param_since_s={since}&param_until_s={until}");
         ask(&format!("{database}&{window}"), &alert.query)
             .unwrap_or_else(|error| panic!("{}: {error}\n{}", alert.alert, alert.query));
     }

@@ -6,6 +6,9 @@ use warehouse::{Warehouse, WarehouseConfig, migrate};
 use wide_event::Outcome;
 use wide_event::latency::BOUNDS_US;
 
+/// Whose requests are asked about.
+const SERVICE: &str = "ours";
+
 /// A whole minute of 2026, not too old for any table's time to live.
 fn start_s() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -82,12 +85,21 @@ async fn fill(warehouse: &Warehouse, requests: &[Request], start_s: u64) {
         let Request { route, synthetic, duration_us, minute, .. } = request;
         let (outcome, at) = (request.outcome.as_str(), start_s + minute * 60);
         let bound = BOUNDS_US.iter().find(|bound| *bound >= duration_us).unwrap();
-        rollups.push(format!("({at}, '{route}', '{outcome}', {synthetic}, 1, map({bound}, 1))"));
-        kept.push(format!("({at} + 7, '{route}', '{outcome}', {synthetic}, {duration_us}, 1, {at} + 8)"));
+        // Another service does the same, twice as often.
+        for (service, times) in [(SERVICE, 1), ("theirs", 2)] {
+            rollups.push(format!(
+                "({at}, '{service}', '{route}', '{outcome}', {synthetic}, {times}, map({bound}, {times}))"
+            ));
+            let row = format!(
+                "({at} + 7, '{service}', '{route}', '{outcome}', {synthetic}, {duration_us}, 1, {at} + 8)"
+            );
+            kept.extend(std::iter::repeat_n(row, times));
+        }
     }
     let into = |columns: &str, rows: &[String]| format!("INSERT INTO {columns} VALUES {}", rows.join(", "));
-    let rollup = "requests_by_minute (minute, route, outcome, synthetic, requests, latency_us)";
-    let request = "requests (ts, route, outcome, synthetic, duration_us, sample_weight, collected_at)";
+    let rollup = "requests_by_minute (minute, service, route, outcome, synthetic, requests, latency_us)";
+    let request =
+        "requests (ts, service, route, outcome, synthetic, duration_us, sample_weight, collected_at)";
     warehouse.execute(&into(rollup, &rollups)).await.unwrap();
     warehouse.execute(&into(request, &kept)).await.unwrap();
 }
@@ -96,7 +108,7 @@ async fn fill(warehouse: &Warehouse, requests: &[Request], start_s: u64) {
 async fn ask(warehouse: &Warehouse, sli: &Sli, since_s: u64, until_s: u64) -> (f64, f64, u64) {
     let sql = sli.sql();
     let (since_s, until_s) = (since_s.to_string(), until_s.to_string());
-    let times = [("since_s", since_s.as_str()), ("until_s", until_s.as_str())];
+    let times = [("since_s", since_s.as_str()), ("until_s", until_s.as_str()), ("service", SERVICE)];
     let totals = warehouse.rows::<(f64, f64)>(&sql.totals(), &times).await.unwrap();
     let listed = format!("SELECT count() FROM ({})", sql.failures.sql);
     let listed = warehouse.rows::<u64>(&listed, &times).await.unwrap();

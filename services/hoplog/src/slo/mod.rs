@@ -19,6 +19,10 @@ const EXIT_WAIT: u8 = 3;
 /// Nothing more should be released: a version is to be rolled back, a budget is spent, or one burns so that somebody is paged.
 const EXIT_STOP: u8 = 4;
 
+/// Seconds without anything new, after which nobody knows how things are: no traffic looks like no collector, and what a
+/// version did before says nothing of how it does now.
+const QUIET_S: u32 = 300;
+
 /// Asks, prints, and says by the exit status what follows: 0 go on, 3 wait, 4 stop, 1 that it could not be found out.
 ///
 /// # Errors
@@ -36,7 +40,7 @@ pub(crate) async fn run(options: Slo, config: Config) -> Result<ExitCode> {
     }
     let warehouse = Warehouse::new(&config.warehouse);
     match options.action {
-        None => status::run(&slos, &warehouse, options.json).await,
+        None => status::run(&slos, &config.service.name, &warehouse, options.json).await,
         Some(SloAction::Gate(gate)) => {
             gate::run(&gate, &slos, &config.service.name, &warehouse, options.json).await
         }

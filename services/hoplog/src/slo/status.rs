@@ -9,10 +9,7 @@ use clickhouse::Row;
 use serde::Deserialize;
 use warehouse::Warehouse;
 
-use super::{EXIT_STOP, EXIT_WAIT, now_s, report};
-
-/// Seconds for which nothing was stored, after which nobody knows how things are: no traffic looks like no collector.
-const QUIET_S: u32 = 300;
+use super::{EXIT_STOP, EXIT_WAIT, QUIET_S, now_s, report};
 
 /// When something was last stored; 0 if never.
 const STORED_UNTIL: &str = "SELECT toUInt32(max(collected_at)) AS stored_until_s FROM ingest_ledger";
@@ -113,12 +110,18 @@ impl Status {
     }
 }
 
-pub(super) async fn run(slos: &[Slo], warehouse: &Warehouse, as_json: bool) -> Result<ExitCode> {
+pub(super) async fn run(
+    slos: &[Slo],
+    service: &str,
+    warehouse: &Warehouse,
+    as_json: bool,
+) -> Result<ExitCode> {
     let now_s = now_s()?;
     let mut statuses = Vec::with_capacity(slos.len());
     for slo in slos {
-        let windows =
-            read(slo, warehouse, now_s).await.with_context(|| format!("could not count {}", slo.name))?;
+        let windows = read(slo, service, warehouse, now_s)
+            .await
+            .with_context(|| format!("could not count {}", slo.name))?;
         statuses.push(Status::new(slo, windows));
     }
     let stored_until_s =
@@ -140,7 +143,7 @@ struct Sums {
     windows: Vec<(f64, f64)>,
 }
 
-async fn read(slo: &Slo, warehouse: &Warehouse, now_s: u32) -> Result<Vec<(Window, Counts)>> {
+async fn read(slo: &Slo, service: &str, warehouse: &Warehouse, now_s: u32) -> Result<Vec<(Window, Counts)>> {
     // Whole minutes, as the rollups have them: the one that has begun is the last of each window.
     let until_s = now_s - now_s % 60 + 60;
     let sums = WINDOWS.map(|window| {
@@ -149,7 +152,7 @@ async fn read(slo: &Slo, warehouse: &Warehouse, now_s: u32) -> Result<Vec<(Windo
     });
     let sql = format!("SELECT [{}] AS windows\nFROM (\n{}\n)", sums.join(", "), slo.sli.sql().minutes);
     let since_s = until_s.saturating_sub(PERIOD.seconds).to_string();
-    let parameters = [("since_s", since_s.as_str()), ("until_s", &until_s.to_string())];
+    let parameters = [("since_s", since_s.as_str()), ("until_s", &until_s.to_string()), ("service", service)];
     let rows = warehouse.rows::<Sums>(&sql, &parameters).await?;
     let sums = rows.into_iter().next().context("no sums")?;
     Ok(WINDOWS.into_iter().zip(sums.windows.into_iter().map(|(total, bad)| Counts { total, bad })).collect())

@@ -19,53 +19,55 @@ const REQUESTS: u64 = 400;
 const OLD_MINUTES: u64 = 14;
 const NEW_MINUTES: u64 = 12;
 
+/// Another service in the same log and ClickHouse, whose versions have the same names: its new one fails, and its old one had
+/// ended before that began.
+const OTHER: &str = "other";
+/// How many minutes before now the other service's old version ended, and how many it had served: more than are compared,
+/// however long the test takes.
+const OTHER_ENDED_MINUTES: u64 = 17;
+const OTHER_OLD_MINUTES: u64 = 30;
+
 struct Build {
+    service: &'static str,
     version: &'static str,
     boot: &'static str,
     minutes: u64,
+    /// How many minutes before now it ended.
+    ended_minutes: u64,
     /// Of a hundred requests.
     failures: u64,
     slower: f64,
 }
 
 const BUILDS: [Build; 4] = [
-    Build {
-        version: "1.0.0",
-        boot: "0199a0b0-0000-7000-8000-00000000000a",
-        minutes: OLD_MINUTES,
-        failures: 0,
-        slower: 1.0,
-    },
-    Build {
-        version: "1.1.0",
-        boot: "0199a0b0-0000-7000-8000-00000000000b",
-        minutes: NEW_MINUTES,
-        failures: 2,
-        slower: 1.0,
-    },
-    Build {
-        version: "1.2.0",
-        boot: "0199a0b0-0000-7000-8000-00000000000c",
-        minutes: NEW_MINUTES,
-        failures: 0,
-        slower: 1.3,
-    },
-    Build {
-        version: "1.3.0",
-        boot: "0199a0b0-0000-7000-8000-00000000000d",
-        minutes: NEW_MINUTES,
-        failures: 0,
-        slower: 1.0,
-    },
+    Build { boot: "0199a0b0-0000-7000-8000-00000000000a", minutes: OLD_MINUTES, ..good("hoplog", "1.0.0") },
+    Build { boot: "0199a0b0-0000-7000-8000-00000000000b", failures: 2, ..good("hoplog", "1.1.0") },
+    Build { boot: "0199a0b0-0000-7000-8000-00000000000c", slower: 1.3, ..good("hoplog", "1.2.0") },
+    Build { boot: "0199a0b0-0000-7000-8000-00000000000d", ..good("hoplog", "1.3.0") },
 ];
+
+const OTHERS: [Build; 2] = [
+    Build {
+        boot: "0199a0b0-0000-7000-8000-00000000000e",
+        minutes: OTHER_OLD_MINUTES,
+        ended_minutes: OTHER_ENDED_MINUTES,
+        ..good(OTHER, "1.0.0")
+    },
+    Build { boot: "0199a0b0-0000-7000-8000-00000000000f", failures: 2, ..good(OTHER, "1.3.0") },
+];
+
+const fn good(service: &'static str, version: &'static str) -> Build {
+    Build { service, version, boot: "", minutes: NEW_MINUTES, ended_minutes: 0, failures: 0, slower: 1.0 }
+}
 
 impl Build {
     /// Events of all its minutes but the one that goes on.
     fn events(&self, random: &mut Random, minute_s: u64) -> Vec<Message> {
         let minutes = (0..self.minutes).map(|at| {
-            // What else the machine does slows all versions alike, by up to a half.
-            let minute_s = minute_s - (self.minutes - at) * 60;
-            let load = 1.0 + (minute_s / 60 % 6) as f64 / 10.0;
+            // What else the machine does slows all versions alike, by up to a half; with the other service it has a machine
+            // of its own, since minutes before are not the same minutes.
+            let minute_s = minute_s - (self.ended_minutes + self.minutes - at) * 60;
+            let load = if self.service == OTHER { 1.0 } else { 1.0 + (minute_s / 60 % 6) as f64 / 10.0 };
             let mut lines = String::new();
             for number in 0..REQUESTS {
                 let seq = at * REQUESTS + number + 1;
@@ -77,10 +79,10 @@ impl Build {
                 let cache = if number % 10 == 0 { "store" } else { "l1" };
                 let usual_us = if cache == "store" { 2_500.0 } else { 250.0 };
                 let duration_us = (usual_us * load * self.slower * random.around_one()) as u64;
-                let Self { version, boot, .. } = self;
+                let Self { service, version, boot, .. } = self;
                 writeln!(
                     lines,
-                    r#"{{"ts":"{ts}","service":"hoplog","version":"{version}","instance":"{version}","boot_id":"{boot}","seq":{seq},"status":{status},"outcome":"{outcome}","method":"GET","route":"/{{code}}","cache":"{cache}","duration_us":{duration_us}}}"#
+                    r#"{{"ts":"{ts}","service":"{service}","version":"{version}","instance":"{version}","boot_id":"{boot}","seq":{seq},"status":{status},"outcome":"{outcome}","method":"GET","route":"/{{code}}","cache":"{cache}","duration_us":{duration_us}}}"#
                 )
                 .unwrap();
             }
@@ -121,6 +123,36 @@ fn worse(found: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// The gate of the other service, which names no versions: the newest is held against what served before it.
+fn against_the_minutes_before(hoplog: &Installation, minute_s: u64) {
+    let ask = |more: &[&str]| {
+        let mut command = hoplog.command("slo");
+        command.env("HOPLOG_SERVICE__NAME", OTHER).args(["gate", "--bake", "10m"]).args(more);
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, said) = ask(&["--json"]);
+    let found: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+    assert_eq!((status, worse(&found)), (4, vec!["redirect-availability"]), "{found:#}");
+    let versions = &found["versions"];
+    assert_eq!((versions["new"].as_str(), versions["old"].as_str()), (Some("1.3.0"), Some("1.0.0")));
+    let minutes = versions["minutes"].as_u64().unwrap();
+    // Its last minute may not have been whole.
+    let old_until_s = minute_s - (OTHER_ENDED_MINUTES + 1) * 60;
+    assert_eq!(versions["old_since_s"], old_until_s - minutes * 60, "{found:#}");
+    assert_eq!(versions["new_since_s"], minute_s - (NEW_MINUTES - 1) * 60, "{found:#}");
+    for check in found["checks"].as_array().unwrap() {
+        let requests = [check["old_requests"].as_u64().unwrap(), check["new_requests"].as_u64().unwrap()];
+        let failed =
+            check["check"].as_str().unwrap().contains("latency").then_some((NEW_MINUTES - 1) * REQUESTS / 50);
+        let answered = (NEW_MINUTES - 1) * REQUESTS - failed.unwrap_or_default();
+        // Nobody asked for the API.
+        assert!(requests == [0, 0] || requests == [minutes * REQUESTS, answered], "{check:#}");
+    }
+    let (status, said) = ask(&[]);
+    assert!(status == 4 && said.contains("against 1.0.0 for as long from "), "{status} {said}");
+}
+
 #[test]
 fn budgets_are_exact_and_the_gate_tells_builds_apart() {
     let mut hoplog = Installation::new().up();
@@ -138,7 +170,7 @@ fn budgets_are_exact_and_the_gate_tells_builds_apart() {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let minute_s = now_s / 60 * 60;
     let spool = Spool::new(SpoolConfig { path: hoplog.data().join("spool"), ..Default::default() });
-    for build in &BUILDS {
+    for build in BUILDS.iter().chain(&OTHERS) {
         dlq::append(&spool, build.events(&mut random, minute_s));
     }
     hoplog.verified();
@@ -184,6 +216,8 @@ fn budgets_are_exact_and_the_gate_tells_builds_apart() {
     let (status, found) = gate(&hoplog, "1.3.0");
     assert_eq!((status, found["verdict"].as_str()), (0, Some("promote")), "{found:#}");
     assert_eq!(found["versions"]["old"], "1.0.0");
+
+    against_the_minutes_before(&hoplog, minute_s);
 
     // For people, and longer than it has served.
     let arguments = ["gate", "--bake", "1h", "--new", "1.3.0", "--old", "1.0.0"];

@@ -12,7 +12,7 @@ use alerts::{Bad, Sli, Slo};
 use anyhow::{Result, bail};
 use warehouse::Warehouse;
 
-use super::{EXIT_STOP, EXIT_WAIT, now_s};
+use super::{EXIT_STOP, EXIT_WAIT, QUIET_S, now_s};
 use crate::cli::Gate;
 use compare::{Check, Minute};
 use versions::{Choice, Pair};
@@ -72,7 +72,7 @@ pub(super) async fn run(
     let finding = match versions::choose(options, service, warehouse, now_s()?).await? {
         Choice::Wait(reason) => Finding { verdict: Verdict::Wait, reason, pair: None, checks: Vec::new() },
         Choice::Compare(pair) => {
-            let checks = checks(options, &measured, &pair, warehouse).await?;
+            let checks = checks(options, &measured, &pair, service, warehouse).await?;
             judge(pair, checks, options)
         }
     };
@@ -89,16 +89,17 @@ async fn checks(
     options: &Gate,
     measured: &[(&Slo, String)],
     pair: &Pair,
+    service: &str,
     warehouse: &Warehouse,
 ) -> Result<Vec<Check>> {
     let (mut checks, mut answered) = (Vec::new(), Vec::new());
     for (slo, sql) in measured {
-        let minutes = pair.read(warehouse, sql).await?;
+        let minutes = pair.read(service, warehouse, sql).await?;
         let pages = THRESHOLDS[1].burn_rate() * slo.objective.budget();
         let added_max = options.added_failures_max.map_or(pages.min(ADDED_MAX), |percent| percent / 100.0);
         checks.push(compare::failures(&slo.name, &minutes, added_max));
         if let Some(sql) = slo.sli.not_ok_by_version() {
-            let all = pair.read(warehouse, &sql).await?;
+            let all = pair.read(service, warehouse, &sql).await?;
             checks.push(compare::failures(&format!("{}: not ok", slo.name), &all, NOT_OK_ADDED_MAX));
         }
         // The latency of what was answered well is in the SLOs that limit it.

@@ -8,16 +8,13 @@ use clickhouse::Row;
 use serde::Deserialize;
 use warehouse::Warehouse;
 
-use super::Minute;
+use super::{Minute, QUIET_S};
 use crate::cli::Gate;
 
 /// How far back versions are looked for, seconds: releases are often weeks apart.
 const KNOWN_S: u32 = 28 * 86_400;
 /// Newer minutes may still lack events: they are to be queryable within seconds of their request, most of the time.
 const SETTLED_S: u32 = 15;
-/// How old the newest minute with requests may be. What is older says nothing of how a version does now.
-const QUIET_S: u32 = 300;
-
 /// A version that answered nothing for so long has been away: what it does now begins after that. Quiet services have
 /// pauses, too, and a version that was taken back is seldom tried again within half an hour.
 const AWAY_S: u32 = 1_800;
@@ -157,7 +154,7 @@ struct Series {
 
 impl Pair {
     /// What both did, by minute since the first of each: minutes in which only one of them served included.
-    pub(super) async fn read(&self, warehouse: &Warehouse, sql: &str) -> Result<Vec<Minute>> {
+    pub(super) async fn read(&self, service: &str, warehouse: &Warehouse, sql: &str) -> Result<Vec<Minute>> {
         let mut minutes = BTreeMap::<u32, Minute>::new();
         for (version, since_s) in [(&self.new, self.new_since_s), (&self.old, self.old_since_s)] {
             let of_it = format!(
@@ -167,6 +164,7 @@ impl Pair {
                 ("since_s", since_s.to_string()),
                 ("until_s", (since_s + self.minutes * 60).to_string()),
                 ("version", version.clone()),
+                ("service", service.to_owned()),
             ];
             let parameters = parameters.each_ref().map(|(name, value)| (*name, value.as_str()));
             for series in warehouse.rows::<Series>(&of_it, &parameters).await? {
