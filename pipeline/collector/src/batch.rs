@@ -7,6 +7,7 @@ use wide_event::{BootEnd, Event, codec};
 
 use crate::dead_letter::{self, DeadLetters, Letter};
 use crate::decode::{Line, Seen, Sink, decode};
+use crate::freshness::Ages;
 use crate::intent::Place;
 use crate::policy::Rules;
 use crate::range::Range;
@@ -39,8 +40,8 @@ pub(crate) struct Batch {
     pub(crate) collapsed: u64,
     /// Visits that a dimension counts under `(other)`.
     pub(crate) folded: u64,
-    /// Times of all events that could be read: how fresh the range is, event by event.
-    pub(crate) times_us: Vec<i64>,
+    /// How old all events that could be read were when the range was begun.
+    pub(crate) ages: Ages,
 }
 
 /// The sums of a range.
@@ -76,7 +77,7 @@ struct Counters<'r, 'p> {
     sequences: Sequences,
     waiting: Vec<Waiting<'r>>,
     boots: Boots,
-    times_us: Vec<i64>,
+    ages: Ages,
 }
 
 #[derive(Default)]
@@ -96,7 +97,7 @@ impl<'r> Sink<'r> for Counters<'r, '_> {
     }
 
     fn event(&mut self, line: Line<'r>, event: &Event<'r>) {
-        self.times_us.push(event.ts.0);
+        self.ages.add(event.ts.0);
         let number = self.rollup.add(event);
         let key = self.rollup.series(number);
         let route = self.rollup.symbols.name(key.route);
@@ -127,12 +128,13 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         sequences: Sequences::default(),
         waiting: Vec::new(),
         boots: Boots::default(),
-        times_us: Vec::new(),
+        ages: Ages::at(range.intent.at),
     };
     let mut letters = DeadLetters::default();
     let seen = decode(&range.records, refused, range.intent.at, &mut letters, &mut counters);
     let Kept { requests, reasons: kept, spans } = keep(range, &counters);
-    let Counters { rollup, visits, sequences, boots, times_us, .. } = counters;
+    let Counters { rollup, visits, sequences, boots, mut ages, .. } = counters;
+    ages.shrink();
 
     let ledger = Ledger {
         seen,
@@ -172,7 +174,7 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         letters: letters.letters,
         collapsed: rollup.collapsed,
         folded,
-        times_us,
+        ages,
     })
 }
 

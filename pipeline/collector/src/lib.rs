@@ -12,6 +12,7 @@ mod dead_letter_topic;
 mod decode;
 mod error;
 mod failure;
+mod freshness;
 mod guard;
 mod health;
 mod histogram;

@@ -16,11 +16,10 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::Health;
 use crate::batch::Batch;
 use crate::failure::Class;
+use crate::freshness::Freshness;
 use crate::health::Who;
 use crate::time::now_us;
 
-/// Freshness, seconds: the promise is 5 s at p99, so bounds are dense around it.
-const FRESHNESS_S: [f64; 12] = [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 10.0, 30.0, 300.0, 3600.0];
 /// Inserts, seconds: some milliseconds when all is well, up to the timeout.
 const INSERT_S: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
@@ -45,7 +44,7 @@ pub struct CollectorMetrics {
     clicks: Counter,
     collapsed: Counter,
     folded: Counter,
-    freshness_s: Histogram,
+    freshness: Freshness,
     spans: Counter,
     lost_spans: Counter,
     insert_rows: Family<TableLabel, Counter>,
@@ -96,7 +95,7 @@ impl Default for CollectorMetrics {
             clicks: Counter::default(),
             collapsed: Counter::default(),
             folded: Counter::default(),
-            freshness_s: Histogram::new(FRESHNESS_S),
+            freshness: Freshness::default(),
             spans: Counter::default(),
             lost_spans: Counter::default(),
             insert_rows: Family::default(),
@@ -158,7 +157,7 @@ impl CollectorMetrics {
             "freshness",
             "From an event's own time until it can be queried, of every event",
             Unit::Seconds,
-            self.freshness_s.clone(),
+            self.freshness.clone(),
         );
         all.register("event_spans", "Spans of kept events, stored", self.spans.clone());
         all.register(
@@ -219,9 +218,7 @@ impl CollectorMetrics {
         self.clicks.inc_by(batch.ledger.visits.clicks);
         self.collapsed.inc_by(batch.collapsed);
         self.folded.inc_by(batch.folded);
-        for time_us in &batch.times_us {
-            self.freshness_s.observe(now_us.saturating_sub(*time_us).max(0) as f64 / 1e6);
-        }
+        self.freshness.add(&batch.ages, now_us);
     }
 
     /// Says whether ranges can be stored, and why not. Returns whether that is news.
