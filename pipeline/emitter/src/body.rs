@@ -168,7 +168,7 @@ where
                 guard.sent(bytes, is_last);
             }
             Some(Err(error)) => {
-                guard.hop.failed("body_error", error);
+                guard.hop.body_failed(guard.status, error);
                 guard.end(End::Failed);
             }
             None => guard.end(End::Complete),

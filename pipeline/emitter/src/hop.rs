@@ -263,6 +263,16 @@ impl Hop {
         self.note(|record| record.fail_text(error_type, error));
     }
 
+    /// The answer's body broke off. What the handler said went wrong stays, since it knows the cause and the body only the end
+    /// of it; what it said of a caller's mistake is no cause of that.
+    pub(crate) fn body_failed(&self, status: u16, error: &dyn std::fmt::Display) {
+        self.note(|record| {
+            if record.error_type.is_empty() || (400..500).contains(&status) {
+                record.fail_text("body_error", error);
+            }
+        });
+    }
+
     pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
         // Nothing that holds the lock leaves a record half-written, so a panic meanwhile harms nothing.
         self.0.record.lock().unwrap_or_else(PoisonError::into_inner)
@@ -382,6 +392,23 @@ mod tests {
             assert_eq!(outcome(&record, status, end), expected, "{verdict:?} {status} {end:?}");
             record.panicked = true;
             assert_eq!(outcome(&record, status, end), Outcome::Panic);
+        }
+    }
+
+    #[test]
+    fn a_broken_body_does_not_hide_what_broke_it() {
+        for (said, status, expected) in [
+            ("", 200, "body_error"),
+            ("store_unavailable", 200, "store_unavailable"),
+            ("store_unavailable", 503, "store_unavailable"),
+            ("not_found", 404, "body_error"),
+        ] {
+            let hop = Hop::detached();
+            hop.error_type(said);
+            hop.body_failed(status, &"it is torn");
+            let record = hop.record();
+            let message = if expected == "body_error" { "it is torn" } else { "" };
+            assert_eq!((record.error_type, record.text(Part::ErrorMessage)), (expected, message), "{said}");
         }
     }
 
