@@ -69,26 +69,22 @@ impl KafkaProducer {
         }
         let (mut left, mut settled) = (messages, Settled::default());
         loop {
-            let outcomes = self.hand_over(&left).await?;
+            let outcomes = self.hand_over(&left).await;
             left = settled.take(left, outcomes).await;
-            let Some(code) = settled.refused.take() else { return settled.answer() };
-            // The caller may repeat its call only if nothing of it can be there.
-            if !settled.some_is_taken || is_nonsense(code) {
-                return Err(self.refusal(code, bytes));
+            match settled.next(&left) {
+                Next::Answer(answer) => return answer,
+                Next::Refuse(code) => return Err(self.refusal(code, bytes)),
+                Next::TryAgain => sleep(REFUSED_RETRY).await,
             }
-            sleep(REFUSED_RETRY).await;
         }
     }
 
     /// Gives messages to librdkafka, in order; waits where it has no room.
-    async fn hand_over(&self, messages: &[Message]) -> Result<Vec<oneshot::Receiver<Outcome>>, AppendError> {
+    async fn hand_over(&self, messages: &[Message]) -> Vec<oneshot::Receiver<Outcome>> {
         let mut outcomes = Vec::with_capacity(messages.len());
         for message in messages {
             loop {
                 let Some(current) = self.current() else {
-                    if outcomes.is_empty() {
-                        return Err(AppendError::Closed);
-                    }
                     let (closed, outcome) = oneshot::channel();
                     let _ = closed.send(Outcome::Closed);
                     outcomes.push(outcome);
@@ -112,7 +108,7 @@ impl KafkaProducer {
                 }
             }
         }
-        Ok(outcomes)
+        outcomes
     }
 
     /// Puts a new producer in the place of one that failed for good. Returns whether that could be done, by whomever.
@@ -192,9 +188,20 @@ impl Producer for KafkaProducer {
     }
 }
 
+/// What follows from what became of a call.
+enum Next {
+    /// It is over.
+    Answer(Result<(), AppendError>),
+    /// Nothing of it was taken, for this reason.
+    Refuse(RDKafkaErrorCode),
+    /// What was refused may be taken later, and only here: the caller would repeat what is there.
+    TryAgain,
+}
+
 /// What became of a call so far.
 #[derive(Debug, Default)]
 struct Settled {
+    /// Whether some of it is in the log, or may be. Then the caller can't repeat it, and must not take all of it for lost.
     some_is_taken: bool,
     /// Messages that were not handed over any more, and events in them.
     closed: (usize, u64),
@@ -232,17 +239,34 @@ impl Settled {
         left
     }
 
-    fn answer(self) -> Result<(), AppendError> {
-        match self.doubt {
-            Some((code, messages, events)) => {
-                let source = KafkaError::MessageProduction(code).into();
-                // All others of the call have to be in the log: what was not handed over any more is none of these.
-                let (messages, events) = (messages + self.closed.0, events + self.closed.1);
-                Err(AppendError::InDoubt { messages, events, source })
+    /// Decides, with what was refused in the last round.
+    fn next(&mut self, left: &[Message]) -> Next {
+        match self.refused.take() {
+            None => Next::Answer(self.answer()),
+            Some(code) if !self.some_is_taken => Next::Refuse(code),
+            Some(code) if is_nonsense(code) => {
+                let (_, messages, events) = self.doubt.get_or_insert((code, 0, 0));
+                *messages += left.len();
+                *events += left.iter().map(|message| u64::from(message.events)).sum::<u64>();
+                Next::Answer(self.answer())
             }
-            None if self.closed.0 > 0 => Err(AppendError::Closed),
-            None => Ok(()),
+            Some(_) => Next::TryAgain,
         }
+    }
+
+    fn answer(&self) -> Result<(), AppendError> {
+        // All others of a call in doubt have to be in the log: what was not handed over any more is none of these.
+        let (code, messages, events) = match self.doubt {
+            None if self.closed.0 == 0 => return Ok(()),
+            None if !self.some_is_taken => return Err(AppendError::Closed),
+            None => (RDKafkaErrorCode::PurgeQueue, 0, 0),
+            Some(doubt) => doubt,
+        };
+        Err(AppendError::InDoubt {
+            messages: messages + self.closed.0,
+            events: events + self.closed.1,
+            source: KafkaError::MessageProduction(code).into(),
+        })
     }
 }
 
@@ -316,4 +340,57 @@ async fn retire(client: Arc<Client>) {
 async fn end(client: Arc<Client>) {
     // It fails only where the runtime itself is going, and takes the client along.
     let _ = tokio::task::spawn_blocking(move || drop(client)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What follows where these become of messages, the first of one event, the second of two, and so on.
+    async fn next(settled: &mut Settled, became: &[Outcome]) -> Next {
+        let messages = (1u32..).zip(became).map(|(events, _)| Message::events("x", events)).collect();
+        let outcomes = became.iter().map(|outcome| {
+            let (done, settled) = oneshot::channel();
+            done.send(*outcome).unwrap();
+            settled
+        });
+        let left = settled.take(messages, outcomes.collect()).await;
+        settled.next(&left)
+    }
+
+    #[tokio::test]
+    async fn who_can_not_repeat_a_call_learns_how_much_of_it_is_in_doubt() {
+        use Outcome::{Closed, Delivered, InDoubt, Refused};
+        use RDKafkaErrorCode as E;
+        let (nonsense, forbidden) = (Refused(E::InvalidRecord), Refused(E::TopicAuthorizationFailed));
+        let answer = async |became: &[Outcome]| match next(&mut Settled::default(), became).await {
+            Next::Answer(answer) => answer,
+            Next::Refuse(code) => panic!("refused: {code}"),
+            Next::TryAgain => panic!("again"),
+        };
+        answer(&[Delivered, Delivered]).await.unwrap();
+        assert!(matches!(answer(&[Closed, Closed]).await, Err(AppendError::Closed)));
+        for (became, expected) in [
+            (vec![Delivered, nonsense, nonsense], (2, 5)),
+            (vec![nonsense, Delivered, nonsense], (2, 4)),
+            (vec![InDoubt(E::PurgeInflight), nonsense], (2, 3)),
+            (vec![InDoubt(E::PurgeInflight), Delivered], (1, 1)),
+            (vec![InDoubt(E::PurgeInflight), Delivered, Closed], (2, 4)),
+            (vec![Delivered, Closed], (1, 2)),
+            (vec![Delivered, nonsense, Closed], (2, 5)),
+        ] {
+            match answer(&became).await {
+                Err(AppendError::InDoubt { messages, events, .. }) => {
+                    assert_eq!((messages, events), expected, "{became:?}");
+                }
+                other => panic!("{became:?}: {other:?}"),
+            }
+        }
+        for refused in [nonsense, forbidden] {
+            assert!(matches!(next(&mut Settled::default(), &[refused; 2]).await, Next::Refuse(_)));
+        }
+        let mut settled = Settled::default();
+        assert!(matches!(next(&mut settled, &[Delivered, forbidden]).await, Next::TryAgain));
+        assert!(matches!(next(&mut settled, &[Delivered]).await, Next::Answer(Ok(()))));
+    }
 }
