@@ -106,3 +106,31 @@ fn log_to_stderr() {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_blocks_for_ever_does_not_hold_the_end() {
+        let (never, blocked) = mpsc::channel::<()>();
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            let result = block_on(async {
+                let (begun, has_begun) = tokio::sync::oneshot::channel();
+                tokio::task::spawn_blocking(move || {
+                    begun.send(()).ok();
+                    blocked.recv().ok();
+                });
+                has_begun.await?;
+                Ok(ExitCode::SUCCESS)
+            });
+            ended.send(result.is_ok()).ok();
+        });
+        // Far above what it waits, since a machine may be slow; it would be for ever.
+        assert_eq!(end.recv_timeout(BLOCKED_MAX * 60), Ok(true));
+        drop(never);
+    }
+}

@@ -31,8 +31,9 @@ const QUEUE_BYTES_MIN: u64 = 256 << 10;
 
 /// Events of a client that are looked at for a reason: more than it reports within one question.
 const EVENTS_MAX: usize = 100;
-/// Pause between looks whether a client is still in use.
-const SHARED: Duration = Duration::from_millis(2);
+/// Pauses between looks whether a client is still in use, the first and the longest: mostly it is for some milliseconds, and
+/// where a commit hangs for as long as the process lives.
+const SHARED: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
 
 /// What the brokers say about a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,10 +205,11 @@ pub(super) fn leave(client: Arc<Client>, topic: &str) {
         tracing::debug!(error = &error as &dyn std::error::Error, "a rebalance was under way when leaving");
     }
     // Its end blocks, so it must not be left to whoever still has it, a task perhaps.
-    let mut client = client;
+    let (mut client, mut pause) = (client, SHARED.0);
     while let Err(shared) = Arc::try_unwrap(client) {
         client = shared;
-        std::thread::sleep(SHARED);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(SHARED.1);
     }
 }
 
