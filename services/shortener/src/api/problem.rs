@@ -22,6 +22,9 @@ const STATISTICS_TOO_MUCH: &str = "urn:hoplog:error:statistics-too-much";
 /// Seconds after which a refused client may come again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+/// How whoever is not authenticated may be (RFC 9110, 11.6.1). No scheme that browsers know: they would ask their user.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"hoplog\", header=\"X-Api-Key\"");
+
 /// A problem document.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -376,6 +379,9 @@ impl IntoResponse for Problem {
         let mut response = super::json::answer(self.status, &self.document());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
         if let Some(after_s) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, after_s.into());
         } else if self.status == StatusCode::SERVICE_UNAVAILABLE {

@@ -162,6 +162,9 @@ async fn keys_are_needed_and_can_be_revoked_and_expire() {
     let ask = async |key: &str| {
         let headers = if key.is_empty() { vec![] } else { vec![("x-api-key", key)] };
         let answer = server.call(Method::GET, LINKS, &headers, "").await;
+        let challenge =
+            if answer.status == 401 { "ApiKey realm=\"hoplog\", header=\"X-Api-Key\"" } else { "" };
+        assert_eq!(answer.header("www-authenticate"), challenge);
         (answer.status.as_u16(), answer.json()["type"].as_str().unwrap_or_default().to_owned())
     };
     let missing = (401, "https://shlink.io/api/error/missing-authentication".to_owned());
