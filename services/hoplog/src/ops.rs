@@ -35,9 +35,9 @@ pub(crate) enum Readiness {
 
 /// A registry that says which build this is: failures are told apart by version only here, for a version on every counter
 /// would make each of them start anew with a release.
-pub(crate) fn registry() -> Registry {
+pub(crate) fn registry(version: &str) -> Registry {
     let mut registry = Registry::default();
-    let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+    let build = Info::new(vec![("version", version.to_owned())]);
     registry.sub_registry_with_prefix("hoplog").register("build", "The build of this process", build);
     registry
 }

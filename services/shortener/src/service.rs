@@ -69,12 +69,15 @@ pub struct Parts {
     pub shared: Arc<dyn SharedState>,
     /// ClickHouse, where counts and visits are read. Without it there are none.
     pub warehouse: Option<Warehouse>,
+    /// Which build this is, as health says it.
+    pub version: String,
 }
 
 impl Parts {
     /// One instance alone, without counts.
     pub fn alone(store: Arc<dyn LinkStore>) -> Self {
-        Self { store, shared: Arc::new(LocalState::default()), warehouse: None }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { store, shared: Arc::new(LocalState::default()), warehouse: None, version }
     }
 }
 
@@ -96,6 +99,8 @@ pub struct Shortener {
 /// What handlers share.
 pub(crate) struct App {
     pub(crate) config: ShortenerConfig,
+    /// Which build this is.
+    pub(crate) version: String,
     pub(crate) base_url: Url,
     pub(crate) own_hosts: OwnHosts,
     pub(crate) links: Links,
@@ -116,7 +121,7 @@ pub(crate) struct App {
 impl Shortener {
     /// Opens a shortener of its parts.
     pub async fn open(config: ShortenerConfig, parts: Parts) -> Result<Self, OpenError> {
-        let Parts { store, shared, warehouse } = parts;
+        let Parts { store, shared, warehouse, version } = parts;
         let base_url = Url::parse(&config.links.base_url).map_err(OpenError::BaseUrl)?;
         let own_hosts = OwnHosts::new(&base_url, &config.links.own_hosts);
         let secret = match &config.links.codes_key {
@@ -141,6 +146,7 @@ impl Shortener {
         }
         let codes = Codes::new(Arc::clone(&store), secret, config.links.lease_ids);
         let app = App {
+            version,
             base_url,
             own_hosts,
             links: Links::new(

@@ -68,11 +68,25 @@ pub(crate) struct ServiceConfig {
     pub environment: String,
     /// Name of this instance, kept over restarts. Default: the host's name.
     pub instance: String,
+    /// Which build this is, as events, `hoplog_build_info` and `/health` say it; the gate, dashboards and pages tell builds
+    /// apart by it. Letters, digits and `.`, `-`, `+`, `_`. Default: the version that was compiled; say more where builds
+    /// of one version differ, e.g. `0.1.0-4c1f2ab`.
+    pub version: String,
 }
+
+/// Where the rollup counts versions that it has no room for; see the `collector`.
+const VERSION_OF_THE_REST: &str = "other";
+/// Longest version, bytes: a tag and a commit's hash, and still a label that can be read.
+const VERSION_BYTES_MAX: usize = 64;
 
 impl Default for ServiceConfig {
     fn default() -> Self {
-        Self { name: "hoplog".to_owned(), environment: "development".to_owned(), instance: host_name() }
+        Self {
+            name: "hoplog".to_owned(),
+            environment: "development".to_owned(),
+            instance: host_name(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
     }
 }
 
@@ -189,8 +203,20 @@ impl ServiceConfig {
             .into_iter()
             .filter(|(_, text)| wrong(text))
             .map(|(field, _)| (field, "must have 1 to 128 bytes and no control characters".to_owned()))
+            .chain((!is_version(&self.version)).then(|| {
+                let form = "must be letters, digits and . - + _, begin with one of the former, have at most";
+                ("version", format!("{form} {VERSION_BYTES_MAX} bytes, and not be `{VERSION_OF_THE_REST}`"))
+            }))
             .collect()
     }
+}
+
+/// It becomes a label and a name of an image, and is typed in commands.
+fn is_version(text: &str) -> bool {
+    text.len() <= VERSION_BYTES_MAX
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte))
+        && text != VERSION_OF_THE_REST
 }
 
 /// What follows from the place: everything below one directory, five ports in a row.

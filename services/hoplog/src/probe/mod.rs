@@ -45,17 +45,17 @@ pub(crate) async fn run(options: cli::Probe, config: Config) -> Result<ExitCode>
         event_within: options.event_within,
     };
     if options.every.is_some() {
-        return go_on(&probe, &options).await;
+        return go_on(&probe, &options, &config.service.version).await;
     }
     let round = probe.round().await;
     print(&round, options.json)?;
     Ok(if round.failed().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn go_on(probe: &Probe, options: &cli::Probe) -> Result<ExitCode> {
+async fn go_on(probe: &Probe, options: &cli::Probe, version: &str) -> Result<ExitCode> {
     let stop = stop::listen(false).context("can't catch signals")?;
     let metrics = ProbeMetrics::default();
-    let mut registry = ops::registry();
+    let mut registry = ops::registry(version);
     metrics.register(registry.sub_registry_with_prefix("hoplog"));
     let ops = Ops {
         registry: Arc::new(Mutex::new(registry)),

@@ -31,7 +31,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let stop = stop::listen(supervised).context("can't catch signals")?;
     let (metrics, log_metrics, opening) =
         (CollectorMetrics::default(), EventLogMetrics::default(), Opening::event_log());
-    let mut registry = ops::registry();
+    let mut registry = ops::registry(&config.service.version);
     let prefixed = registry.sub_registry_with_prefix("hoplog");
     metrics.register(prefixed);
     log_metrics.register(prefixed);

@@ -46,7 +46,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     let socket = bind(config.serve.listen)?;
     let ops_listener = ops::bind(config.serve.ops_listen).await?;
     link_store::check_made(&config.serve.shortener.store)?;
-    let registry = Arc::new(Mutex::new(ops::registry()));
+    let registry = Arc::new(Mutex::new(ops::registry(&config.service.version)));
     let (store_opening, log_opening) = (Opening::link_store(), Opening::event_log());
     let log_metrics = EventLogMetrics::default();
     register(&registry, |metrics| {
@@ -116,6 +116,7 @@ async fn open_store(config: &Config) -> Result<Opened, Obstacle> {
         store: Arc::clone(&store),
         shared: shortener::shared::open(&config.serve.shortener.redis),
         warehouse: Some(Warehouse::new(&config.warehouse)),
+        version: config.service.version.clone(),
     };
     let shortener = Shortener::open(config.serve.shortener.clone(), parts).await?;
     Ok(Opened { store, visitors, shortener })
@@ -190,7 +191,7 @@ async fn open_log(log: Arc<dyn EventLog>, opening: Opening) {
 fn resource(service: ServiceConfig) -> Resource {
     Resource {
         service: service.name,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: service.version,
         instance: service.instance,
         environment: service.environment,
         ..Resource::default() // the emitter makes the boot's id

@@ -51,7 +51,16 @@ fn complaints(settings: &[(String, String)]) -> Vec<String> {
 fn containers_are_started_with_settings_of_this_version() {
     let mut settings = settings();
     assert!(settings.len() > 8, "{settings:?}");
+    // Without a word in .env, containers call themselves what they were compiled as.
+    let version = ("HOPLOG_SERVICE__VERSION".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    assert!(settings.contains(&version), "{settings:?}");
     assert_eq!(complaints(&settings), Vec::<String>::new());
+    for (said, wrong) in
+        [("0.1.0-4c1f2ab", 0), ("1.4.2+build_7", 0), ("other", 1), ("", 1), ("1 0", 1), ("-1", 1)]
+    {
+        let version = ("HOPLOG_SERVICE__VERSION".to_owned(), format!("\"{said}\""));
+        assert_eq!(complaints(&[version]).len(), wrong, "{said}");
+    }
     settings.push(("HOPLOG_KAFKA__BROKRES".to_owned(), "kafka:9092".to_owned()));
     settings.push(("HOPLOG_SERVE__LISTEN".to_owned(), "everywhere".to_owned()));
     assert_eq!(complaints(&settings).len(), 2);

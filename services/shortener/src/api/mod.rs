@@ -227,7 +227,7 @@ async fn health(State(app): State<Arc<App>>, caller: Caller) -> Response {
     let body = serde_json::json!({
         "status": word,
         "version": SHLINK_VERSION,
-        "hoplogVersion": env!("CARGO_PKG_VERSION"),
+        "hoplogVersion": app.version,
         "links": { "about": "/", "openapi": "/rest/v3/openapi.json" },
     });
     let mut response = json::answer(status, &body);
