@@ -74,16 +74,14 @@ impl Installation {
 
     /// Asks until there is an answer.
     pub(crate) fn wait_for<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-        let started = Instant::now();
-        loop {
-            if let Some(answer) = ask() {
-                return answer;
-            }
-            let patient = started.elapsed() < PATIENCE && self.supervisor.as_ref().is_none_or(is_running);
-            assert!(patient, "waited in vain for {what}\n{}", self.log());
-            std::thread::yield_now();
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
+        let ask = || {
+            ask().or_else(|| {
+                let runs = self.supervisor.as_ref().is_none_or(is_running);
+                assert!(runs, "ended while {what} was waited for\n{}", self.log());
+                None
+            })
+        };
+        wait_for(what, ask, || self.log())
     }
 
     /// The admin key.
@@ -109,10 +107,7 @@ impl Installation {
     }
 
     pub(crate) fn try_query(&self, sql: &str) -> Result<String, String> {
-        let url = format!("http://127.0.0.1:{}/?database=hoplog", self.base + 3);
-        let mut response = agent().post(url).send(sql).map_err(|error| error.to_string())?;
-        let text = response.body_mut().read_to_string().map_err(|error| error.to_string())?;
-        if response.status() == 200 { Ok(text.trim_end().to_owned()) } else { Err(text) }
+        query(&format!("127.0.0.1:{}", self.base + 3), sql)
     }
 
     /// One number.
@@ -142,11 +137,7 @@ impl Installation {
 
     /// One of the Prometheus counters of `serve` (port 1) or `collect` (port 2), summed over its labels.
     pub(crate) fn metric(&self, port: u16, name: &str) -> u64 {
-        let text = get(&format!("http://127.0.0.1:{}/metrics", self.base + port)).unwrap();
-        let samples = text.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
-        });
-        samples.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+        metric(self.base + port, name, "")
     }
 
     /// Ends it in good order.
@@ -197,6 +188,35 @@ pub(crate) fn get(url: &str) -> Result<String, String> {
     let mut response = agent().get(url).call().map_err(|error| error.to_string())?;
     let text = response.body_mut().read_to_string().map_err(|error| error.to_string())?;
     if response.status() == 200 { Ok(text) } else { Err(text) }
+}
+
+/// Asks until there is an answer, or patience ends with what was `said`.
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>, said: impl Fn() -> String) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}\n{}", said());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A counter or gauge of the process whose metrics are at this port, summed over the labels that hold `part`.
+pub(crate) fn metric(port: u16, name: &str, part: &str) -> u64 {
+    let text = get(&format!("http://127.0.0.1:{port}/metrics")).unwrap();
+    let samples = text.lines().filter(|line| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(part))
+    });
+    samples.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+}
+
+/// Rows of a query of the ClickHouse at this address, as tab-separated text without the last line's end.
+pub(crate) fn query(address: &str, sql: &str) -> Result<String, String> {
+    let url = format!("http://{address}/?database=hoplog");
+    let mut response = agent().post(url).send(sql).map_err(|error| error.to_string())?;
+    let text = response.body_mut().read_to_string().map_err(|error| error.to_string())?;
+    if response.status() == 200 { Ok(text.trim_end().to_owned()) } else { Err(text) }
 }
 
 /// The first of five free ports in a row: as many as an installation takes.

@@ -10,7 +10,7 @@ use event_log::kafka::{Kafka, KafkaConfig};
 use tempfile::TempDir;
 use testbed::{Engine, KafkaOptions, Proxy};
 
-use crate::harness::{PATIENCE, agent, free_ports, get, terminate};
+use crate::harness::{self, PATIENCE, free_ports, get, terminate};
 
 /// Partitions of the topic.
 pub(super) const PARTITIONS: u32 = 12;
@@ -96,11 +96,7 @@ impl Deployment {
 
     /// Rows of a query, past the network's faults, as tab-separated text.
     pub(super) fn query(&self, sql: &str) -> String {
-        let url = format!("http://{}/?database=hoplog", self.engine.address());
-        let mut response = agent().post(url).send(sql).unwrap();
-        let text = response.body_mut().read_to_string().unwrap();
-        assert_eq!(response.status(), 200, "{sql}: {text}");
-        text.trim_end().to_owned()
+        harness::query(&self.engine.address(), sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// One number.

@@ -4,14 +4,14 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 use testbed::{Engine, Kafka, KafkaOptions, Postgres, Redis, RedisOptions};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::harness::{PATIENCE, agent, free_ports, get};
+use crate::harness::{self, PATIENCE, free_ports, get, wait_for};
 
 /// Instances behind the load.
 pub(super) const INSTANCES: usize = 2;
@@ -79,7 +79,7 @@ impl Parts {
             .map(|instance| Role::start("serve", &name_of(instance), &environment, &dir))
             .collect();
         for (role, port) in instances.iter().map(|role| (role, 1)).chain([(&collector, 2)]) {
-            let ready = || get(&format!("http://127.0.0.1:{}/readyz", role.base + port)).is_ok();
+            let ready = || get(&format!("http://127.0.0.1:{}/readyz", role.base + port)).ok();
             wait_for("readiness", ready, || role.said());
         }
         Some(Self {
@@ -98,26 +98,19 @@ impl Parts {
     /// One of an instance's counters or gauges, summed over the labels that hold `part`.
     pub(super) fn metric(&self, instance: usize, name: &str, part: &str) -> u64 {
         let port = self.instances[instance].base + 1;
-        let text = get(&format!("http://127.0.0.1:{port}/metrics")).unwrap();
-        let samples = text.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(part))
-        });
-        samples.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+        harness::metric(port, name, part)
     }
 
     /// Waits until no instance's circuit breaker is open.
     pub(super) fn wait_until_asked_again(&self) {
-        let closed = || (0..INSTANCES).all(|at| self.metric(at, "hoplog_breaker_state", "") == 0);
+        let closed =
+            || (0..INSTANCES).all(|at| self.metric(at, "hoplog_breaker_state", "") == 0).then_some(());
         wait_for("closed breakers", closed, || self.said());
     }
 
     /// Rows of a query of ClickHouse, as tab-separated text.
     pub(super) fn query(&self, sql: &str) -> String {
-        let url = format!("http://{}/?database=hoplog", self.engine.address());
-        let mut response = agent().post(url).send(sql).unwrap();
-        let text = response.body_mut().read_to_string().unwrap();
-        assert_eq!(response.status(), 200, "{sql}: {text}");
-        text.trim_end().to_owned()
+        harness::query(&self.engine.address(), sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// `hoplog verify` once everything has left the instances and is read; its report, which has to find all in order.
@@ -127,7 +120,7 @@ impl Parts {
             count(at, "hoplog_events_published_total") + count(at, "hoplog_events_dropped_total")
                 == count(at, "hoplog_events_issued_total")
         };
-        wait_for("events to leave", || (0..INSTANCES).all(is_out), || self.said());
+        wait_for("events to leave", || (0..INSTANCES).all(is_out).then_some(()), || self.said());
         let mut verify = command("verify", &self.environment, &self.dir);
         let output = verify.args(["--wait-s", &PATIENCE.as_secs().to_string(), "--json"]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
@@ -174,14 +167,6 @@ pub(super) fn name_of(instance: usize) -> String {
 /// A runtime for a few statements of SQL.
 pub(super) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-pub(super) fn wait_for(what: &str, mut holds: impl FnMut() -> bool, said: impl Fn() -> String) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}\n{}", said());
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
 }
 
 fn command(role: &str, environment: &[(String, String)], dir: &TempDir) -> Command {
