@@ -308,8 +308,8 @@ impl LinkEdit {
     }
 }
 
-/// What to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What to list. By default it is all links in the order of their creation, not counted; how many has to be said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListQuery {
     /// Only links of this domain.
     pub domain: Option<String>,
@@ -344,7 +344,7 @@ pub struct ListQuery {
     pub descending: bool,
     /// Links to skip.
     pub offset: u64,
-    /// Links at most.
+    /// Links at most; 0, the default, is none.
     pub limit: u32,
 }
 
@@ -358,9 +358,10 @@ pub struct Cursor {
 }
 
 /// What links are listed by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
     /// By creation.
+    #[default]
     Created,
     /// By code.
     Code,

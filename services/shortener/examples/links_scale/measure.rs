@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use shortener::link::{LinkRef, ListQuery, NewLink, Order};
+use shortener::link::{LinkRef, ListQuery, NewLink};
 use shortener::store::{Created, Creation, LinkStore, Read};
 use shortener::target::{self, OwnHosts};
 use sqlx::PgPool;
@@ -107,25 +107,7 @@ pub(crate) async fn pages(store: &dyn LinkStore, set: impl Fn(&mut ListQuery, us
 }
 
 fn newest() -> ListQuery {
-    ListQuery {
-        domain: None,
-        owner: None,
-        exclude_tags: Default::default(),
-        exclude_tags_all: false,
-        after: None,
-        count: true,
-        search: None,
-        tags: Default::default(),
-        tags_all: false,
-        created_from: None,
-        created_to: None,
-        exclude_exhausted: false,
-        exclude_expired_at: None,
-        order: Order::Created,
-        descending: true,
-        offset: 0,
-        limit: 20,
-    }
+    ListQuery { count: true, descending: true, limit: 20, ..ListQuery::default() }
 }
 
 /// Bytes a link, of the table and of each index.

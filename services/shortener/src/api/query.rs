@@ -1,7 +1,5 @@
 //! The query of the list of short URLs.
 
-use std::collections::BTreeSet;
-
 use super::fields::{parse_date, tag};
 use super::numbers::items_at_most;
 use super::{cursor, numbers};
@@ -100,26 +98,8 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
 
 /// What is listed when nothing is asked for.
 fn everything() -> ListQuery {
-    ListQuery {
-        domain: None,
-        owner: None,
-        exclude_tags: BTreeSet::new(),
-        exclude_tags_all: false,
-        after: None,
-        count: true,
-        search: None,
-        tags: BTreeSet::new(),
-        tags_all: false,
-        created_from: None,
-        created_to: None,
-        exclude_exhausted: false,
-        exclude_expired_at: None,
-        order: Order::Created,
-        // Without an order Shlink gives the newest first.
-        descending: true,
-        offset: 0,
-        limit: ITEMS_DEFAULT,
-    }
+    // Without an order Shlink gives the newest first.
+    ListQuery { count: true, descending: true, limit: ITEMS_DEFAULT, ..ListQuery::default() }
 }
 
 /// PHP's arrays come as `tags[]`, `tags[0]` and so on.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use shortener::ShortenerConfig;
 use shortener::config::{SecretText, StoreConfig};
-use shortener::link::{Link, ListQuery, NewLink, Order};
+use shortener::link::{Link, ListQuery, NewLink};
 use shortener::store::{Created, Creation, LinkStore, open};
 use shortener::target::{OwnHosts, Target, parse};
 use tempfile::TempDir;
@@ -91,23 +91,5 @@ async fn create_one(store: &dyn LinkStore, link: NewLink) -> Created {
 }
 
 fn everything() -> ListQuery {
-    ListQuery {
-        domain: None,
-        owner: None,
-        exclude_tags: BTreeSet::new(),
-        exclude_tags_all: false,
-        after: None,
-        count: true,
-        search: None,
-        tags: BTreeSet::new(),
-        tags_all: false,
-        created_from: None,
-        created_to: None,
-        exclude_exhausted: false,
-        exclude_expired_at: None,
-        order: Order::Created,
-        descending: false,
-        offset: 0,
-        limit: 100,
-    }
+    ListQuery { count: true, limit: 100, ..ListQuery::default() }
 }
