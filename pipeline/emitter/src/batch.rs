@@ -13,6 +13,7 @@ use wide_event::{Event, Host, Resource, Text};
 
 use crate::config::EmitterConfig;
 use crate::hop::Hop;
+use crate::identity::Trace;
 use crate::record::{Part, Record};
 use crate::requests::{Requests, RouteId};
 
@@ -34,6 +35,14 @@ pub(crate) struct Batcher {
     payload: Vec<u8>,
     events: u32,
     oldest: Option<Instant>,
+    origin: Option<Origin>,
+}
+
+/// The event that a message's trace is of: the first that is certain to be kept, else the first.
+#[derive(Clone, Copy)]
+struct Origin {
+    trace: Trace,
+    certain: bool,
 }
 
 impl Batcher {
@@ -46,6 +55,7 @@ impl Batcher {
             payload: Vec::new(),
             events: 0,
             oldest: None,
+            origin: None,
         }
     }
 
@@ -71,6 +81,7 @@ impl Batcher {
             self.payload.truncate(start);
             return Err(EncodePanicked);
         }
+        let origin = Origin { trace: record.trace, certain: sealed.certain };
         drop(record);
         let mut full = None;
         if self.payload.len() > self.bytes_max && self.events > 0 {
@@ -80,6 +91,9 @@ impl Batcher {
         }
         self.events += 1;
         self.oldest.get_or_insert(sealed.at);
+        if self.origin.is_none_or(|first| origin.certain && !first.certain) {
+            self.origin = Some(origin);
+        }
         if self.events as usize >= self.events_max && full.is_none() {
             full = self.take();
         }
@@ -90,7 +104,9 @@ impl Batcher {
     pub(crate) fn take(&mut self) -> Option<Batch> {
         let oldest = self.oldest.take()?;
         let payload = std::mem::take(&mut self.payload);
-        let message = Message::events(payload, std::mem::take(&mut self.events));
+        let mut message = Message::events(payload, std::mem::take(&mut self.events));
+        let origin = self.origin.take();
+        message.traceparent = origin.map(|Origin { trace, certain }| trace.published(certain).into());
         Some(Batch { message, oldest })
     }
 }
@@ -110,6 +126,7 @@ fn event<'a>(
         request_id: Text::new(record.text(Part::RequestId)),
         trace_id: record.trace.trace_id,
         span_id: record.trace.span_id,
+        parent_span_id: record.trace.parent_span_id,
         method: Text::new(record.method),
         route: Text::new(requests.name(record.route)),
         scheme: Text::new(record.scheme),
@@ -130,6 +147,7 @@ fn event<'a>(
         redis_us: record.redis_us,
         store_us: record.store_us,
         store_calls: record.store_calls,
+        stages: record.stages.as_ref().map(|stages| stages.text()).unwrap_or_default(),
         breaker: Text::new(record.breaker),
         limiter: Text::new(record.limiter),
         country: country(record),

@@ -75,15 +75,16 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Queues the event of a hop that has ended, or counts that there was no room.
-    pub(crate) fn queue(&self, hop: Hop, size: usize, failure: bool) {
+    /// Queues the event of a hop that has ended, or counts that there was no room. Whether there was.
+    pub(crate) fn queue(&self, hop: Hop, size: usize, failure: bool) -> bool {
         let dropped = match self.queue.push(hop, size, failure) {
-            Ok(()) => return,
+            Ok(()) => return true,
             Err(Refused::Full) if failure => &self.metrics.dropped_queue_full_failure,
             Err(Refused::Full) => &self.metrics.dropped_queue_full,
             Err(Refused::Closed) => &self.metrics.dropped_shutdown,
         };
         dropped.inc();
+        false
     }
 }
 
@@ -201,9 +202,16 @@ impl Emitter {
         &self.shared.metrics
     }
 
-    /// Adds all metrics to a registry, whose prefix is the caller's.
+    /// Adds all metrics but the histogram of durations to a registry, whose prefix is the caller's.
     pub fn register(&self, registry: &mut Registry) {
         registry.register_collector(Box::new(RequestCollector(Arc::clone(&self.shared))));
         self.shared.metrics.register(registry);
+    }
+
+    /// Appends the histogram of durations, `PREFIX_request_duration_seconds`, in OpenMetrics' text format: between
+    /// `prometheus_client`'s `encode_registry` and `encode_eof`. Its exemplars are the newest requests whose events are
+    /// certain to be kept: failures, what somebody forced, and what took longer than [`wide_event::latency::SLOW_US`].
+    pub fn write_durations(&self, prefix: &str, text: &mut String) {
+        self.shared.requests.write_durations(prefix, text);
     }
 }

@@ -11,13 +11,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::Scheme;
 use http::{HeaderValue, Method, Request};
+use wide_event::stages::Noted;
 use wide_event::{Cache, Orphan, Outcome, Timestamp};
 
 use crate::emitter::{PeerAddr, Shared};
+use crate::exemplars::Exemplar;
 use crate::head::Head;
 use crate::identity::{self, Trace};
 use crate::record::{Part, Record, Sealed};
 use crate::requests::RouteId;
+use crate::wait::Wait;
 
 /// What the event of a request will say. Found in the request's extensions, or by axum's extraction; cheap to clone.
 ///
@@ -161,17 +164,13 @@ impl Hop {
         self.note(|record| record.coalesced = true);
     }
 
-    /// One call of the link store, and how long the hop waited for it. Adds up.
-    pub fn store(&self, waited: Duration) {
-        self.note(|record| {
-            record.store_us = record.store_us.saturating_add(us_short(waited));
-            record.store_calls = record.store_calls.saturating_add(1);
-        });
-    }
-
-    /// How long the hop waited for Redis. Adds up.
-    pub fn redis(&self, waited: Duration) {
-        self.note(|record| record.redis_us = record.redis_us.saturating_add(us_short(waited)));
+    /// A call that the hop waited for. The times add up, those of Redis and those of the link store, whose calls are
+    /// counted; and each call is a stage of the hop, as far as there is room for it ([`wide_event::stages`]).
+    pub fn waited(&self, wait: &Wait) {
+        let &Wait { system, operation, failed, .. } = wait;
+        let start_us = us_short(wait.began.saturating_duration_since(self.0.started));
+        let duration_us = us_short(wait.took);
+        self.note(|record| record.waited(Noted { system, operation, start_us, duration_us, failed }));
     }
 
     /// A circuit breaker was open.
@@ -289,7 +288,8 @@ impl Hop {
         }
         let outcome = outcome(&record, status, end);
         let size = size_of::<Inner>() + record.heap_bytes();
-        shared.requests.count(record.route, record.synthetic, outcome, status, duration_us);
+        let is_slow = shared.requests.count(record.route, record.synthetic, outcome, status, duration_us);
+        let certain = record.forced || outcome.is_failure() || is_slow;
         // Numbered before it is queued: an event that finds no room shows as a gap.
         let seq = if shared.enabled { shared.sequence.next() } else { 0 };
         record.sealed = Some(Sealed {
@@ -297,14 +297,20 @@ impl Hop {
             status,
             outcome,
             duration_us,
+            certain,
             bytes_in: self.0.bytes_in.load(Relaxed),
             bytes_out,
             size,
             at,
         });
+        let (route, synthetic, trace_id) = (record.route, record.synthetic, record.trace.trace_id);
+        let ts = record.ts;
         drop(record);
-        if shared.enabled {
-            shared.queue(self.clone(), size, outcome.is_failure());
+        let is_queued = shared.enabled && shared.queue(self.clone(), size, outcome.is_failure());
+        if certain && is_queued {
+            let at = Timestamp(ts.0.saturating_add_unsigned(duration_us));
+            let exemplar = Exemplar { trace_id, took_us: duration_us, at };
+            shared.requests.point_to(route, synthetic, outcome, exemplar);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use http::{HeaderName, HeaderValue};
 use uuid::Uuid;
-use wide_event::{SpanId, Timestamp, TraceId};
+use wide_event::{SpanId, Timestamp, TraceId, span_ids};
 
 /// The header that carries a request's id, both ways.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,6 +20,8 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 pub(crate) struct Trace {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
+    /// The caller's span; none where the trace begins here.
+    pub(crate) parent_span_id: SpanId,
     pub(crate) flags: u8,
 }
 
@@ -27,8 +29,15 @@ impl Trace {
     /// Continues the caller's trace under a new span, or starts one.
     pub(crate) fn of(traceparent: Option<&HeaderValue>) -> Self {
         let parent = traceparent.and_then(|value| parse_traceparent(value.as_bytes()));
-        let (trace_id, flags) = parent.unwrap_or_else(|| (TraceId(random_u128()), 0));
-        Self { trace_id, span_id: SpanId(random_u64()), flags }
+        let (trace_id, parent_span_id, flags) =
+            parent.unwrap_or_else(|| (TraceId(random_u128()), SpanId::default(), 0));
+        Self { trace_id, span_id: SpanId(random_u64()), parent_span_id, flags }
+    }
+
+    /// The header of a message that the hop's event is in. What is certain to be kept is sampled.
+    pub(crate) fn published(self, certain: bool) -> String {
+        let span_id = span_ids::publish(self.trace_id, self.span_id);
+        Self { span_id, flags: self.flags | u8::from(certain), ..self }.parent()
     }
 
     /// The header that makes a further call part of this trace.
@@ -58,9 +67,9 @@ pub(crate) fn new_uuid(ts: Timestamp) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid()
 }
 
-/// Trace id and flags of a `traceparent`, as W3C Trace Context level 2 has it: lower-case hex, no id all zero, a
+/// Trace id, span id and flags of a `traceparent`, as W3C Trace Context level 2 has it: lower-case hex, no id all zero, a
 /// version other than `ff`; what a later version appends is passed over.
-fn parse_traceparent(text: &[u8]) -> Option<(TraceId, u8)> {
+fn parse_traceparent(text: &[u8]) -> Option<(TraceId, SpanId, u8)> {
     let text = std::str::from_utf8(text).ok()?;
     let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let mut parts = text.splitn(5, '-');
@@ -72,9 +81,9 @@ fn parse_traceparent(text: &[u8]) -> Option<(TraceId, u8)> {
         return None;
     }
     let trace = TraceId::parse(trace).filter(|id| id.0 != 0)?;
-    SpanId::parse(span).filter(|id| id.0 != 0)?;
+    let span = SpanId::parse(span).filter(|id| id.0 != 0)?;
     // Only the sampled flag has a meaning that may be handed on.
-    Some((trace, u8::from_str_radix(flags, 16).ok()? & 1))
+    Some((trace, span, u8::from_str_radix(flags, 16).ok()? & 1))
 }
 
 thread_local! {
@@ -154,7 +163,10 @@ mod tests {
             assert_eq!(trace.trace_id.to_string() == TRACE, flags.is_some(), "{text}");
             assert_eq!(trace.flags, flags.unwrap_or(0), "{text}");
             assert_ne!(trace.span_id.to_string(), "00f067aa0ba902b7");
-            assert_eq!(parse_traceparent(trace.parent().as_bytes()), Some((trace.trace_id, trace.flags)));
+            let parent = if flags.is_some() { SpanId(0x00f0_67aa_0ba9_02b7) } else { SpanId(0) };
+            assert_eq!(trace.parent_span_id, parent, "{text}");
+            let handed_on = parse_traceparent(trace.parent().as_bytes());
+            assert_eq!(handed_on, Some((trace.trace_id, trace.span_id, trace.flags)));
         }
         let valid = format!("00-{TRACE}-00f067aa0ba902b7-01");
         let headers = headers("traceparent", &[valid.as_bytes(), valid.as_bytes()]);

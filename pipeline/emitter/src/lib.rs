@@ -5,7 +5,9 @@ mod axum;
 mod batch;
 mod body;
 mod config;
+mod durations;
 mod emitter;
+mod exemplars;
 mod head;
 mod hop;
 mod identity;
@@ -17,6 +19,7 @@ mod record;
 mod requests;
 mod sequence;
 mod state;
+mod wait;
 
 #[cfg(feature = "axum")]
 pub use crate::axum::{RouteLabel, RouteLabelLayer};
@@ -27,3 +30,5 @@ pub use hop::Hop;
 pub use layer::{EmitterLayer, EmitterService, ResponseFuture};
 pub use metrics::EmitterMetrics;
 pub use publisher::{Flushed, PublisherDied, PublisherHandle};
+pub use wait::Wait;
+pub use wide_event::stages::System;

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use wide_event::stages::{Noted, Stages, System};
 use wide_event::{Cache, Orphan, Outcome, Timestamp};
 
 use crate::identity::Trace;
@@ -60,6 +61,8 @@ pub(crate) struct Sealed {
     pub(crate) duration_us: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// Whether its event is certain to be kept: somebody asked for that, or it failed, or was slow.
+    pub(crate) certain: bool,
     /// What it counts for in the queue's limit, in bytes.
     pub(crate) size: usize,
     /// When it was sealed, for the publisher's lag.
@@ -95,6 +98,8 @@ pub(crate) struct Record {
     /// What the handler says the outcome is, where the status does not tell.
     pub(crate) verdict: Option<Outcome>,
     pub(crate) sealed: Option<Sealed>,
+    /// On the heap: most hops wait for nothing.
+    pub(crate) stages: Option<Box<Stages>>,
     pub(crate) texts: Texts,
 }
 
@@ -190,9 +195,21 @@ impl Record {
         self.put(Part::ErrorMessage, bounded.0.as_bytes());
     }
 
+    /// Notes what was waited for.
+    pub(crate) fn waited(&mut self, stage: Noted) {
+        match stage.system {
+            System::Redis => self.redis_us = self.redis_us.saturating_add(stage.duration_us),
+            System::Postgresql | System::Sqlite => {
+                self.store_us = self.store_us.saturating_add(stage.duration_us);
+                self.store_calls = self.store_calls.saturating_add(1);
+            }
+        }
+        self.stages.get_or_insert_default().push(stage);
+    }
+
     /// Memory beside the record itself, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.texts.far.capacity()
+        self.texts.far.capacity() + self.stages.as_ref().map_or(0, |_| size_of::<Stages>())
     }
 }
 

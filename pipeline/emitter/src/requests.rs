@@ -7,14 +7,15 @@ use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Unit;
 use rustc_hash::FxHasher;
 use wide_event::Outcome;
-use wide_event::latency::BOUNDS_US;
+use wide_event::latency::slow_us;
+
+use crate::durations::{self, Durations};
+use crate::exemplars::{BUCKETS, Exemplar, Exemplars, bucket};
 
 /// Routes that are told apart. A service has some dozens of templates; the rest counts as `other`, so that a
 /// template made of user input can't fill the memory here or in Prometheus.
@@ -56,20 +57,22 @@ pub(crate) struct Requests {
 
 struct Route {
     name: Box<str>,
+    slow_us: u64,
     cells: [[Cell; OUTCOMES]; 2],
 }
 
 #[derive(Default)]
 struct Cell {
     classes: [AtomicU64; CLASSES.len()],
-    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    buckets: [AtomicU64; BUCKETS],
     sum_us: AtomicU64,
+    exemplars: Exemplars,
 }
 
 impl Route {
     fn new(name: &str) -> Box<Self> {
         let name = &name[..name.floor_char_boundary(NAME_BYTES_MAX)];
-        Box::new(Self { name: name.into(), cells: Default::default() })
+        Box::new(Self { name: name.into(), slow_us: slow_us(name), cells: Default::default() })
     }
 
     /// What of an outcome is shown from 0 on, for requests that are no probes.
@@ -122,14 +125,29 @@ impl Requests {
         self.routes[usize::from(route.0)].get().map_or("other", |route| &route.name)
     }
 
-    /// Counts one request.
-    pub(crate) fn count(&self, route: RouteId, synthetic: bool, outcome: Outcome, status: u16, took_us: u64) {
-        let Some(route) = self.routes[usize::from(route.0)].get() else { return };
+    /// Counts one request. Whether it was slow, for one of its route.
+    pub(crate) fn count(
+        &self,
+        route: RouteId,
+        synthetic: bool,
+        outcome: Outcome,
+        status: u16,
+        took_us: u64,
+    ) -> bool {
+        let Some(route) = self.routes[usize::from(route.0)].get() else { return false };
         let cell = &route.cells[usize::from(synthetic)][outcome as usize];
         let class = usize::from(status / 100);
         cell.classes[if class < CLASSES.len() { class } else { 0 }].fetch_add(1, Relaxed);
-        cell.buckets[BOUNDS_US.partition_point(|&bound| bound < took_us)].fetch_add(1, Relaxed);
+        cell.buckets[bucket(took_us)].fetch_add(1, Relaxed);
         cell.sum_us.fetch_add(took_us, Relaxed);
+        took_us >= route.slow_us
+    }
+
+    /// Notes a request that was counted, whose event is certain to be kept.
+    pub(crate) fn point_to(&self, route: RouteId, synthetic: bool, outcome: Outcome, exemplar: Exemplar) {
+        if let Some(route) = self.routes[usize::from(route.0)].get() {
+            route.cells[usize::from(synthetic)][outcome as usize].exemplars.note(exemplar);
+        }
     }
 
     /// All requests counted so far.
@@ -155,7 +173,7 @@ impl Requests {
         )
     }
 
-    /// Writes both metrics; of what was never counted, only what failures and objectives of latency are computed from.
+    /// Writes the counter; of what was never counted, only what failures are computed from.
     pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Requests answered, refused or broken off: every one, whatever happens to its event";
         let mut metric = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
@@ -170,28 +188,20 @@ impl Requests {
                 }
             }
         }
-        let help = "From a request's head to the end of its answer";
-        let mut metric = encoder.encode_descriptor(
-            "request_duration",
-            help,
-            Some(&Unit::Seconds),
-            MetricType::Histogram,
-        )?;
+        Ok(())
+    }
+
+    /// Appends the histogram; of what was never counted, only what objectives of latency are computed from.
+    pub(crate) fn write_durations(&self, prefix: &str, text: &mut String) {
+        durations::head(prefix, text);
         for Shown { labels, cell, zeros } in self.cells() {
-            let mut buckets = [(f64::INFINITY, 0); BOUNDS_US.len() + 1];
-            for (at, (bucket, count)) in buckets.iter_mut().zip(&cell.buckets).enumerate() {
-                let bound_s = BOUNDS_US.get(at).map(|us| Duration::from_micros(*us).as_secs_f64());
-                *bucket = (bound_s.unwrap_or(f64::INFINITY), count.load(Relaxed));
-            }
-            let count: u64 = buckets.iter().map(|(_, count)| count).sum();
-            if count > 0 || zeros.durations {
-                let sum_s = Duration::from_micros(cell.sum_us.load(Relaxed)).as_secs_f64();
-                metric
-                    .encode_family(&labels)?
-                    .encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)?;
+            let buckets = cell.buckets.each_ref().map(|count| count.load(Relaxed));
+            if zeros.durations || buckets.iter().any(|count| *count > 0) {
+                let sum_us = cell.sum_us.load(Relaxed);
+                let durations = Durations { buckets, sum_us, exemplars: cell.exemplars.get() };
+                durations::histogram(prefix, &labels, &durations, text);
             }
         }
-        Ok(())
     }
 }
 

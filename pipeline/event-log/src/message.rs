@@ -17,32 +17,29 @@ pub struct Message {
     pub schema: Schema,
     /// How the payload is encoded.
     pub content_type: ContentType,
+    /// W3C trace context of what the message came of, for other readers of Kafka's topic, where it is the header
+    /// `traceparent`. A spool does not keep it, and so an outbox does not hand it on: what we read says it itself.
+    pub traceparent: Option<Box<str>>,
 }
 
 impl Message {
     /// `events` newline-delimited events.
     pub fn events(payload: impl Into<Bytes>, events: u32) -> Self {
-        Self { payload: payload.into(), events, schema: Schema::Events, content_type: ContentType::Ndjson }
+        Self::ndjson(payload.into(), events, Schema::Events)
     }
 
     /// Newline-delimited dead letters; counts no event, since the ledger already has.
     pub fn dead_letters(payload: impl Into<Bytes>) -> Self {
-        Self {
-            payload: payload.into(),
-            events: 0,
-            schema: Schema::DeadLetter,
-            content_type: ContentType::Ndjson,
-        }
+        Self::ndjson(payload.into(), 0, Schema::DeadLetter)
     }
 
     /// Newline-delimited notes on the life of a producer; counts no event.
     pub fn producer(payload: impl Into<Bytes>) -> Self {
-        Self {
-            payload: payload.into(),
-            events: 0,
-            schema: Schema::Producer,
-            content_type: ContentType::Ndjson,
-        }
+        Self::ndjson(payload.into(), 0, Schema::Producer)
+    }
+
+    fn ndjson(payload: Bytes, events: u32, schema: Schema) -> Self {
+        Self { payload, events, schema, content_type: ContentType::Ndjson, traceparent: None }
     }
 }
 

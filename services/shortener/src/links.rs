@@ -27,7 +27,7 @@ use crate::rule::Rule;
 use crate::shared::{Change, SharedState};
 use crate::store::{Changed, Counted, LinkStore, Read, Renamed, Selection, StoreError, TagCount};
 use crate::target::Target;
-use emitter::Hop;
+use emitter::{Hop, Wait};
 use wide_event::Cache as Tier;
 
 use create::SKIPS_MAX;
@@ -157,12 +157,12 @@ impl Links {
 
     /// The link for a visit, from memory where possible. As in Shlink, a code that the domain does not have is looked
     /// for on the default one.
-    pub async fn look_up(&self, link: LinkRef<'_>) -> Result<Lookup, LookupError> {
+    pub async fn look_up(&self, hop: &Hop, link: LinkRef<'_>) -> Result<Lookup, LookupError> {
         if link.domain == DEFAULT_DOMAIN {
-            return self.cache.get(link).await;
+            return self.cache.get(hop, link).await;
         }
         let pair = || (link.domain.into(), link.code.into());
-        let first = match self.cache.get(link).await {
+        let first = match self.cache.get(hop, link).await {
             Ok(lookup) if lookup.link.is_none() => {
                 if lookup.tier != Tier::Negative {
                     self.defaulted.insert(pair(), ());
@@ -173,7 +173,7 @@ impl Links {
             Err(_) if self.defaulted.contains_key(&pair()) => None,
             answer => return answer,
         };
-        let lookup = self.cache.get(LinkRef::on_default(link.code)).await?;
+        let lookup = self.cache.get(hop, LinkRef::on_default(link.code)).await?;
         Ok(first.map_or(lookup.clone(), |first| lookup.after(&first)))
     }
 
@@ -445,9 +445,9 @@ impl Links {
     ) -> Result<T, StoreError> {
         let started = Instant::now();
         let answer = answer.await;
-        let took = started.elapsed();
-        self.metrics.store_called(call, took);
-        hop.store(took);
+        let wait = Wait::since(started, self.store.system(), call, answer.is_err());
+        self.metrics.store_called(call, wait.took);
+        hop.waited(&wait);
         if let Err(error) = &answer {
             self.metrics.store_failed(error.kind());
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -11,7 +11,7 @@ use axum::extract::Path;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use emitter::{Emitter, Hop};
+use emitter::{Emitter, Hop, System, Wait};
 use http_body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -62,9 +62,14 @@ async fn redirect(hop: Hop, Path(code): Path<String>) -> Response {
     hop.click();
     hop.cache(wide_event::Cache::Store);
     hop.coalesced();
-    hop.store(Duration::from_micros(1500));
-    hop.store(Duration::from_micros(500));
-    hop.redis(Duration::from_micros(70));
+    let began = Instant::now();
+    for (system, operation, took_us, failed) in [
+        (System::Postgresql, "find", 1_500, true),
+        (System::Sqlite, "take_visit", 500, false),
+        (System::Redis, "get", 70, false),
+    ] {
+        hop.waited(&Wait { system, operation, began, took: Duration::from_micros(took_us), failed });
+    }
     hop.country("de");
     (StatusCode::FOUND, [(header::LOCATION, "https://example.org/secret-path?token=hunter2")]).into_response()
 }

@@ -1,22 +1,35 @@
 //! What Prometheus sees.
 
+use axum::body::Body;
+use emitter::{Emitter, Hop};
+use http::{Request, Response};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::registry::Registry;
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::http::{get_path, serve};
 use crate::log::{DEADLINE, FakeLog, quick, start};
 
+/// As an ops listener puts it together.
+fn scraped(emitter: &Emitter) -> String {
+    let mut registry = Registry::default();
+    emitter.register(registry.sub_registry_with_prefix("hoplog"));
+    let mut text = String::new();
+    encode_registry(&mut text, &registry).unwrap();
+    emitter.write_durations("hoplog", &mut text);
+    encode_eof(&mut text).unwrap();
+    text
+}
+
 #[tokio::test]
 async fn requests_queue_and_publisher_are_shown() {
     let (emitter, publisher) = start(quick(), FakeLog::new());
-    let mut registry = Registry::default();
-    emitter.register(registry.sub_registry_with_prefix("hoplog"));
     let address = serve(&emitter).await;
     for path in ["/rust", "/rust", "/end/probe", "/end/panic", "/a/b/c"] {
         get_path(address, path).await;
     }
     publisher.shutdown(DEADLINE).await.unwrap();
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let text = scraped(&emitter);
     for line in [
         r#"hoplog_requests_total{route="/{code}",outcome="ok",synthetic="false",status="3xx"} 2"#,
         r#"hoplog_requests_total{route="/end/probe",outcome="ok",synthetic="true",status="2xx"} 1"#,
@@ -47,15 +60,8 @@ async fn requests_queue_and_publisher_are_shown() {
 #[tokio::test]
 async fn failures_are_shown_before_there_are_any() {
     let (emitter, publisher) = start(quick(), FakeLog::new());
-    let mut registry = Registry::default();
-    emitter.register(registry.sub_registry_with_prefix("hoplog"));
-    let text = || {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        text
-    };
     emitter.expect_routes(&["/{code}"]);
-    let before = text();
+    let before = scraped(&emitter);
     for line in [
         r#"hoplog_requests_total{route="/{code}",outcome="server_error",synthetic="false",status="5xx"} 0"#,
         r#"hoplog_requests_total{route="/{code}",outcome="panic",synthetic="false",status="5xx"} 0"#,
@@ -74,5 +80,46 @@ async fn failures_are_shown_before_there_are_any() {
     // An answer that was begun in order may break off.
     let broken_off =
         r#"hoplog_requests_total{route="/{code}",outcome="panic",synthetic="false",status="3xx"} 0"#;
-    assert!(!before.contains(broken_off) && text().contains(broken_off));
+    assert!(!before.contains(broken_off) && scraped(&emitter).contains(broken_off));
+}
+
+/// Only what is certain to be kept, and that with the trace of its event.
+#[tokio::test]
+async fn what_failed_or_was_asked_for_is_pointed_to_and_a_fast_success_is_not() {
+    let log = FakeLog::new();
+    let (emitter, publisher) = start(quick(), log.clone());
+    let service = emitter.layer().layer(service_fn(async |request: Request<_>| {
+        let hop = request.extensions().get::<Hop>().unwrap();
+        hop.route(request.uri().path());
+        match request.uri().path() {
+            "/forced" => hop.forced(),
+            "/slow" => {
+                std::thread::sleep(std::time::Duration::from_micros(wide_event::latency::slow_us("/slow")))
+            }
+            _ => {}
+        }
+        let status = if request.uri().path() == "/broken" { 503 } else { 200 };
+        Ok::<_, std::convert::Infallible>(Response::builder().status(status).body(Body::empty()).unwrap())
+    }));
+    for path in ["/fast", "/forced", "/slow", "/broken", "/broken"] {
+        service.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    }
+    publisher.shutdown(DEADLINE).await.unwrap();
+    let text = scraped(&emitter);
+    let traces = |route: &str| -> Vec<String> {
+        let of_route = text.lines().filter(|line| line.contains(&format!("route=\"{route}\"")));
+        let exemplars = of_route.filter_map(|line| line.split_once(" # {trace_id=\""));
+        exemplars.map(|(_, exemplar)| exemplar.split('"').next().unwrap().to_owned()).collect()
+    };
+    let events = log.events();
+    let stored = |route: &str| -> Vec<&str> {
+        let of_route = events.iter().filter(|event| event["route"] == route);
+        of_route.map(|event| event["trace_id"].as_str().unwrap()).collect()
+    };
+    assert!(traces("/fast").is_empty(), "{text}");
+    assert_eq!((traces("/forced"), traces("/slow").len()), (vec![stored("/forced")[0].to_owned()], 1));
+    assert_eq!(traces("/slow"), stored("/slow"));
+    // The newer one, or both where they are of different buckets.
+    assert!(traces("/broken").iter().any(|trace| trace == stored("/broken")[1]), "{text}");
+    assert!(traces("/broken").iter().all(|trace| stored("/broken").contains(&trace.as_str())), "{text}");
 }

@@ -5,6 +5,7 @@ use axum::http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::{Layer, Service, ServiceExt, service_fn};
+use wide_event::{Event, SpanId, span_ids, stages};
 
 use crate::http::{exchange, failing, get_path, serve};
 use crate::log::{DEADLINE, FakeLog, quick, start};
@@ -32,6 +33,12 @@ fn fixed(mut event: Value) -> Value {
                 *value = json!(format!("[{name}]"));
             }
         }
+    }
+    if let Some(value) = fields.get_mut("stages") {
+        let text = value.as_str().unwrap();
+        let starts: Vec<_> = stages::parse(text).map(|stage| format!("@{}+", stage.start_us)).collect();
+        *value =
+            starts.iter().fold(text.to_owned(), |text, start| text.replacen(start, "@[start]+", 1)).into();
     }
     let duration = fields.remove("duration_us");
     // What never was a request takes no time, and a field that is 0 is not written.
@@ -175,4 +182,30 @@ async fn switched_off_requests_are_counted_and_leave_nothing() {
     assert!(answer.contains("x-request-id: "), "{answer}");
     publisher.shutdown(DEADLINE).await.unwrap();
     assert_eq!((emitter.requests(), emitter.issued(), log.calls.lock().unwrap().len()), (1, 0, 0));
+}
+
+/// Whoever reads the topic finds the trace of what matters most in a message.
+#[tokio::test]
+async fn a_message_belongs_to_the_trace_of_its_first_failure() {
+    let log = FakeLog::new();
+    let (emitter, publisher) = start(quick(), log.clone());
+    let service = emitter.layer().layer(service_fn(async |request: Request<_>| {
+        let status = if request.uri().path() == "/broken" { 503 } else { 200 };
+        Ok::<_, std::convert::Infallible>(
+            http::Response::builder().status(status).body(Body::empty()).unwrap(),
+        )
+    }));
+    // One message, since the publisher, on this thread too, gets its turn at the shutdown.
+    for path in ["/fine", "/broken", "/broken"] {
+        service.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    }
+    publisher.shutdown(DEADLINE).await.unwrap();
+    let (events, appended) = (log.events(), log.appended.lock().unwrap().clone());
+    let [message, end] = &appended[..] else { panic!("{appended:?}") };
+    let line = events[1].to_string();
+    let first: Event<'_> = serde_json::from_str(&line).unwrap();
+    assert_eq!((first.status, first.parent_span_id), (503, SpanId(0)));
+    let span_id = span_ids::publish(first.trace_id, first.span_id);
+    assert_eq!(message.traceparent, Some(format!("00-{}-{span_id}-01", first.trace_id).into()));
+    assert_eq!(end.traceparent, None, "the end of a boot is part of no request");
 }

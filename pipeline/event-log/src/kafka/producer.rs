@@ -302,10 +302,14 @@ fn send(client: &Client, topic: &str, message: &Message) -> Sent {
 
 fn headers(message: &Message) -> OwnedHeaders {
     let events = message.events.to_string();
-    OwnedHeaders::new_with_capacity(3)
+    let headers = OwnedHeaders::new_with_capacity(4)
         .insert(Header { key: "content-type", value: Some(message.content_type.as_str()) })
         .insert(Header { key: "schema", value: Some(message.schema.as_str()) })
-        .insert(Header { key: "events", value: Some(&events) })
+        .insert(Header { key: "events", value: Some(&events) });
+    match &message.traceparent {
+        Some(trace) => headers.insert(Header { key: "traceparent", value: Some(&**trace) }),
+        None => headers,
+    }
 }
 
 fn connect(kafka: &Kafka, role: Role, metrics: &EventLogMetrics) -> KafkaResult<Client> {
@@ -344,6 +348,8 @@ async fn end(client: Arc<Client>) {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::message::Headers as _;
+
     use super::*;
 
     /// What follows where these become of messages, the first of one event, the second of two, and so on.
@@ -392,5 +398,22 @@ mod tests {
         let mut settled = Settled::default();
         assert!(matches!(next(&mut settled, &[Delivered, forbidden]).await, Next::TryAgain));
         assert!(matches!(next(&mut settled, &[Delivered]).await, Next::Answer(Ok(()))));
+    }
+
+    #[test]
+    fn a_message_says_what_it_holds_and_whose_trace_it_is_of() {
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let mut message = Message::events("{}\n", 1);
+        let names = |message: &Message| -> Vec<String> {
+            headers(message).iter().map(|header| header.key.to_owned()).collect()
+        };
+        assert_eq!(names(&message), ["content-type", "schema", "events"]);
+        message.traceparent = Some(trace.into());
+        assert_eq!(names(&message), ["content-type", "schema", "events", "traceparent"]);
+        let written = headers(&message);
+        assert_eq!(written.get(3).value, Some(trace.as_bytes()));
+        let bytes: usize =
+            written.iter().map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len)).sum();
+        assert!(bytes < 200, "as options.rs has it: {bytes}");
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Stored {
 impl Stored {
     /// Packs the message, if that makes it smaller. Takes about a millisecond for 500 kB.
     pub(super) fn new(message: Message) -> Self {
-        let Message { payload, events, schema, content_type } = message;
+        let Message { payload, events, schema, content_type, traceparent: _ } = message;
         let payload_bytes = payload.len();
         let stored = |content_type, payload| Self { events, schema, content_type, payload, payload_bytes };
         match content_type {

@@ -20,6 +20,7 @@ async fn what_goes_in_comes_out_with_its_headers() {
         events: 0,
         schema: Schema::Other("x.v9".into()),
         content_type: ContentType::Other("".into()),
+        traceparent: None,
     };
     let sent = vec![Message::events("{}\n{}\n", 2), Message::producer("{}\n"), odd];
     producer.append(sent.clone()).await.unwrap();

@@ -58,6 +58,7 @@ impl Messages {
             events,
             schema,
             content_type: ContentType::Ndjson,
+            traceparent: None,
         });
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, hop: Hop, request: Request
     if let Err(limited) = limits {
         return limit(&app, hop, &limited);
     }
-    let link = match app.links.look_up(name).await {
+    let link = match app.links.look_up(hop, name).await {
         Ok(lookup) => {
             lookup.note(hop);
             lookup.link

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use emitter::Wait;
 use tokio::sync::watch;
 
 use super::{CachedLink, LookupError};
@@ -18,8 +18,7 @@ pub(super) type Outcome = Result<Option<Arc<CachedLink>>, LookupError>;
 pub(super) struct Answer {
     pub(super) outcome: Outcome,
     pub(super) tier: Tier,
-    pub(super) redis: Option<Duration>,
-    pub(super) store: Option<Duration>,
+    pub(super) waits: Vec<Wait>,
     pub(super) breaker: Option<&'static str>,
 }
 

@@ -83,22 +83,13 @@ pub struct Lookup {
     pub tier: Tier,
     /// Whether it waited for another lookup's read.
     pub coalesced: bool,
-    /// Time of the store read that this lookup made.
-    pub store: Option<Duration>,
-    /// Time for which this lookup asked other instances' copies.
-    pub redis: Option<Duration>,
     /// The breaker that was open for it.
     pub breaker: Option<&'static str>,
 }
 
 impl Lookup {
-    /// This one, made because another one found nothing: it has taken the time of both.
+    /// This one, made because another one found nothing.
     pub fn after(mut self, first: &Self) -> Self {
-        let sum = |one: Option<Duration>, other: Option<Duration>| {
-            one.into_iter().chain(other).reduce(|a, b| a + b)
-        };
-        self.store = sum(first.store, self.store);
-        self.redis = sum(first.redis, self.redis);
         self.breaker = self.breaker.or(first.breaker);
         self
     }
@@ -108,12 +99,6 @@ impl Lookup {
         hop.cache(self.tier);
         if self.coalesced {
             hop.coalesced();
-        }
-        if let Some(took) = self.store {
-            hop.store(took);
-        }
-        if let Some(took) = self.redis {
-            hop.redis(took);
         }
         if let Some(name) = self.breaker {
             hop.breaker(name);
@@ -205,8 +190,9 @@ impl LinkCache {
         self.unknown.contains_key(&*key(name))
     }
 
-    /// The link behind a code. A fresh or known-unknown one is found without waiting.
-    pub async fn get(self: &Arc<Self>, name: LinkRef<'_>) -> Result<Lookup, LookupError> {
+    /// The link behind a code. A fresh or known-unknown one is found without waiting; the hop is told what it waited for,
+    /// also in vain.
+    pub async fn get(self: &Arc<Self>, hop: &Hop, name: LinkRef<'_>) -> Result<Lookup, LookupError> {
         let key = key(name);
         let code: &str = &key;
         if let Some(link) = self.fresh(name, code) {
@@ -217,7 +203,7 @@ impl LinkCache {
             None if self.unknown.contains_key(code) => Ok(self.found(None, Tier::Negative)),
             Some(link) if link.age.rests() => Ok(self.found(Some(link), Tier::Stale)),
             // Boxed, so that what is found here, nearly everything, is not carried by a future with room for the rest.
-            cached => Box::pin(self.ask(name, code, cached)).await,
+            cached => Box::pin(self.ask(hop, name, code, cached)).await,
         }
     }
 
@@ -327,7 +313,7 @@ impl LinkCache {
 
     fn found(&self, link: Option<Arc<CachedLink>>, tier: Tier) -> Lookup {
         self.metrics.looked_up(tier);
-        Lookup { link, tier, coalesced: false, store: None, redis: None, breaker: None }
+        Lookup { link, tier, coalesced: false, breaker: None }
     }
 
     async fn tell(&self, link: &Link, entry: Entry) {

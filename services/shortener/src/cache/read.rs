@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use emitter::{Hop, System, Wait};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -15,6 +16,9 @@ use crate::link::{Link, LinkRef};
 use crate::shared::{Entry, SharedError, Version};
 use crate::store::{Read, StoreError};
 use wide_event::Cache as Tier;
+
+/// What the store is asked, in metrics and spans.
+const FIND: &str = "find";
 
 /// What a read is for.
 #[derive(Clone, Copy)]
@@ -31,6 +35,7 @@ impl LinkCache {
     /// Reads a link, or waits for the read that is under way.
     pub(super) async fn ask(
         self: &Arc<Self>,
+        hop: &Hop,
         name: LinkRef<'_>,
         code: &str,
         cached: Option<Arc<CachedLink>>,
@@ -47,14 +52,14 @@ impl LinkCache {
         let answer = match &cached {
             // What is merely past its time is better than a long wait; what has changed is not.
             Some(link) if !link.age.is_outdated() => {
-                let patience = Duration::from_millis(self.config.stale_wait_ms_max);
+                let (began, patience) =
+                    (Instant::now(), Duration::from_millis(self.config.stale_wait_ms_max));
                 match timeout(patience, landed).await {
                     Ok(answer) => answer.ok().and_then(|answer| answer.clone()),
                     Err(_) => Some(Answer {
                         outcome: Err(LookupError::Busy),
                         tier: Tier::Stale,
-                        redis: None,
-                        store: Some(patience),
+                        waits: vec![Wait::since(began, self.store.system(), FIND, true)],
                         breaker: None,
                     }),
                 }
@@ -62,6 +67,10 @@ impl LinkCache {
             _ => landed.await.ok().and_then(|answer| answer.clone()),
         };
         let Some(answer) = answer else { return Err(LookupError::Abandoned) };
+        // Whoever waited for another hop's read has asked nobody.
+        if !coalesced {
+            answer.waits.iter().for_each(|wait| hop.waited(wait));
+        }
         let (link, tier) = match (answer.outcome, cached) {
             (Ok(link), _) => (link, answer.tier),
             (Err(_), Some(stale)) => {
@@ -71,8 +80,7 @@ impl LinkCache {
             (Err(error), None) => return Err(error),
         };
         self.metrics.looked_up(tier);
-        let (store, redis) = if coalesced { (None, None) } else { (answer.store, answer.redis) };
-        Ok(Lookup { link, tier, coalesced, store, redis, breaker: answer.breaker })
+        Ok(Lookup { link, tier, coalesced, breaker: answer.breaker })
     }
 
     /// Reads a link again that is still served, in the background, unless enough others are.
@@ -123,8 +131,9 @@ impl LinkCache {
     /// Reads, answers and keeps. Returns what other instances should have.
     async fn read(&self, name: LinkRef<'_>, code: &str, flight: Flight, want: Want) -> Option<Entry> {
         let landing = Landing { flights: &self.flights, code, flight: &flight };
-        let (copy, redis, breaker) = self.read_shared(name, code).await;
-        let mut answer = Answer { outcome: Ok(None), tier: Tier::Redis, redis, store: None, breaker };
+        let (copy, wait, breaker) = self.read_shared(name, code).await;
+        let waits = wait.into_iter().collect();
+        let mut answer = Answer { outcome: Ok(None), tier: Tier::Redis, waits, breaker };
         let mut share = None;
         let mut gone = 0;
         // What memory has is no answer where it is known to have changed, whoever else has it too.
@@ -144,7 +153,9 @@ impl LinkCache {
                 let read_at = Instant::now();
                 let seen = copy.as_ref().map(|copy| copy.version);
                 let found = self.read_store(name, want.read, want.known.max(seen)).await;
-                answer.store = Some(read_at.elapsed());
+                if found.as_ref().err().and_then(LookupError::breaker).is_none() {
+                    answer.waits.push(Wait::since(read_at, self.store.system(), FIND, found.is_err()));
+                }
                 answer.tier = Tier::Store;
                 match found {
                     Ok(Some(link)) => {
@@ -173,7 +184,7 @@ impl LinkCache {
     fn go_without(&self, answer: &mut Answer, error: LookupError, copy: Option<Shared>, want: Want) {
         self.metrics.store_failed(error.kind());
         if error.breaker().is_some() {
-            (answer.breaker, answer.store) = (error.breaker(), None);
+            answer.breaker = error.breaker();
         }
         if let Some(Shared { link: None, version, .. }) = &copy
             && version.id > 0
@@ -214,18 +225,17 @@ impl LinkCache {
         &self,
         name: LinkRef<'_>,
         code: &str,
-    ) -> (Option<Shared>, Option<Duration>, Option<&'static str>) {
+    ) -> (Option<Shared>, Option<Wait>, Option<&'static str>) {
         if !self.shares {
             return (None, None, None);
         }
         let started = Instant::now();
-        match self.shared.get(code).await {
-            Ok(entry) => {
-                let copy = entry.and_then(|entry| self.encoding.read(name, code, &entry));
-                (copy, Some(started.elapsed()), None)
-            }
+        let answer = self.shared.get(code).await;
+        let wait = Wait::since(started, System::Redis, "get", answer.is_err());
+        match answer {
+            Ok(entry) => (entry.and_then(|entry| self.encoding.read(name, code, &entry)), Some(wait), None),
             Err(SharedError::BreakerOpen) => (None, None, Some(REDIS)),
-            Err(_) => (None, Some(started.elapsed()), None),
+            Err(_) => (None, Some(wait), None),
         }
     }
 
@@ -251,7 +261,7 @@ impl LinkCache {
             Ok(call) => {
                 let started = Instant::now();
                 let found = self.store.find(name, read).await;
-                self.metrics.store_called("find", started.elapsed());
+                self.metrics.store_called(FIND, started.elapsed());
                 call.ended(&found, StoreError::is_outage);
                 found
             }

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use emitter::Hop;
+use emitter::{Hop, System, Wait};
 
 use self::table::Table;
 use crate::client_addr::Network;
 use crate::config::LimitsConfig;
 use crate::shared::local::{LocalState, cost};
-use crate::shared::{Bucket, SharedState, Taken};
+use crate::shared::{Bucket, SharedError, SharedState, Taken};
 
 /// What of the API a call counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,8 +202,8 @@ impl Limits {
         let name = format!("{}:{key_id}", calls.as_str());
         let started = Instant::now();
         let taken = self.shared.take(&name, bucket, 1).await;
-        if self.shared.kind() != LocalState::KIND {
-            hop.redis(started.elapsed());
+        if self.shared.kind() != LocalState::KIND && !matches!(taken, Err(SharedError::BreakerOpen)) {
+            hop.waited(&Wait::since(started, System::Redis, "take", taken.is_err()));
         }
         let taken = taken.unwrap_or_else(|_| self.alone.take_now(&name, bucket, 1));
         Some(Quota { calls, bucket, taken })

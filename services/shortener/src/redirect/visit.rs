@@ -201,7 +201,7 @@ impl<'a> Visit<'a> {
         {
             return Err(limit(self.app, self.hop, &limited));
         }
-        let lookup = self.app.links.look_up(asked.link()).await.map_err(|error| {
+        let lookup = self.app.links.look_up(self.hop, asked.link()).await.map_err(|error| {
             if let Some(breaker) = error.breaker() {
                 self.hop.breaker(breaker);
             }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use emitter::System;
 
 use self::postgres::PostgresStore;
 use self::sqlite::SqliteStore;
@@ -274,6 +275,9 @@ pub trait LinkStore: Send + Sync + 'static {
 
     /// Waits for what is under way and closes all connections.
     async fn close(&self);
+
+    /// What it is, for spans.
+    fn system(&self) -> System;
 
     /// Its pools of connections; asks nobody.
     fn pools(&self) -> Vec<PoolUse>;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use emitter::System;
 use shortener::domain::{Domain, DomainRedirectsEdit};
 use shortener::keys::ApiKey;
 use shortener::link::{
@@ -199,6 +200,9 @@ impl LinkStore for FaultyStore {
     }
     async fn close(&self) {
         self.inner.close().await;
+    }
+    fn system(&self) -> System {
+        self.inner.system()
     }
     fn pools(&self) -> Vec<PoolUse> {
         self.inner.pools()

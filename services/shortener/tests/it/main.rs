@@ -43,6 +43,7 @@ mod segments;
 mod server;
 mod shared_limits;
 mod shutdown;
+mod stages;
 mod statistics;
 mod statuses;
 mod store;

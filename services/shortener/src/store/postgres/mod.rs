@@ -24,6 +24,7 @@ mod tags;
 use std::ops::Range;
 
 use async_trait::async_trait;
+use emitter::System;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -119,6 +120,10 @@ impl LinkStore for PostgresStore {
     async fn close(&self) {
         self.replicas.close().await;
         self.primary.close().await;
+    }
+
+    fn system(&self) -> System {
+        System::Postgresql
     }
 
     fn pools(&self) -> Vec<PoolUse> {

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use emitter::System;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
@@ -136,6 +137,10 @@ impl LinkStore for SqliteStore {
     async fn close(&self) {
         self.reads.close().await;
         self.writes.close().await;
+    }
+
+    fn system(&self) -> System {
+        System::Sqlite
     }
 
     fn pools(&self) -> Vec<PoolUse> {
