@@ -132,8 +132,12 @@ mod tests {
     fn the_built_in_policy_is_right() {
         let policy = Policy::load(None).unwrap();
         assert_eq!(policy.version().len(), 16);
-        let slow_us = ["/{code}", "/rest/v3/visits"].map(|route| policy.rules.slow_us(route));
-        assert_eq!(slow_us, [100_000, 500_000]);
+        // Emitters point to traces of what is slow by the same numbers.
+        let slow = policy.rules.slow.iter().map(|slow| (slow.route.as_str(), slow.duration_ms * 1_000));
+        assert_eq!(slow.collect::<Vec<_>>(), wide_event::latency::SLOW_US);
+        for route in ["/{code}", "/{*code}", "/rest/v3/visits"] {
+            assert_eq!(policy.rules.slow_us(route), wide_event::latency::slow_us(route));
+        }
         assert_eq!(Policy::parse(policy.text()).unwrap(), policy);
     }
 

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -19,6 +19,8 @@ use tokio::net::TcpListener;
 pub(crate) struct Ops {
     /// All metrics of the process; parts that come up later add theirs.
     pub registry: Arc<Mutex<Registry>>,
+    /// Appends metrics that a registry can't have: a histogram with exemplars.
+    pub further: Box<dyn Fn(&mut String) + Send + Sync>,
     /// Whether the role should get traffic now.
     pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
 }
@@ -74,7 +76,10 @@ pub(crate) fn lock(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
 
 async fn metrics(State(ops): State<Arc<Ops>>) -> Response {
     let mut text = String::new();
-    let encoded = encode(&mut text, &lock(&ops.registry));
+    let encoded = encode_registry(&mut text, &lock(&ops.registry)).and_then(|()| {
+        (ops.further)(&mut text);
+        encode_eof(&mut text)
+    });
     match encoded {
         Ok(()) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

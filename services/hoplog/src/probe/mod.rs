@@ -59,6 +59,7 @@ async fn go_on(probe: &Probe, options: &cli::Probe, version: &str) -> Result<Exi
     metrics.register(registry.sub_registry_with_prefix("hoplog"));
     let ops = Ops {
         registry: Arc::new(Mutex::new(registry)),
+        further: Box::new(|_| {}),
         // It gets no traffic; what it finds is in the metrics.
         readiness: Box::new(|| Readiness::Ready),
     };

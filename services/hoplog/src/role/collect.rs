@@ -46,6 +46,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
         ops::bind(config.collect.ops_listen).await?,
         Ops {
             registry: Arc::new(Mutex::new(registry)),
+            further: Box::new(|_| {}),
             readiness: readiness(opening.clone(), metrics.clone()),
         },
         stop::stopped(stop.clone()),

@@ -60,7 +60,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
         readiness(stop.clone(), store_opening.clone(), log_opening.clone(), Arc::clone(&publishing));
     // Metrics and health to the very end: who waits for this process to drain can watch it.
     let (ended, wait_for_end) = tokio::sync::oneshot::channel::<()>();
-    let ops = Ops { registry: Arc::clone(&registry), readiness };
+    let ops = Ops { registry: Arc::clone(&registry), further: durations(Arc::clone(&publishing)), readiness };
     let ops = tokio::spawn(ops::serve(ops_listener, ops, async {
         let _ = wait_for_end.await;
     }));
@@ -155,6 +155,15 @@ fn readiness(
         };
         let trouble = emitter.not_publishing().or_else(|| log.trouble());
         trouble.map_or(Readiness::Ready, Readiness::Degraded)
+    })
+}
+
+/// The histogram of requests, once there can be any.
+fn durations(publishing: Arc<OnceLock<Emitter>>) -> Box<dyn Fn(&mut String) + Send + Sync> {
+    Box::new(move |text| {
+        if let Some(emitter) = publishing.get() {
+            emitter.write_durations("hoplog", text);
+        }
     })
 }
 

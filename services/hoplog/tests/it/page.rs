@@ -113,6 +113,22 @@ impl OnCall {
     }
 }
 
+impl OnCall {
+    /// Traces that Prometheus points to from the buckets of these series.
+    fn exemplars(&self, selector: &str) -> Vec<String> {
+        let request = agent().get(format!("{}/api/v1/query_exemplars", self.prometheus));
+        let query = format!("hoplog_request_duration_seconds_bucket{{{selector}}}");
+        // From 1970 to 2286.
+        let request = request.query("query", query).query("start", "0").query("end", "9999999999");
+        let answer: Value =
+            serde_json::from_str(&request.call().unwrap().body_mut().read_to_string().unwrap()).unwrap();
+        assert_eq!(answer["status"], "success", "{answer}");
+        let series = answer["data"].as_array().unwrap().iter();
+        let exemplars = series.flat_map(|series| series["exemplars"].as_array().unwrap());
+        exemplars.map(|exemplar| exemplar["labels"]["trace_id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
 /// Takes what Alertmanager sends.
 fn webhook() -> (String, Arc<Mutex<Vec<Value>>>, tokio::runtime::Runtime) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -172,6 +188,7 @@ fn start_prometheus(place: &Path, address: &str, alertmanager: &str, hoplog: &In
         format!("--config.file={}", file.display()),
         format!("--storage.tsdb.path={}", place.join("prometheus").display()),
         format!("--web.listen-address={address}"),
+        "--enable-feature=exemplar-storage".to_owned(),
     ];
     Program::start("prometheus", &arguments, &place.join("prometheus.log"))
 }
@@ -269,8 +286,15 @@ fn a_page_arrives_opens_on_the_failures_and_ends_and_both_sides_count_the_same()
     hoplog.verified();
     let rows = get(over["annotations"]["query_url"].as_str().unwrap()).unwrap();
     assert_eq!(rows.lines().count() as u64 - 1, failed, "{rows}");
-    let column = rows.lines().next().unwrap().split('\t').position(|name| name == "outcome").unwrap();
-    assert!(rows.lines().skip(1).all(|row| row.split('\t').nth(column) == Some("server_error")), "{rows}");
+    let column = |name: &str| {
+        let column = rows.lines().next().unwrap().split('\t').position(|found| found == name).unwrap();
+        rows.lines().skip(1).map(|row| row.split('\t').nth(column).unwrap()).collect::<Vec<_>>()
+    };
+    assert!(column("outcome").iter().all(|outcome| *outcome == "server_error"), "{rows}");
+
+    // From the graph of durations, too, one gets to those requests, and to no other.
+    let (traces, stored) = (on_call.exemplars("outcome=\"server_error\""), column("trace_id"));
+    assert!(!traces.is_empty() && traces.iter().all(|trace| stored.contains(&trace.as_str())), "{traces:?}");
 
     // Every SLI of requests, once the last scrape has seen the last of them.
     let rules: Rules =
