@@ -31,6 +31,8 @@ pub(crate) struct Batch {
     pub(crate) spans: Block,
     /// Whether the table of spans took them.
     pub(crate) spans_stored: bool,
+    /// Spans that were too many.
+    pub(crate) spans_omitted: u64,
     pub(crate) ledger: Ledger,
     pub(crate) kept: Vec<(Reason, u64)>,
     pub(crate) dead_letters: Vec<(&'static str, u64)>,
@@ -66,6 +68,7 @@ struct Kept {
     requests: Requests,
     reasons: Vec<(Reason, u64)>,
     spans: Rows,
+    spans_omitted: u64,
 }
 
 /// What counts while a range is read.
@@ -132,7 +135,7 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
     };
     let mut letters = DeadLetters::default();
     let seen = decode(&range.records, refused, range.intent.at, &mut letters, &mut counters);
-    let Kept { requests, reasons: kept, spans } = keep(range, &counters);
+    let Kept { requests, reasons: kept, spans, spans_omitted } = keep(range, &counters);
     let Counters { rollup, visits, sequences, boots, mut ages, .. } = counters;
     ages.shrink();
 
@@ -168,6 +171,7 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         others: blocks.collect::<Result<_, _>>()?,
         spans: spans.into_block()?,
         spans_stored: true,
+        spans_omitted,
         ledger,
         kept,
         dead_letters: letters.reasons,
@@ -198,6 +202,7 @@ fn keep(range: &Range, counters: &Counters<'_, '_>) -> Kept {
             None => kept.reasons.push((reason, 1)),
         }
     }
+    kept.spans_omitted = maker.map_or(0, |maker| maker.omitted);
     kept
 }
 

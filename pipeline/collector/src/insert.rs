@@ -103,6 +103,7 @@ impl Insertion<'_> {
         batch.ledger.kept = kept;
         // What is kept was decided before, with them; their own spans say where they went.
         batch.spans = whole.spans;
+        batch.spans_omitted = whole.spans_omitted;
         Ok(batch)
     }
 

@@ -162,7 +162,7 @@ impl CollectorMetrics {
         all.register("event_spans", "Spans of kept events, stored", self.spans.clone());
         all.register(
             "lost_event_spans",
-            "Spans of kept events that their table did not take",
+            "Spans of kept events that are not stored: too many in a range, or refused by their table",
             self.lost_spans.clone(),
         );
         self.register_inserts(all);
@@ -215,6 +215,7 @@ impl CollectorMetrics {
         }
         let spans = if batch.spans_stored { &self.spans } else { &self.lost_spans };
         spans.inc_by(batch.spans.rows() as u64);
+        self.lost_spans.inc_by(batch.spans_omitted);
         self.clicks.inc_by(batch.ledger.visits.clicks);
         self.collapsed.inc_by(batch.collapsed);
         self.folded.inc_by(batch.folded);

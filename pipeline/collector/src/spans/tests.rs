@@ -160,6 +160,15 @@ fn nothing_ends_before_it_begins_whatever_clocks_say() {
 }
 
 #[test]
+fn an_endless_range_of_failures_has_an_end_of_spans_which_is_counted() {
+    let range = range();
+    let mut maker = Maker::new(&range);
+    maker.events = EVENTS_MAX - 1;
+    let made = [(); 3].map(|()| maker.of(&event(), &record(NOW_US)).len());
+    assert_eq!((made, maker.omitted), ([6, 0, 0], 12));
+}
+
+#[test]
 fn an_event_of_no_trace_has_no_spans() {
     let range = range();
     for event in [Event { trace_id: TraceId(0), ..event() }, Event { span_id: SpanId(0), ..event() }] {
