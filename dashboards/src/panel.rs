@@ -79,6 +79,7 @@ fn grafana_type(kind: Kind) -> &'static str {
         Kind::Bars => "bargauge",
         Kind::Table => "table",
         Kind::Logs => "logs",
+        Kind::Trace => "traces",
     }
 }
 
@@ -125,7 +126,7 @@ fn custom(panel: &Panel) -> Value {
         Kind::Table => {
             json!({ "align": "auto", "cellOptions": { "type": "auto" }, "filterable": true, "inspect": true })
         }
-        Kind::Heatmap | Kind::Number | Kind::Bars | Kind::Logs => json!({}),
+        Kind::Heatmap | Kind::Number | Kind::Bars | Kind::Logs | Kind::Trace => json!({}),
     }
 }
 
@@ -211,6 +212,7 @@ fn options(panel: &Panel, store: Store) -> Value {
             "sortOrder": "Descending",
             "wrapLogMessage": true,
         }),
+        Kind::Trace => json!({}),
     }
 }
 

@@ -174,6 +174,8 @@ pub(crate) enum Kind {
     Table,
     /// Events as text.
     Logs,
+    /// A trace's spans as a waterfall.
+    Trace,
 }
 
 #[derive(Debug, Deserialize)]

@@ -46,6 +46,7 @@ pub(crate) fn json(target: &Target, store: Store, text: &str, kind: Kind, number
                 Kind::Lines | Kind::Heatmap | Kind::States => (0, "timeseries"),
                 Kind::Number | Kind::Bars | Kind::Table => (1, "table"),
                 Kind::Logs => (2, "logs"),
+                Kind::Trace => (3, "traces"),
             };
             json!({
                 "datasource": datasource(store),

@@ -106,6 +106,7 @@ fn of_panel(dashboard: &Value, panel: &Value, require: &mut impl FnMut(bool, &st
                 let wanted = match text(panel, "type") {
                     "timeseries" | "heatmap" | "state-timeline" => 0,
                     "logs" => 2,
+                    "traces" => 3,
                     _ => 1,
                 };
                 require(
