@@ -24,5 +24,6 @@ mod schemathesis;
 mod shlink;
 mod slo;
 mod start;
+mod trace;
 mod traces;
 mod traffic;
