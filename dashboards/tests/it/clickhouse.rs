@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use collector::{CollectorConfig, CollectorMetrics};
+use collector::{CollectorConfig, CollectorMetrics, EventSpans};
 use event_log::spool::{Spool, SpoolConfig};
 use event_log::{EventLogMetrics, Message, Producer};
 use serde_json::Value;
@@ -102,6 +102,7 @@ impl Pipeline {
             None,
             self.warehouse.clone(),
             CollectorMetrics::default(),
+            EventSpans::default(),
             shutdown.clone(),
         ));
         let all_collected = async || {

@@ -16,6 +16,7 @@ use crate::rollup::{Rollup, symbols};
 use crate::sample::{Candidate, Reason, Strata};
 use crate::sequences::Sequences;
 use crate::spans::Maker;
+use crate::traces::Exported;
 use crate::traces::row::Rows;
 use crate::visits::{Totals, Visits};
 
@@ -33,6 +34,8 @@ pub(crate) struct Batch {
     pub(crate) spans_stored: bool,
     /// Spans that were too many.
     pub(crate) spans_omitted: u64,
+    /// The same for a backend, as far as there is one.
+    pub(crate) exported: Exported,
     pub(crate) ledger: Ledger,
     pub(crate) kept: Vec<(Reason, u64)>,
     pub(crate) dead_letters: Vec<(&'static str, u64)>,
@@ -69,6 +72,7 @@ struct Kept {
     reasons: Vec<(Reason, u64)>,
     spans: Rows,
     spans_omitted: u64,
+    exported: Exported,
 }
 
 /// What counts while a range is read.
@@ -120,8 +124,9 @@ impl<'r> Sink<'r> for Counters<'r, '_> {
     }
 }
 
-/// Builds the blocks of a range. Events at the places `refused`, which are sorted, are dead letters.
-pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenColumns> {
+/// Builds the blocks of a range. Events at the places `refused`, which are sorted, are dead letters. Up to `exported_max` spans
+/// are held for a backend as well.
+pub(crate) fn build(range: &Range, refused: &[Place], exported_max: usize) -> Result<Batch, UnevenColumns> {
     let rules = &range.policy.rules;
     let mut counters = Counters {
         rules,
@@ -135,7 +140,8 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
     };
     let mut letters = DeadLetters::default();
     let seen = decode(&range.records, refused, range.intent.at, &mut letters, &mut counters);
-    let Kept { requests, reasons: kept, spans, spans_omitted } = keep(range, &counters);
+    let Kept { requests, reasons: kept, spans, spans_omitted, exported } =
+        keep(range, &counters, exported_max);
     let Counters { rollup, visits, sequences, boots, mut ages, .. } = counters;
     ages.shrink();
 
@@ -172,6 +178,7 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
         spans: spans.into_block()?,
         spans_stored: true,
         spans_omitted,
+        exported,
         ledger,
         kept,
         dead_letters: letters.reasons,
@@ -184,7 +191,7 @@ pub(crate) fn build(range: &Range, refused: &[Place]) -> Result<Batch, UnevenCol
 
 /// Reads the lines that are kept a second time: they are few, and holding all events until it is clear which ones would
 /// take ten times the memory of their messages.
-fn keep(range: &Range, counters: &Counters<'_, '_>) -> Kept {
+fn keep(range: &Range, counters: &Counters<'_, '_>, exported_max: usize) -> Kept {
     let decisions = counters.strata.decide(counters.rules);
     let mut kept = Kept::default();
     let mut maker = range.intent.spans.then(|| Maker::new(range));
@@ -195,7 +202,9 @@ fn keep(range: &Range, counters: &Counters<'_, '_>) -> Kept {
         let record = &range.records[line.record as usize];
         kept.requests.push(&event, weight, reason.as_str(), (record.offset, line.line));
         if let Some(maker) = &mut maker {
-            maker.of(&event, record).iter().for_each(|span| kept.spans.push(span));
+            let spans = maker.of(&event, record);
+            spans.iter().for_each(|span| kept.spans.push(span));
+            kept.exported.add(spans, exported_max);
         }
         match kept.reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,

@@ -14,6 +14,7 @@ use crate::health::Who;
 use crate::insert::{Insertion, Stored};
 use crate::lease::Lease;
 use crate::range::Range;
+use crate::range_span::{self, step, within};
 use crate::spans::Tried;
 use crate::start::published;
 use crate::store::Store;
@@ -82,17 +83,18 @@ impl RangeTask {
     }
 
     /// One step further; where it fails, what was reached stays.
-    async fn advance(&mut self, step: &mut Step) -> Result<(), Failure> {
-        match step {
+    async fn advance(&mut self, next: &mut Step) -> Result<(), Failure> {
+        match next {
             Step::Policy => {
                 if self.range.intent.policy != self.range.policy.version() {
-                    self.range.policy = published(&self.store, &self.range.intent.policy).await?;
+                    let policy = published(&self.store, &self.range.intent.policy);
+                    self.range.policy = within(step("policy"), policy).await?;
                 }
-                *step = Step::Insert { tried: Tried { begun: self.range.replay, spans: None } };
+                *next = Step::Insert { tried: Tried { begun: self.range.replay, spans: None } };
             }
             Step::Insert { tried } => {
                 // Before every try: a range that was lost meanwhile is not touched.
-                self.lease.renew(&self.range.intent).await?;
+                within(step("intent"), self.lease.renew(&self.range.intent)).await?;
                 let insertion = Insertion {
                     store: &self.store,
                     range: &self.range,
@@ -101,19 +103,23 @@ impl RangeTask {
                 };
                 match insertion.attempt(tried).await? {
                     Stored::Amend(intent) => self.range.intent = intent,
-                    Stored::Done(batch) => *step = Step::DeadLetters { batch: batch.into(), sent: 0 },
+                    Stored::Done(mut batch) => {
+                        self.store.event_spans.offer(std::mem::take(&mut batch.exported));
+                        *next = Step::DeadLetters { batch: batch.into(), sent: 0 };
+                    }
                 }
             }
             Step::DeadLetters { batch, sent } => {
                 if let Some(topic) = &self.dead_letters {
-                    topic.send(&self.range, &batch.letters, sent).await?;
+                    within(step("dead letters"), topic.send(&self.range, &batch.letters, sent)).await?;
                 }
-                *step = Step::End { batch: Arc::clone(batch) };
+                *next = Step::End { batch: Arc::clone(batch) };
             }
             Step::End { batch } => {
-                self.end().await?;
+                within(step("commit"), self.end()).await?;
+                range_span::stored(batch.ledger.seen.events, batch.ledger.kept);
                 self.store.metrics.committed(batch, self.range.replay, now_us());
-                *step = Step::Done;
+                *next = Step::Done;
             }
             Step::Done => (),
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use event_log::{ConsumeError, Consumer, Delivery};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use warehouse::DEDUP_WINDOW;
 
 use crate::backoff::Backoff;
@@ -183,6 +184,7 @@ impl Run {
             policy: Arc::clone(&self.policy),
             replay,
         };
+        let span = cut.span.cut(&range);
         // What a person has decided about is not asked again.
         let decided = self.config.insert_anyway.contains(&range.token());
         let task = RangeTask {
@@ -192,7 +194,8 @@ impl Run {
             dead_letters: self.dead_letters.clone(),
             forgets_after: if decided { u64::MAX } else { DEDUP_WINDOW / RANGE_TOKENS },
         };
-        held.begun(self.held.tasks.spawn(async move { (partition, task.run().await) }), bytes);
+        let task = async move { (partition, task.run().await) }.instrument(span);
+        held.begun(self.held.tasks.spawn(task), bytes);
         self.count_open();
     }
 

@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use futures_util::future::{join, join_all};
+use tracing::Instrument as _;
 use warehouse::{Block, WarehouseError, schema_check};
 
 use crate::batch::{Batch, build};
@@ -14,6 +15,7 @@ use crate::failure::{Class, Failure};
 use crate::intent::{Intent, Place};
 use crate::lease::Lease;
 use crate::range::Range;
+use crate::range_span::{self, step};
 use crate::spans::Tried;
 use crate::store::Store;
 
@@ -104,14 +106,16 @@ impl Insertion<'_> {
         // What is kept was decided before, with them; their own spans say where they went.
         batch.spans = whole.spans;
         batch.spans_omitted = whole.spans_omitted;
+        batch.exported = whole.exported;
         Ok(batch)
     }
 
     /// On a thread of its own: it keeps a core busy for a while.
     async fn build(&self, refused: &[Place]) -> Result<Batch, Failure> {
         let (range, refused) = (self.range.clone(), refused.to_vec());
-        let built = tokio::task::spawn_blocking(move || build(&range, &refused)).await;
-        match built {
+        let exported_max = self.store.event_spans.room();
+        let built = tokio::task::spawn_blocking(move || build(&range, &refused, exported_max));
+        match built.instrument(step("build")).await {
             Ok(built) => Ok(built.map_err(|source| WarehouseError::Block { table: REQUESTS, source })?),
             // It does not panic; if it did, it would for every collector that comes to this range.
             Err(join) => Err(Failure::Refused(format!("a range can't be built: {join}"))),
@@ -141,8 +145,9 @@ impl Insertion<'_> {
         block: &Block,
         token: &str,
     ) -> Result<(), WarehouseError> {
-        let sent = Instant::now();
-        let bytes = self.store.warehouse.insert(table, block, token).await?;
+        let (sent, span) = (Instant::now(), range_span::insert(table, block.rows()));
+        let inserted = self.store.warehouse.insert(table, block, token).instrument(span.clone()).await;
+        let bytes = inserted.inspect_err(|error| range_span::failed(&span, Class::of(error)))?;
         self.store.metrics.inserted(table, block.rows(), bytes, sent.elapsed());
         Ok(())
     }

@@ -24,6 +24,7 @@ mod metrics;
 mod partition;
 mod policy;
 mod range;
+mod range_span;
 mod requests;
 mod rollup;
 mod sample;
@@ -47,11 +48,16 @@ pub use error::CollectorError;
 pub use health::Health;
 pub use metrics::CollectorMetrics;
 pub use policy::Policy;
-pub use traces::{TraceMetrics, TracesConfig, spawn as receive_traces};
+pub use range_span::RANGE_SPANS;
+pub use traces::{
+    EventSpans, ExportConfig, Exporting, Process, Protocol, SpanExport, TraceMetrics, TracesConfig,
+    spawn as receive_traces,
+};
 
 /// Moves events from the log into ClickHouse until `shutdown` is cancelled. The configuration should have passed
 /// [`CollectorConfig::check`]; the tables are expected to be there ([`warehouse::migrate`]), and waited for. Only then is
 /// the group joined by `join`: a member that can't store must not be given partitions that another could. Dead letters go to `dead_letters` as well as into their table, if there is such a producer ([`event_log::EventLog::dead_letters`]).
+/// Spans of what was stored go to `event_spans` as well, and nothing is waited for there.
 ///
 /// # Errors
 /// See [`CollectorError`]. Nothing is lost: what was not committed is read again.
@@ -61,10 +67,11 @@ pub async fn run(
     dead_letters: Option<Arc<dyn Producer>>,
     warehouse: Warehouse,
     metrics: CollectorMetrics,
+    event_spans: EventSpans,
     shutdown: CancellationToken,
 ) -> Result<(), CollectorError> {
     let policy = Arc::new(Policy::load(config.policy_file.as_deref())?);
-    let store = store::Store { warehouse, metrics, spans_fail: Arc::default() };
+    let store = store::Store { warehouse, metrics, spans_fail: Arc::default(), event_spans };
     if !start::open_gate(&store, &policy, &shutdown).await {
         return Ok(());
     }
@@ -118,7 +125,7 @@ pub mod cost {
             replay: false,
         };
         let refuse = |error: warehouse::UnevenColumns| crate::CollectorError::Policy(vec![error.to_string()]);
-        let batch = crate::batch::build(&range, &[]).map_err(refuse)?;
+        let batch = crate::batch::build(&range, &[], 0).map_err(refuse)?;
         let blocks = batch.others.iter().map(|(_, block)| block).chain([&batch.requests, &batch.spans]);
         let bytes = blocks.map(|block| block.encode().len()).sum();
         Ok((batch.ledger.seen.events, batch.ledger.kept, bytes))

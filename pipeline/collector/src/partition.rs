@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use crate::CollectorConfig;
 use crate::intent::Intent;
+use crate::range_span::Gathering;
 
 /// Longest time between the first and the last message of a range: with events up to a week older, a range never
 /// touches more than nine daily partitions.
@@ -31,6 +32,8 @@ pub(crate) struct Partition {
     bytes: u64,
     events: u64,
     since: Option<Instant>,
+    /// What is said of the range that gathers, from the same time on.
+    span: Option<Gathering>,
 }
 
 /// A range that is being stored.
@@ -41,10 +44,11 @@ pub(crate) struct Open {
 }
 
 /// The messages of the next range.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Cut {
     pub(crate) records: Vec<Record>,
     pub(crate) last: u64,
+    pub(crate) span: Gathering,
 }
 
 impl Partition {
@@ -59,6 +63,7 @@ impl Partition {
             bytes: 0,
             events: 0,
             since: None,
+            span: None,
         })
     }
 
@@ -66,6 +71,7 @@ impl Partition {
     pub(crate) fn push(&mut self, records: Vec<Record>, now: Instant) -> u64 {
         let before = self.bytes;
         self.since.get_or_insert(now);
+        self.span.get_or_insert_with(Gathering::begin);
         for record in records {
             self.bytes += record.payload.len() as u64;
             self.events += events_of(&record);
@@ -79,7 +85,7 @@ impl Partition {
         self.leave_by = Some(by);
         self.found = None;
         self.records.clear();
-        (self.bytes, self.events, self.since) = (0, 0, None);
+        (self.bytes, self.events, self.since, self.span) = (0, 0, None, None);
     }
 
     /// The range that was cut is being stored.
@@ -134,7 +140,9 @@ impl Partition {
         }
         // What is left came in later; its time starts now, which is late by less than one range.
         self.since = (!self.records.is_empty()).then_some(now);
-        Ok(records.last().map(|record| record.offset).map(|last| Cut { records, last }))
+        let span = self.span.take().unwrap_or_else(Gathering::begin);
+        self.span = self.since.map(|_| Gathering::begin());
+        Ok(records.last().map(|record| record.offset).map(|last| Cut { records, last, span }))
     }
 
     fn count_until(&self, last: u64) -> Result<usize, String> {

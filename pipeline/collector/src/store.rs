@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use warehouse::{Warehouse, WarehouseError, schema_check};
 
-use crate::CollectorMetrics;
 use crate::backoff::Backoff;
 use crate::failure::{Class, Failure};
 use crate::health::Who;
+use crate::{CollectorMetrics, EventSpans};
 
 /// ClickHouse, and who is told about it. Clones share their connections.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub(crate) struct Store {
     pub(crate) metrics: CollectorMetrics,
     /// Whether the table of spans did not take those of the last range that had some.
     pub(crate) spans_fail: Arc<AtomicBool>,
+    /// Where spans of kept events go as well.
+    pub(crate) event_spans: EventSpans,
 }
 
 impl Store {

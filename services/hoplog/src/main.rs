@@ -22,10 +22,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
+use collector::{RANGE_SPANS, SpanExport};
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
 
 use cli::{Cli, Command};
-use config::Config;
+use config::{Config, Mistake};
 
 /// A mistake in the configuration, as in BSD's `sysexits.h` (EX_USAGE).
 const EXIT_CONFIGURATION: u8 = 64;
@@ -35,16 +39,12 @@ const EXIT_CONFIGURATION: u8 = 64;
 const BLOCKED_MAX: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    log_to_stderr();
-    match cli.command {
+    match Cli::parse().command {
         Command::Up(place) => configured(&place.clone(), |config| block_on(up::run(place, config))),
         Command::Serve(role) => {
             configured(&role.place, |config| block_on(role::serve::run(config, role.supervised)))
         }
-        Command::Collect(role) => {
-            configured(&role.place, |config| block_on(role::collect::run(config, role.supervised)))
-        }
+        Command::Collect(role) => collect(&role),
         Command::Engine(role) => {
             configured(&role.place, |config| block_on(role::engine::run(config, role.supervised)))
         }
@@ -64,13 +64,29 @@ fn main() -> ExitCode {
             configured(&probe.place.clone(), |config| block_on(probe::run(probe, config)))
         }
         Command::Slo(slo) => configured(&slo.place.clone(), |config| block_on(slo::run(slo, config))),
-        Command::Load(load) => exit_code(block_on(load::run(load))),
+        Command::Load(load) => {
+            log_to_stderr(None);
+            exit_code(block_on(load::run(load)))
+        }
     }
+}
+
+/// The collector leaves spans beside its log. Where they go is configured, so that is read first.
+fn collect(role: &cli::Role) -> ExitCode {
+    let config = Config::load(&role.place).map(|config| (role::collect::span_export(&config), config));
+    log_to_stderr(config.as_ref().ok().map(|(export, _)| export));
+    started(config, |(export, config)| block_on(role::collect::run(config, export, role.supervised)))
 }
 
 /// Reads and checks the configuration before anything is opened or bound.
 fn configured(place: &cli::Place, run: impl FnOnce(Config) -> Result<ExitCode>) -> ExitCode {
-    match Config::load(place) {
+    log_to_stderr(None);
+    started(Config::load(place), run)
+}
+
+/// Says all mistakes, where there are some.
+fn started<C>(config: Result<C, Vec<Mistake>>, run: impl FnOnce(C) -> Result<ExitCode>) -> ExitCode {
+    match config {
         Ok(config) => exit_code(run(config)),
         Err(mistakes) => {
             for mistake in &mistakes {
@@ -97,14 +113,15 @@ fn exit_code(result: Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// What the process says of itself; requests leave events instead.
-fn log_to_stderr() {
+/// What the process says of itself; requests leave events instead. Spans of ranges go to `export` and not to the log.
+fn log_to_stderr(export: Option<&SpanExport>) {
     let filter = EnvFilter::try_from_env("HOPLOG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_filter(filter.and(filter_fn(|of| of.target() != RANGE_SPANS)));
+    let spans = export.and_then(SpanExport::layer);
+    tracing_subscriber::registry().with(lines).with(spans).init();
 }
 
 #[cfg(test)]

@@ -69,10 +69,10 @@ fn token_names_topic_partition_and_offsets() {
 #[test]
 fn refused_events_are_counted_nowhere_else() {
     let range = range(&[(1..=5).map(|seq| Some(event(seq, Outcome::ServerError, true))).collect()], true);
-    let all = build(&range, &[]).unwrap();
+    let all = build(&range, &[], 0).unwrap();
     assert_eq!((all.ledger.kept, all.ledger.visits.clicks, all.ledger.dead_lettered), (5, 5, 0));
     assert_eq!(all.places, [(10, 1), (10, 2), (10, 3), (10, 4), (10, 5)]);
-    let without = build(&range, &[(10, 2), (10, 4)]).unwrap();
+    let without = build(&range, &[(10, 2), (10, 4)], 0).unwrap();
     assert_eq!((without.ledger.kept, without.ledger.visits.clicks, without.ledger.dead_lettered), (3, 3, 2));
     assert_eq!(without.ledger.seen, all.ledger.seen);
     assert_eq!(without.dead_letters, [("insert_refused", 2)]);
@@ -81,10 +81,10 @@ fn refused_events_are_counted_nowhere_else() {
 #[test]
 fn spans_are_those_of_kept_events_and_of_none_where_the_intent_says_so() {
     let mut range = range(&[(1..=5).map(|seq| Some(event(seq, Outcome::Panic, false))).collect()], true);
-    let kept = build(&range, &[]).unwrap();
+    let kept = build(&range, &[], 0).unwrap();
     assert_eq!((kept.ledger.kept, kept.spans.rows()), (5, 15));
     range.intent.spans = false;
-    assert_eq!(build(&range, &[]).unwrap().spans.rows(), 0);
+    assert_eq!(build(&range, &[], 0).unwrap().spans.rows(), 0);
 }
 
 proptest! {
@@ -101,7 +101,7 @@ proptest! {
             kind.map(|(ok, click)| event(seq, if ok { Outcome::Ok } else { Outcome::Panic }, click))
         }).collect()).collect();
         let range = range(&messages, clicks);
-        let batch = build(&range, &[]).unwrap();
+        let batch = build(&range, &[], 0).unwrap();
         let all = || messages.iter().flatten();
         let ledger = &batch.ledger;
         prop_assert_eq!(ledger.seen.events, all().count() as u64);
@@ -119,7 +119,7 @@ proptest! {
 
         prop_assert_eq!(batch.spans.rows() as u64, 3 * ledger.kept);
 
-        let again = build(&range, &[]).unwrap();
+        let again = build(&range, &[], 0).unwrap();
         prop_assert_eq!(batch.spans.encode(), again.spans.encode());
         prop_assert_eq!(batch.requests.encode(), again.requests.encode());
         for ((table, block), (_, other)) in batch.others.iter().zip(&again.others) {

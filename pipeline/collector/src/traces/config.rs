@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::export::ExportConfig;
+
 /// Configuration of the receiver of traces. How long spans stay is `warehouse.traces_ttl_days`, beside the other tables'.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,7 +28,16 @@ pub struct TracesConfig {
     /// How long an exporter is kept waiting for its spans to be stored before it is told to try again, milliseconds. Default
     /// 8000: below the 10 s after which exporters give up by themselves.
     pub answer_ms_max: u64,
+    /// How often a range that went well leaves a trace of how it was stored, seconds: a dozen spans. Default 10; 1 for nearly each
+    /// of them, 0 for none at all. Ranges that failed on their way, or took longer than events may, always leave one.
+    /// Traces go to this receiver, where it is enabled, and to `export.endpoint`, where there is one.
+    pub range_every_s: u64,
+    /// Where else spans go.
+    pub export: ExportConfig,
 }
+
+/// Rarer than daily is as good as never.
+const RANGE_EVERY_S_MAX: u64 = 86_400;
 
 /// How much larger an export may be as messages than the largest body: as few bytes as a span or an attribute that says
 /// something can be written in become 8 to 13 times as many.
@@ -41,6 +52,8 @@ impl Default for TracesConfig {
             queue_bytes_max: 64 << 20,
             flush_ms_max: 200,
             answer_ms_max: 8000,
+            range_every_s: 10,
+            export: ExportConfig::default(),
         }
     }
 }
@@ -63,6 +76,8 @@ impl TracesConfig {
         require((1..=10_000).contains(&self.flush_ms_max), "flush_ms_max", "must be 1 to 10000");
         let answer = self.answer_ms_max > self.flush_ms_max && self.answer_ms_max <= 60_000;
         require(answer, "answer_ms_max", "must be more than flush_ms_max and at most 60000");
+        require(self.range_every_s <= RANGE_EVERY_S_MAX, "range_every_s", "must be at most 86400");
+        wrong.extend(self.export.check());
         wrong
     }
 
@@ -101,9 +116,12 @@ mod tests {
             queue_bytes_max: u64::MAX,
             flush_ms_max: 0,
             answer_ms_max: 0,
+            range_every_s: u64::MAX,
+            export: ExportConfig { timeout_ms: 0, ..ExportConfig::default() },
             ..TracesConfig::default()
         };
         let fields: Vec<_> = config.check().into_iter().map(|(field, _)| field).collect();
-        assert_eq!(fields, ["body_bytes_max", "queue_bytes_max", "flush_ms_max", "answer_ms_max"]);
+        let all = "body_bytes_max queue_bytes_max flush_ms_max answer_ms_max range_every_s export.timeout_ms";
+        assert_eq!(fields, all.split(' ').collect::<Vec<_>>());
     }
 }

@@ -1,6 +1,6 @@
 //! The store of traces: spans come in over OTLP and go into `otel_traces`. A module a stage: `serve` listens, `grpc` and `http`
 //! speak, `body` and `weight` bound what arrives, `receive` takes an export, `decode` makes rows of it (`attributes`, `privacy`, `row`), `queue` holds
-//! them, `insert` stores them.
+//! them, `insert` stores them. What goes out, to here and to backends, is `export`'s.
 //!
 //! All of it is on one thread of its own, with its own connection: a flood of spans takes a core at the most, and the events'
 //! path waits for none of them.
@@ -9,6 +9,7 @@ mod attributes;
 mod body;
 mod config;
 mod decode;
+mod export;
 mod grpc;
 mod http;
 mod insert;
@@ -30,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 use warehouse::{Warehouse, WarehouseConfig};
 
 pub use config::TracesConfig;
+pub(crate) use export::Exported;
+pub use export::{EventSpans, ExportConfig, Exporting, Process, Protocol, SpanExport};
 pub use metrics::TraceMetrics;
 
 use insert::Inserter;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use collector::{CollectorConfig, CollectorError, CollectorMetrics};
+use collector::{CollectorConfig, CollectorError, CollectorMetrics, EventSpans};
 use event_log::spool::{Spool, SpoolConfig, SpoolProducer};
 use event_log::{Consumer, EventLogMetrics, Message, Producer};
 use prometheus_client::registry::Registry;
@@ -26,6 +26,7 @@ pub(crate) struct World {
     through_proxy: Warehouse,
     pub(crate) config: CollectorConfig,
     pub(crate) dead_letters: Option<Arc<dyn Producer>>,
+    pub(crate) event_spans: EventSpans,
     seq: AtomicU64,
     pub(crate) dir: tempfile::TempDir,
 }
@@ -68,6 +69,7 @@ impl World {
                 ..CollectorConfig::default()
             },
             dead_letters: None,
+            event_spans: EventSpans::default(),
             seq: AtomicU64::new(1),
             dir,
         }
@@ -154,6 +156,7 @@ impl World {
             self.dead_letters.clone(),
             self.through_proxy.clone(),
             metrics.clone(),
+            self.event_spans.clone(),
             shutdown.clone(),
         );
         Collector { task: tokio::spawn(run), shutdown, metrics }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use collector::{CollectorMetrics, TraceMetrics};
+use collector::{CollectorMetrics, Process, SpanExport, TraceMetrics};
 use event_log::EventLogMetrics;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use warehouse::Warehouse;
@@ -27,7 +27,7 @@ pub(crate) const GROUP: &str = "hoplog-collector";
 ///
 /// # Errors
 /// When the policy is wrong, the event log breaks, or a failure needs a person.
-pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
+pub(crate) async fn run(config: Config, export: SpanExport, supervised: bool) -> Result<ExitCode> {
     let stop = stop::listen(supervised).context("can't catch signals")?;
     let (metrics, log_metrics, opening) =
         (CollectorMetrics::default(), EventLogMetrics::default(), Opening::event_log());
@@ -40,7 +40,12 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     proof.register(prefixed);
     prefixed.register_collector(Box::new(DiskSpace::of(&config.spool.path)));
     let trace_metrics = TraceMetrics::default();
-    trace_metrics.register(prefixed);
+    if config.collect.traces.enabled {
+        // Where nothing is to be received, nothing says that nothing is.
+        trace_metrics.register(prefixed);
+    }
+    export.register(prefixed);
+    let event_spans = export.event_spans();
     let traces = bind_traces(&config)?;
     let ops = tokio::spawn(ops::serve(
         ops::bind(config.collect.ops_listen).await?,
@@ -53,6 +58,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     ));
     // It needs no event log, and nothing of it is waited for.
     let receiver = Receiver::start(&config, traces, trace_metrics)?;
+    let exporting = export.start().context("can't export spans")?;
     let log = log::event_log(&config, &log_metrics);
     let opened = opening.until_open(|| async {
         log.open().await?;
@@ -74,11 +80,25 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
             stopping.cancel();
         });
         let join = opening.until_open(|| async { Ok::<_, Obstacle>(log.consumer(GROUP).await?) });
-        collector::run(config.collect.collector, join, dead_letters, warehouse, metrics, shutdown).await?;
+        let collector = config.collect.collector;
+        collector::run(collector, join, dead_letters, warehouse, metrics, event_spans, shutdown).await?;
     }
+    // The receiver is one of those that it sends to.
+    tokio::task::spawn_blocking(|| exporting.stop()).await.context("can't wait for the spans")?;
     receiver.stop().await?;
     ops.await.context("the ops listener broke")??;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where spans go, and what this process calls itself in them.
+pub(crate) fn span_export(config: &Config) -> SpanExport {
+    let service = &config.service;
+    let process = Process {
+        version: service.version.clone(),
+        instance: service.instance.clone(),
+        environment: service.environment.clone(),
+    };
+    SpanExport::new(&config.collect.traces, process)
 }
 
 /// Takes the receiver's address, if there is to be one, so that what is in its way shows at once.

@@ -2,6 +2,7 @@
 //! answered as OTLP asks.
 
 mod clients;
+mod export;
 mod faults;
 mod http;
 
