@@ -1,8 +1,12 @@
-//! Queries as Grafana has them. The text is the file's; which form the answer has follows from the panel.
+//! Queries as Grafana has them. The text is the file's; which form the answer has follows from the panel, and whether single
+//! requests are drawn over it, from what it asks for.
 
 use serde_json::{Value, json};
 
 use crate::source::{Kind, Store, Target};
+
+/// The one metric with exemplars: each names the trace of a request that was in that bucket.
+const WITH_EXEMPLARS: &str = "hoplog_request_duration_seconds_bucket";
 
 /// Who answers a file's query, by its name.
 pub(crate) fn store(file: &str) -> Option<Store> {
@@ -32,6 +36,7 @@ pub(crate) fn json(target: &Target, store: Store, text: &str, kind: Kind, number
             json!({
                 "datasource": datasource(store),
                 "editorMode": "code",
+                "exemplar": !instant && text.contains(WITH_EXEMPLARS),
                 "expr": text,
                 "format": format,
                 "instant": instant,

@@ -100,7 +100,12 @@ fn of_panel(dashboard: &Value, panel: &Value, require: &mut impl FnMut(bool, &st
         require(uid.is_some_and(|uid| names.contains(uid)), "has a data source that can't be chosen");
         require(*source == panel["datasource"], "has another data source than its targets");
         let query = match text(source, "type") {
-            "prometheus" => text(target, "expr"),
+            "prometheus" => {
+                let expr = text(target, "expr");
+                let over_time = target["range"] == true && expr.contains("_request_duration_seconds_bucket");
+                require(target["exemplar"] == over_time, "does not say whether it shows exemplars");
+                expr
+            }
             "grafana-clickhouse-datasource" => {
                 let format = target["format"].as_u64();
                 let wanted = match text(panel, "type") {

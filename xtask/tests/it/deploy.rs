@@ -200,6 +200,29 @@ fn the_image_is_built_from_all_of_the_workspace() {
     }
 }
 
+/// From a point on a panel to the trace of that request: Prometheus keeps exemplars, Grafana knows where their traces are,
+/// and collectors send them there.
+#[test]
+fn an_exemplar_leads_to_its_trace() {
+    let sources = read("deploy/grafana/datasources.yml");
+    let (_, to) = sources.split_once("exemplarTraceIdDestinations:\n").unwrap();
+    let destinations: Vec<_> = to.split("\n\n").next().unwrap().split("- name: ").skip(1).collect();
+    assert!(destinations.iter().all(|to| to.starts_with("trace_id\n")), "{destinations:?}");
+    assert!(
+        destinations[0].contains("datasourceUid: hoplog-tempo\n") && sources.contains(" uid: hoplog-tempo\n")
+    );
+    // Grafana's provisioning makes one $ of two.
+    assert!(
+        destinations[1].contains("url: /d/hoplog-errors?var-trace_id=$${__value.raw}\n"),
+        "{destinations:?}"
+    );
+    assert!(read("deploy/prometheus/prometheus.yml").contains("\n  exemplars:\n    max_exemplars: "));
+    assert!(read("deploy/hoplog.env").contains("__TRACES__EXPORT__ENDPOINT=http://tempo:4317\n"));
+    let Some(model) = compose() else { return };
+    let told = model["services"]["prometheus"]["command"].as_array().unwrap();
+    assert!(told.iter().any(|flag| flag == "--enable-feature=exemplar-storage"), "{told:?}");
+}
+
 /// All names of metrics of ours in a text.
 fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
