@@ -32,7 +32,7 @@ pub struct CollectorConfig {
     /// asked for.
     pub clicks_by_day: bool,
     /// Whether each kept event gets its spans in `otel_traces`: the hop, what it waited for, and its way through the log.
-    /// Default true. Costs a twentieth of the collector's time where one success in a hundred is kept, and as much as all the
+    /// Default true. Costs a twentieth of the collector's time where one success in a hundred is kept, and more than all the
     /// rest where everything is: switch it off where nobody looks at traces.
     pub spans: bool,
     /// File with the sampling policy. Default none: the built-in one, which keeps failures, slow and rare events and
