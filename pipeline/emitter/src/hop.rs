@@ -57,9 +57,14 @@ impl Hop {
 
     /// A hop that begins now. The record is filled in where it is: it is some hundred bytes long.
     pub(crate) fn new(shared: Option<Arc<Shared>>, fill: impl FnOnce(&mut Record)) -> Self {
-        let record = Mutex::new(Record::default());
-        let mut inner =
-            Arc::new(Inner { shared, started: Instant::now(), bytes_in: AtomicU64::new(0), record });
+        let started = Instant::now();
+        // In one expression, with nothing between: so it is moved once.
+        let mut inner = Arc::new(Inner {
+            shared,
+            started,
+            bytes_in: AtomicU64::new(0),
+            record: Mutex::new(Record::default()),
+        });
         if let Some(inner) = Arc::get_mut(&mut inner) {
             fill(inner.record.get_mut().unwrap_or_else(PoisonError::into_inner));
         }
