@@ -10,6 +10,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod redis;
+mod tls;
 mod zookeeper;
 
 use std::path::PathBuf;

@@ -16,6 +16,7 @@ use crate::java::needs;
 use crate::part::Part;
 use crate::place::free_port;
 use crate::process::Tie;
+use crate::tls::Tls;
 
 /// The server's superuser, who needs no password.
 const USER: &str = "hoplog";
@@ -61,7 +62,7 @@ impl Postgres {
     /// As [`start`](Self::start).
     pub fn start_with(settings: &[&str]) -> Option<Self> {
         match find() {
-            Ok(programs) => Some(Self::create(programs, settings)),
+            Ok(programs) => Some(Self::create(programs, settings, false)),
             Err(why) => {
                 crate::not_covered("a real PostgreSQL", &why);
                 None
@@ -69,7 +70,26 @@ impl Postgres {
         }
     }
 
-    fn create(programs: PathBuf, settings: &[&str]) -> Self {
+    /// The same for clients that speak TLS: whoever speaks plainly is refused.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with_tls() -> Option<Self> {
+        match find().and_then(|programs| needs("openssl").map(|()| programs)) {
+            Ok(programs) => Some(Self::create(programs, &[], true)),
+            Err(why) => {
+                crate::not_covered("a PostgreSQL with TLS", &why);
+                None
+            }
+        }
+    }
+
+    /// The certificate of who signed that of a server with TLS, as a file.
+    pub fn authority(&self) -> PathBuf {
+        Tls::of(&self.part).authority
+    }
+
+    fn create(programs: PathBuf, settings: &[&str], tls: bool) -> Self {
         let part = Part::new("postgres");
         // The system's user passes through; the data directory below is its own.
         if geteuid().is_root() {
@@ -79,10 +99,33 @@ impl Postgres {
             }
         }
         let settings = SETTINGS.iter().chain(settings).map(|&setting| setting.to_owned()).collect();
-        let server = Self { programs, port: free_port(), settings, databases: AtomicU32::new(0), part };
+        let mut server = Self { programs, port: free_port(), settings, databases: AtomicU32::new(0), part };
         server.initialise();
+        if tls {
+            server.speak_tls();
+        }
         server.restart();
         server
+    }
+
+    /// With TLS and no other way.
+    fn speak_tls(&mut self) {
+        let tls = Tls::create(&self.part);
+        // It takes no key that others may read, or that is not its own.
+        std::fs::set_permissions(&tls.key, Permissions::from_mode(0o600)).expect("it is ours");
+        if geteuid().is_root() {
+            run(Command::new("chown").arg(SYSTEM_USER).arg(&tls.key));
+        }
+        std::fs::write(
+            self.data().join("pg_hba.conf"),
+            "hostssl all all 127.0.0.1/32 trust
+",
+        )
+        .expect("it is ours");
+        let file = |name: &str, file: &Path| format!("{name}={}", file.display());
+        self.settings.push("ssl=on".to_owned());
+        self.settings.push(file("ssl_cert_file", &tls.certificate));
+        self.settings.push(file("ssl_key_file", &tls.key));
     }
 
     /// Makes an empty database and returns its URL.
@@ -228,6 +271,6 @@ fn run(command: &mut Command) {
 /// of their own, and don't stop it.
 pub fn shared_postgres() -> Option<&'static Postgres> {
     static POSTGRES: OnceLock<Result<Postgres, String>> = OnceLock::new();
-    let postgres = POSTGRES.get_or_init(|| Ok(Postgres::create(find()?, &[])));
+    let postgres = POSTGRES.get_or_init(|| Ok(Postgres::create(find()?, &[], false)));
     postgres.as_ref().map_err(|why| crate::not_covered("a real PostgreSQL", why)).ok()
 }

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::java::needs;
 use crate::part::Part;
 use crate::place::free_port;
 use crate::process::Tie;
+use crate::tls::Tls;
 
 /// An answer takes less than a millisecond; one that takes longer than this is asked for again.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -23,6 +25,8 @@ const NODES: usize = 3;
 pub struct RedisOptions {
     /// Three nodes that share the slots of a Redis Cluster, without replicas.
     pub cluster: bool,
+    /// Clients of [`Redis::url`] speak TLS, to a server whose certificate [`Redis::authority`] has signed. Not in a cluster.
+    pub tls: bool,
 }
 
 /// A running Redis.
@@ -34,8 +38,10 @@ pub struct Redis {
 
 #[derive(Debug)]
 struct Node {
+    /// Without TLS: for what is asked here.
     port: u16,
     bus_port: u16,
+    tls_port: u16,
     part: Part,
 }
 
@@ -52,9 +58,20 @@ impl Redis {
         for program in ["redis-server", "redis-cli", "setpriv"] {
             needs(program)?;
         }
-        let node = |_| Node { port: free_port(), bus_port: free_port(), part: Part::new("redis") };
+        if options.tls {
+            needs("openssl")?;
+        }
+        let node = |_| Node {
+            port: free_port(),
+            bus_port: free_port(),
+            tls_port: free_port(),
+            part: Part::new("redis"),
+        };
         let nodes = (0..if options.cluster { NODES } else { 1 }).map(node).collect();
         let redis = Self { options, nodes };
+        if options.tls {
+            redis.nodes.iter().for_each(|node| drop(Tls::create(&node.part)));
+        }
         redis.nodes.iter().for_each(|node| node.start(options));
         if options.cluster {
             redis.form_cluster();
@@ -62,10 +79,23 @@ impl Redis {
         Ok(redis)
     }
 
-    /// Where clients connect: `redis://127.0.0.1:PORT`, of a cluster all nodes, separated by commas.
+    /// Where clients connect: `redis://127.0.0.1:PORT`, of a cluster all nodes, separated by commas; `rediss://…` with TLS.
     pub fn url(&self) -> String {
+        if self.options.tls {
+            return format!("rediss://127.0.0.1:{}", self.nodes[0].tls_port);
+        }
         let urls: Vec<_> = self.nodes.iter().map(|node| format!("redis://127.0.0.1:{}", node.port)).collect();
         urls.join(",")
+    }
+
+    /// The certificate of who signed the server's, as a file.
+    pub fn authority(&self) -> PathBuf {
+        Tls::of(&self.nodes[0].part).authority
+    }
+
+    /// What its nodes have logged.
+    pub fn log(&self) -> String {
+        self.nodes.iter().map(|node| node.part.log()).collect()
     }
 
     /// Ends all of it as `kill -9` does.
@@ -144,6 +174,12 @@ impl Node {
             command.args(["--cluster-enabled", "yes", "--cluster-port", &self.bus_port.to_string()]);
             // A dead node is known after a second, and the others go on serving what they have.
             command.args(["--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"]);
+        }
+        if options.tls {
+            let tls = Tls::of(&self.part);
+            command.args(["--tls-port", &self.tls_port.to_string(), "--tls-auth-clients", "no"]);
+            command.arg("--tls-cert-file").arg(tls.certificate).arg("--tls-key-file").arg(tls.key);
+            command.arg("--tls-ca-cert-file").arg(tls.authority);
         }
         self.part.restart(&command, Tie::Kernel, || self.answers());
     }

@@ -1,5 +1,7 @@
 //! The state that instances share.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use super::{SecretText, Wrong, positive};
@@ -9,8 +11,11 @@ use super::{SecretText, Wrong, positive};
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://user:password@host:port`, or several, separated by commas, of one Redis Cluster. Default empty: this
-    /// instance shares nothing. TLS (`rediss://`) is not spoken: put a tunnel or a private network in between.
+    /// instance shares nothing. `rediss://` speaks TLS, and trusts whoever has a certificate for the host's name.
     pub url: SecretText,
+    /// Certificates (PEM) of who may have signed those of `rediss://`. Default: whom the system trusts; set it for an
+    /// authority of one's own.
+    pub ca_file: Option<PathBuf>,
     /// Whether a single URL is that of a Redis Cluster, such as one name for all its nodes. Default false.
     pub cluster: bool,
     /// What all keys and channels begin with. Default `hoplog:`; set it where installations share a Redis.
@@ -26,6 +31,7 @@ impl Default for RedisConfig {
     fn default() -> Self {
         Self {
             url: SecretText::default(),
+            ca_file: None,
             cluster: false,
             prefix: "hoplog:".to_owned(),
             call_ms_max: 50,
@@ -43,10 +49,20 @@ impl RedisConfig {
     pub(super) fn check(&self, wrong: &mut Wrong) {
         for node in self.nodes() {
             // Neither the URL nor the error is shown: there may be a password in it.
-            if node.starts_with("rediss:") {
-                wrong.push(("redis.url", "must be redis://, TLS is not spoken".to_owned()));
-            } else if redis::parse_redis_url(node).is_none() || redis::Client::open(node).is_err() {
-                wrong.push(("redis.url", "must be redis://user:password@host:port".to_owned()));
+            let is_tls = node.starts_with("rediss:");
+            if redis::parse_redis_url(node).is_none() || redis::Client::open(node).is_err() {
+                let form = "must be redis://user:password@host:port, or rediss:// with TLS";
+                wrong.push(("redis.url", form.to_owned()));
+            } else if is_tls && node.contains('#') {
+                // `#insecure` is for no check of certificates, which is not compiled in: it would never connect.
+                wrong.push(("redis.url", "must have nothing after a #".to_owned()));
+            }
+        }
+        if let Some(file) = &self.ca_file {
+            if !self.nodes().any(|node| node.starts_with("rediss:")) {
+                wrong.push(("redis.ca_file", "is for rediss:// in redis.url".to_owned()));
+            } else if let Err(error) = std::fs::read(file) {
+                wrong.push(("redis.ca_file", format!("can't be read: {error}")));
             }
         }
         if self.prefix.is_empty() || self.prefix.bytes().any(|byte| matches!(byte, b'{' | b'}' | 0..=b' ')) {

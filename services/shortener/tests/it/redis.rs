@@ -111,7 +111,7 @@ async fn one_redis() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_and_what_becomes_of_it_when_it_is_killed() {
-    let Some(redis) = Redis::start(RedisOptions { cluster: true }) else { return };
+    let Some(redis) = Redis::start(RedisOptions { cluster: true, ..RedisOptions::default() }) else { return };
     entries_never_go_back(&redis).await;
     buckets_and_leases_are_exact(&redis).await;
     let (state, mut changes) = instance(&config(&redis, "outage")).await;
@@ -125,6 +125,24 @@ async fn a_cluster_and_what_becomes_of_it_when_it_is_killed() {
         }
         assert_eq!(value(&state, key).await.unwrap(), "again");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_tls_only_a_redis_that_the_authority_knows_is_spoken_to() {
+    let Some(redis) = Redis::start(RedisOptions { tls: true, ..RedisOptions::default() }) else { return };
+    let known = RedisConfig { ca_file: Some(redis.authority()), ..config(&redis, "tls") };
+    assert!(known.url.expose().starts_with("rediss://"));
+    let ((one, _), (two, mut heard)) = (instance(&known).await, instance(&known).await);
+    let change = Change::Link { domain: String::new(), code: "a".to_owned() };
+    one.put("a", entry(1, 1, "first"), Some(&change)).await.unwrap();
+    assert_eq!((value(&two, "a").await.unwrap().as_str(), heard.recv().await.unwrap()), ("first", change));
+    // Whom the system trusts has not signed it.
+    let stranger = RedisState::open(&RedisConfig { ca_file: None, ..known });
+    while !redis.log().to_lowercase().contains("unknown ca") {
+        assert!(stranger.ping().await.is_err());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(stranger.ping().await.is_err());
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ async fn what_one_instance_changes_others_see() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_instance_changes_others_see_through_a_cluster() {
-    let Some(redis) = Redis::start(RedisOptions { cluster: true }) else { return };
+    let Some(redis) = Redis::start(RedisOptions { cluster: true, ..RedisOptions::default() }) else { return };
     changes_reach_others(&redis, "changes").await;
 }
 

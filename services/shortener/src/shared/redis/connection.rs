@@ -1,13 +1,17 @@
 //! The connection that commands go over: one, shared by all calls, made in the background and made again when it is lost.
 //! Calls never wait for it: without a connection they fail at once.
 
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, cmd};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, TlsCertificates,
+    Value, cmd,
+};
 use tokio::sync::Notify;
 
 use super::backoff::Backoff;
@@ -57,9 +61,34 @@ impl ConnectionLike for Connection {
     }
 }
 
+/// The servers, and whom they have to be known by.
+pub(super) struct Nodes {
+    pub(super) urls: Vec<String>,
+    ca_file: Option<PathBuf>,
+}
+
+impl Nodes {
+    pub(super) fn new(config: &RedisConfig) -> Self {
+        Self { urls: config.nodes().map(str::to_owned).collect(), ca_file: config.ca_file.clone() }
+    }
+
+    pub(super) async fn client(&self, url: &str) -> RedisResult<Client> {
+        match self.certificates().await? {
+            Some(certificates) => Client::build_with_tls(url, certificates),
+            None => Client::open(url),
+        }
+    }
+
+    /// Read for each connection: authorities are replaced, too.
+    async fn certificates(&self) -> RedisResult<Option<TlsCertificates>> {
+        let Some(file) = &self.ca_file else { return Ok(None) };
+        Ok(Some(TlsCertificates { client_tls: None, root_cert: Some(tokio::fs::read(file).await?) }))
+    }
+}
+
 /// Keeps the connection.
 pub(super) struct Connector {
-    nodes: Vec<String>,
+    nodes: Nodes,
     cluster: bool,
     call_max: Duration,
     connect_max: Duration,
@@ -69,9 +98,9 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(config: &RedisConfig) -> Self {
-        let nodes: Vec<_> = config.nodes().map(str::to_owned).collect();
+        let nodes = Nodes::new(config);
         Self {
-            cluster: config.cluster || nodes.len() > 1,
+            cluster: config.cluster || nodes.urls.len() > 1,
             nodes,
             call_max: Duration::from_millis(config.call_ms_max),
             connect_max: Duration::from_millis(config.connect_ms_max),
@@ -117,14 +146,16 @@ impl Connector {
 
     async fn connect(&self) -> RedisResult<Connection> {
         if self.cluster {
-            let client = ClusterClient::builder(self.nodes.iter().map(String::as_str))
+            let mut client = ClusterClient::builder(self.nodes.urls.iter().map(String::as_str))
                 .retries(CLUSTER_RETRIES)
                 .connection_timeout(self.connect_max)
-                .response_timeout(self.call_max)
-                .build()?;
-            return client.get_async_connection().await.map(Connection::Cluster);
+                .response_timeout(self.call_max);
+            if let Some(certificates) = self.nodes.certificates().await? {
+                client = client.certs(certificates);
+            }
+            return client.build()?.get_async_connection().await.map(Connection::Cluster);
         }
-        let client = Client::open(self.nodes.first().map_or("", String::as_str))?;
+        let client = self.nodes.client(self.nodes.urls.first().map_or("", String::as_str)).await?;
         // The deadline of a call is kept by who calls; this one is for what the library asks by itself.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_max))

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use redis::aio::{PubSubSink, PubSubStream};
-use redis::{Client, Msg, RedisResult, Value};
+use redis::{Msg, RedisResult, Value};
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::backoff::Backoff;
-use super::connection::{PING_EVERY, PING_MAX};
+use super::connection::{Nodes, PING_EVERY, PING_MAX};
 use super::message::Message;
 use crate::config::RedisConfig;
 use crate::shared::Change;
@@ -21,7 +21,7 @@ const BEHIND_MAX: usize = 4_096;
 
 /// Follows a channel.
 pub(super) struct Subscription {
-    nodes: Vec<String>,
+    nodes: Nodes,
     channel: String,
     connect_max: Duration,
     /// Our own messages come back to us: they are not news.
@@ -32,7 +32,7 @@ pub(super) struct Subscription {
 impl Subscription {
     pub(super) fn new(config: &RedisConfig, channel: String, sender: Arc<str>) -> Self {
         Self {
-            nodes: config.nodes().map(str::to_owned).collect(),
+            nodes: Nodes::new(config),
             channel,
             connect_max: Duration::from_millis(config.connect_ms_max),
             sender,
@@ -48,7 +48,7 @@ impl Subscription {
     /// them will do. Never ends.
     pub(super) async fn keep(&self) {
         let mut backoff = Backoff::default();
-        for node in self.nodes.iter().cycle() {
+        for node in self.nodes.urls.iter().cycle() {
             if let Ok(Ok((sink, messages))) = timeout(self.connect_max, self.subscribe(node)).await {
                 backoff.reset();
                 self.tell(Change::Unknown);
@@ -59,7 +59,7 @@ impl Subscription {
     }
 
     async fn subscribe(&self, node: &str) -> RedisResult<(PubSubSink, PubSubStream)> {
-        let mut subscription = Client::open(node)?.get_async_pubsub().await?;
+        let mut subscription = self.nodes.client(node).await?.get_async_pubsub().await?;
         subscription.subscribe(&self.channel).await?;
         Ok(subscription.split())
     }

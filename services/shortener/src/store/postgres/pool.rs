@@ -26,6 +26,8 @@ const REST_MS: u64 = 2_000;
 /// What a new connection is told.
 pub(super) fn options(url: &SecretText, config: &PostgresConfig) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url.expose()).map_err(failed)?.application_name("hoplog");
+    // PgBouncer refuses to be told this one, and since PostgreSQL 12 all digits are sent without it.
+    let options = options.extra_float_digits(None);
     if !config.session_timeouts {
         return Ok(options);
     }

@@ -86,6 +86,22 @@ impl Load {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn with_tls_only_a_server_that_the_authority_knows_is_spoken_to() {
+    let Some(server) = Postgres::start_with_tls() else { return };
+    let url = server.database();
+    let known = format!("{url}?sslmode=verify-full&sslrootcert={}", server.authority().display());
+    let store = PostgresStore::open(&postgres_at(&known)).unwrap();
+    store.migrate().await.unwrap();
+    create(&store, &[link("known")]).await;
+    assert!(store.find(LinkRef::on_default("known"), Read::Recent).await.unwrap().is_some());
+    // Whom the system trusts has not signed it; and who speaks plainly is refused.
+    for mode in ["verify-full", "disable"] {
+        let store = PostgresStore::open(&postgres_at(&format!("{url}?sslmode={mode}"))).unwrap();
+        assert!(store.ping().await.is_err(), "{mode}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_that_was_away_is_used_again_within_the_bound_of_connections() {
     let Some(server) = Postgres::start() else { return };
