@@ -235,6 +235,7 @@ pub(super) async fn tagged(
     names: &[String],
     limit: u32,
 ) -> Result<Vec<(String, Counted)>, StoreError> {
+    let mut transaction = connection.begin_with(BEGIN).await.map_err(failed)?;
     let rows = sqlx::query(
         "SELECT tags.name AS tag, domain, code, coalesce(visits_from, created_at) AS counts_from
          FROM tags JOIN links ON links.tags && ARRAY[tags.id]
@@ -246,9 +247,10 @@ pub(super) async fn tagged(
     .bind(&of.owner)
     .bind(i64::from(limit))
     .persistent(false)
-    .fetch_all(connection)
+    .fetch_all(&mut *transaction)
     .await
     .map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
     let pairs = rows.iter().map(|row| Ok((row.try_get("tag")?, counted(row)?)));
     pairs.collect::<Result<_, sqlx::Error>>().map_err(failed)
 }
