@@ -23,6 +23,10 @@ pub(crate) enum Variant {
     Events,
     /// `hoplog up` with events off.
     NoEvents,
+    /// `hoplog up` without spans of kept events.
+    NoSpans,
+    /// `hoplog up` whose table of spans is gone.
+    NoTraceStore,
     /// `hoplog serve` alone: events go to the event log, and nobody reads it.
     PipelineStopped,
     /// The bare service.
@@ -31,13 +35,22 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// In the order of a round.
-    pub(crate) const ALL: [Self; 4] = [Self::Baseline, Self::NoEvents, Self::Events, Self::PipelineStopped];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Baseline,
+        Self::NoEvents,
+        Self::Events,
+        Self::NoSpans,
+        Self::NoTraceStore,
+        Self::PipelineStopped,
+    ];
 
     /// Name in results.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Events => "events",
             Self::NoEvents => "no_events",
+            Self::NoSpans => "no_spans",
+            Self::NoTraceStore => "no_trace_store",
             Self::PipelineStopped => "pipeline_stopped",
             Self::Baseline => "baseline",
         }
@@ -78,11 +91,16 @@ impl Running {
                 command
             }
             Variant::PipelineStopped => hoplog("serve", setup, base),
-            Variant::Events | Variant::NoEvents => hoplog("up", setup, base),
+            Variant::Events | Variant::NoEvents | Variant::NoSpans | Variant::NoTraceStore => {
+                hoplog("up", setup, base)
+            }
         };
         if variant == Variant::NoEvents {
             let (name, value) = setup.events_off.split_once('=').context("--events-off takes NAME=VALUE")?;
             command.env(name, value);
+        }
+        if variant == Variant::NoSpans {
+            command.env("HOPLOG_COLLECT__COLLECTOR__SPANS", "false");
         }
         let log = std::fs::File::options().create(true).append(true).open(&setup.log)?;
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
@@ -94,6 +112,10 @@ impl Running {
             _ => (base + 1, "/readyz"),
         };
         running.wait_until_ready(ready, setup).await?;
+        if variant == Variant::NoTraceStore {
+            // Until the engine's next start.
+            execute(base + 3, "DETACH TABLE hoplog.otel_traces").await?;
+        }
         if variant != Variant::Baseline {
             let key = setup.data.join("admin.key");
             let key =
@@ -159,16 +181,29 @@ async fn answers(port: u16, path: &str) -> bool {
     matches!(answer, Ok(Ok(answer)) if answer.status < 400)
 }
 
-/// The first of four free ports in a row. Another process may take one before we do; the start then fails and says so.
+/// Has ClickHouse at that port do something.
+async fn execute(port: u16, sql: &str) -> Result<()> {
+    let mut connection = Connection::open(&format!("127.0.0.1:{port}")).await?;
+    let length = sql.len();
+    let request = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{sql}");
+    connection.send(request.as_bytes()).await?;
+    let status = connection.receive(false).await?.status;
+    if status != 200 {
+        bail!("ClickHouse answered {status} to {sql}");
+    }
+    Ok(())
+}
+
+/// The first of five free ports in a row. Another process may take one before we do; the start then fails and says so.
 fn free_ports() -> Result<u16> {
     for _ in 0..100 {
         let base = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let bound = (0..4).map(|offset| TcpListener::bind(("127.0.0.1", base.checked_add(offset)?)).ok());
+        let bound = (0..5).map(|offset| TcpListener::bind(("127.0.0.1", base.checked_add(offset)?)).ok());
         if bound.collect::<Option<Vec<_>>>().is_some() {
             return Ok(base);
         }
     }
-    bail!("there are no four free ports in a row")
+    bail!("there are no five free ports in a row")
 }
 
 /// What it said last, for an error message.
