@@ -30,8 +30,8 @@ pub(crate) struct Batch {
     pub(crate) others: Vec<(&'static str, Block)>,
     /// Those of kept events; nothing is counted by them.
     pub(crate) spans: Block,
-    /// Whether the table of spans took them.
-    pub(crate) spans_stored: bool,
+    /// Whether the table of spans took them, as far as that is known.
+    pub(crate) spans_stored: Option<bool>,
     /// Spans that were too many.
     pub(crate) spans_omitted: u64,
     /// The same for a backend, as far as there is one.
@@ -176,7 +176,7 @@ pub(crate) fn build(range: &Range, refused: &[Place], exported_max: usize) -> Re
         places,
         others: blocks.collect::<Result<_, _>>()?,
         spans: spans.into_block()?,
-        spans_stored: true,
+        spans_stored: None,
         spans_omitted,
         exported,
         ledger,
@@ -190,9 +190,11 @@ pub(crate) fn build(range: &Range, refused: &[Place], exported_max: usize) -> Re
 }
 
 /// Reads the lines that are kept a second time: they are few, and holding all events until it is clear which ones would
-/// take ten times the memory of their messages.
+/// take ten times the memory of their messages. Those that the intent says ClickHouse refused have no spans: they get some when
+/// they are sent once more.
 fn keep(range: &Range, counters: &Counters<'_, '_>, exported_max: usize) -> Kept {
     let decisions = counters.strata.decide(counters.rules);
+    let refused = range.intent.refused.as_deref().unwrap_or_default();
     let mut kept = Kept::default();
     let mut maker = range.intent.spans.then(|| Maker::new(range));
     for Waiting { line, candidate } in &counters.waiting {
@@ -200,8 +202,9 @@ fn keep(range: &Range, counters: &Counters<'_, '_>, exported_max: usize) -> Kept
         // It could be read before, so it can be now.
         let Ok(event) = codec::decode(line.bytes) else { continue };
         let record = &range.records[line.record as usize];
-        kept.requests.push(&event, weight, reason.as_str(), (record.offset, line.line));
-        if let Some(maker) = &mut maker {
+        let place = (record.offset, line.line);
+        kept.requests.push(&event, weight, reason.as_str(), place);
+        if let Some(maker) = maker.as_mut().filter(|_| refused.binary_search(&place).is_err()) {
             let spans = maker.of(&event, record);
             spans.iter().for_each(|span| kept.spans.push(span));
             kept.exported.add(spans, exported_max);

@@ -15,7 +15,6 @@ use crate::insert::{Insertion, Stored};
 use crate::lease::Lease;
 use crate::range::Range;
 use crate::range_span::{self, step, within};
-use crate::spans::Tried;
 use crate::start::published;
 use crate::store::Store;
 use crate::time::now_us;
@@ -43,8 +42,9 @@ enum Step {
     /// Find the policy that it was begun under.
     Policy,
     /// Commit the intent as it is now, and insert.
+    /// `begun`: something of it may be stored already, by an earlier try or another collector.
     Insert {
-        tried: Tried,
+        begun: bool,
     },
     /// Send the dead letters from this one on.
     DeadLetters {
@@ -90,9 +90,9 @@ impl RangeTask {
                     let policy = published(&self.store, &self.range.intent.policy);
                     self.range.policy = within(step("policy"), policy).await?;
                 }
-                *next = Step::Insert { tried: Tried { begun: self.range.replay, spans: None } };
+                *next = Step::Insert { begun: self.range.replay };
             }
-            Step::Insert { tried } => {
+            Step::Insert { begun } => {
                 // Before every try: a range that was lost meanwhile is not touched.
                 within(step("intent"), self.lease.renew(&self.range.intent)).await?;
                 let insertion = Insertion {
@@ -101,7 +101,7 @@ impl RangeTask {
                     lease: &self.lease,
                     forgets_after: self.forgets_after,
                 };
-                match insertion.attempt(tried).await? {
+                match insertion.attempt(begun).await? {
                     Stored::Amend(intent) => self.range.intent = intent,
                     Stored::Done(mut batch) => {
                         self.store.event_spans.offer(std::mem::take(&mut batch.exported));

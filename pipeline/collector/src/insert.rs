@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, try_join};
 use tracing::Instrument as _;
 use warehouse::{Block, WarehouseError, schema_check};
 
@@ -16,7 +16,6 @@ use crate::intent::{Intent, Place};
 use crate::lease::Lease;
 use crate::range::Range;
 use crate::range_span::{self, step};
-use crate::spans::Tried;
 use crate::store::Store;
 
 pub(crate) const REQUESTS: &str = "requests";
@@ -44,13 +43,14 @@ pub(crate) struct Insertion<'a> {
 }
 
 impl Insertion<'_> {
-    /// Stores the range, or finds out what has to be written down first.
-    pub(crate) async fn attempt(&self, tried: &mut Tried) -> Result<Stored, Failure> {
+    /// Stores the range, or finds out what has to be written down first. `begun`: whether something of it may be stored already,
+    /// which it may be from now on.
+    pub(crate) async fn attempt(&self, begun: &mut bool) -> Result<Stored, Failure> {
         let intent = &self.range.intent;
         let refused = intent.refused.as_deref().unwrap_or_default();
-        if !tried.begun {
+        if !*begun {
             self.refuse_repeated_offsets().await?;
-            tried.begun = true;
+            *begun = true;
         } else if self.is_in_ledger().await? {
             let whole = self.build(&[]).await?;
             return Ok(Stored::Done(Box::new(self.without(whole, refused).await?)));
@@ -75,21 +75,17 @@ impl Insertion<'_> {
                 batch = self.without(batch, refused).await?;
             }
         }
-        self.insert_others(&mut batch, tried).await?;
+        self.insert_others(&mut batch).await?;
         Ok(Stored::Done(Box::new(batch)))
     }
 
-    async fn insert_others(&self, batch: &mut Batch, tried: &mut Tried) -> Result<(), Failure> {
+    async fn insert_others(&self, batch: &mut Batch) -> Result<(), Failure> {
         let token = self.range.token();
         let others = batch.others.iter().map(|(table, block)| self.insert(table, block, &token));
-        // All of them at once: ClickHouse works on different tables side by side.
-        let (others, spans) = join(join_all(others), self.insert_spans(&batch.spans, tried)).await;
-        if let Err(failure) = others.into_iter().collect::<Result<(), _>>() {
-            // Then it was not for its spans that the range had to wait.
-            tried.spans = None;
-            return Err(failure);
-        }
-        batch.spans_stored = self.spans_are_stored(spans?, tried)?;
+        let others = async { join_all(others).await.into_iter().collect::<Result<(), _>>() };
+        // All of them at once: ClickHouse works on different tables side by side. If another one fails, spans are not waited for.
+        let ((), spans) = try_join(others, self.insert_spans(&batch.spans)).await?;
+        batch.spans_stored = Some(self.spans_are_stored(spans));
         let uneven = |source| WarehouseError::Block { table: LEDGER, source };
         let ledger = batch.ledger.block(self.range).map_err(uneven)?;
         self.insert(LEDGER, &ledger, &token).await
@@ -103,7 +99,7 @@ impl Insertion<'_> {
         let kept = whole.ledger.kept - refused.len() as u64;
         let mut batch = self.build(refused).await?;
         batch.ledger.kept = kept;
-        // What is kept was decided before, with them; their own spans say where they went.
+        // What is kept was decided before, with them, and so it is in their spans, which know of the refused ones by the intent.
         batch.spans = whole.spans;
         batch.spans_omitted = whole.spans_omitted;
         batch.exported = whole.exported;

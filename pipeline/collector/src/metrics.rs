@@ -162,7 +162,7 @@ impl CollectorMetrics {
         all.register("event_spans", "Spans of kept events, stored", self.spans.clone());
         all.register(
             "lost_event_spans",
-            "Spans of kept events that are not stored: too many in a range, or refused by their table",
+            "Spans of kept events that are not stored: too many in a range, or not taken by their table",
             self.lost_spans.clone(),
         );
         self.register_inserts(all);
@@ -213,8 +213,10 @@ impl CollectorMetrics {
         for (reason, count) in &batch.dead_letters {
             self.dead_letters.get_or_create(&ReasonLabel { reason }).inc_by(*count);
         }
-        let spans = if batch.spans_stored { &self.spans } else { &self.lost_spans };
-        spans.inc_by(batch.spans.rows() as u64);
+        let spans = batch.spans_stored.map(|stored| if stored { &self.spans } else { &self.lost_spans });
+        if let Some(spans) = spans {
+            spans.inc_by(batch.spans.rows() as u64);
+        }
         self.lost_spans.inc_by(batch.spans_omitted);
         self.clicks.inc_by(batch.ledger.visits.clicks);
         self.collapsed.inc_by(batch.collapsed);

@@ -1,8 +1,8 @@
 //! Where ranges go, and what is said and waited for after a failure. What follows from one is decided in
 //! [`crate::failure`].
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use warehouse::{Warehouse, WarehouseError, schema_check};
 
@@ -16,8 +16,8 @@ use crate::{CollectorMetrics, EventSpans};
 pub(crate) struct Store {
     pub(crate) warehouse: Warehouse,
     pub(crate) metrics: CollectorMetrics,
-    /// Whether the table of spans did not take those of the last range that had some.
-    pub(crate) spans_fail: Arc<AtomicBool>,
+    /// While the table of spans fails: when a range is to try it again.
+    pub(crate) spans_fail: Arc<Mutex<Option<Instant>>>,
     /// Where spans of kept events go as well.
     pub(crate) event_spans: EventSpans,
 }

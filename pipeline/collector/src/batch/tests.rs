@@ -79,10 +79,13 @@ fn refused_events_are_counted_nowhere_else() {
 }
 
 #[test]
-fn spans_are_those_of_kept_events_and_of_none_where_the_intent_says_so() {
+fn spans_are_those_of_kept_events_that_are_stored_and_of_none_where_the_intent_says_so() {
     let mut range = range(&[(1..=5).map(|seq| Some(event(seq, Outcome::Panic, false))).collect()], true);
     let kept = build(&range, &[], 0).unwrap();
     assert_eq!((kept.ledger.kept, kept.spans.rows()), (5, 15));
+    range.intent.refused = Some(vec![(10, 2), (10, 4)]);
+    let with_refused = build(&range, &[], 0).unwrap();
+    assert_eq!((with_refused.ledger.kept, with_refused.spans.rows()), (5, 9));
     range.intent.spans = false;
     assert_eq!(build(&range, &[], 0).unwrap().spans.rows(), 0);
 }

@@ -13,8 +13,6 @@ use event_log::Record;
 use wide_event::registry::{Kind, Privacy};
 use wide_event::{Event, FIELDS, Outcome, SpanId, Value, span_ids, stages};
 
-pub(crate) use insert::Tried;
-
 use crate::range::Range;
 pub(crate) use crate::traces::row::Span;
 use crate::traces::row::{Attributes, Resource, Scope};

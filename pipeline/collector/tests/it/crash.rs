@@ -27,7 +27,7 @@ const TABLES: [&str; 12] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_insert() {
-    let world = World::new("killed_at_inserts").await;
+    let world = World::patient("killed_at_inserts").await;
     for table in TABLES.iter().chain(&["dead_letters"]) {
         for fault in [Fault::LoseRequest, Fault::LoseAnswer] {
             world.append_mixed(300).await;
@@ -56,7 +56,7 @@ async fn killed_at_every_insert() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_commit() {
-    let world = World::new("killed_at_commits").await;
+    let world = World::patient("killed_at_commits").await;
     for (intent, after) in [(true, false), (true, true), (false, false), (false, true)] {
         world.append_mixed(300).await;
         for _ in 0..2 {

@@ -72,7 +72,7 @@ async fn each_kind_is_set_aside_and_its_neighbours_go_through() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_clickhouse_refuses_are_found_also_over_crashes() {
-    let world = World::new("refused_rows").await;
+    let world = World::patient("refused_rows").await;
     world
         .warehouse
         .execute("ALTER TABLE requests ADD CONSTRAINT tame CHECK code NOT LIKE 'evil%'")
@@ -103,6 +103,7 @@ async fn rows_that_clickhouse_refuses_are_found_also_over_crashes() {
     world.consume_all().await;
     let report = world.assert_whole("with refused rows").await;
     assert_eq!((report.events, report.kept, report.dead_lettered), (200, 197, 3));
+    world.assert_traced("with refused rows").await;
     let refused =
         "(SELECT count() FROM dead_letters WHERE reason = 'insert_refused' AND raw LIKE '%\"code\":\"evil%')";
     assert_eq!(world.number(refused).await, 3);

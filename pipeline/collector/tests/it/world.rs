@@ -42,6 +42,11 @@ impl World {
         Self::with_insert_ms(database, 20_000).await
     }
 
+    /// With a time limit that no machine is too slow for: where spans must not be given up.
+    pub(crate) async fn patient(database: &str) -> Self {
+        Self::with_insert_ms(database, 600_000).await
+    }
+
     pub(crate) async fn with_insert_ms(database: &str, insert_ms_max: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spool");
@@ -232,11 +237,7 @@ impl Collector {
 
     /// A sample of its metrics, by the line it stands in.
     pub(crate) fn metric(&self, name: &str) -> f64 {
-        let (mut registry, mut text) = (Registry::default(), String::new());
-        self.metrics.register(&mut registry);
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.parse().unwrap())
+        metric(&self.metrics, name)
     }
 
     /// As by `kill -9`: nothing of it gets to do anything more.
@@ -244,6 +245,15 @@ impl Collector {
         self.task.abort();
         let _ = self.task.await;
     }
+}
+
+/// A sample of a collector's metrics, which outlive it.
+pub(crate) fn metric(metrics: &CollectorMetrics, name: &str) -> f64 {
+    let (mut registry, mut text) = (Registry::default(), String::new());
+    metrics.register(&mut registry);
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().unwrap())
 }
 
 /// Waits until the condition holds; a minute is far more than anything here takes.
