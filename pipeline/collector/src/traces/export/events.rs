@@ -1,5 +1,6 @@
-//! Spans of kept events on their way to a backend: handed over by ranges that are stored, which wait for nothing. A trace comes
-//! whole or not at all.
+//! Spans of kept events on their way to a backend: handed over by ranges that are stored, which wait for nothing. A trace is
+//! handed over whole or not at all; it comes in parts where ranges that saw the same room fill the queue together, or where one of
+//! the two requests that it is divided among is dropped.
 
 use std::sync::Arc;
 

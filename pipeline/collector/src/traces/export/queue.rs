@@ -29,7 +29,7 @@ impl Queue {
         Self { waiting: Mutex::default(), filled: Notify::new(), spans_max, counts }
     }
 
-    /// Takes what there is room for; the rest is lost.
+    /// Takes what there is room for; the rest is lost, in the middle of a trace if need be.
     pub(super) fn offer(&self, spans: impl IntoIterator<Item = Made>) {
         let mut waiting = self.waiting();
         let mut spans = spans.into_iter();

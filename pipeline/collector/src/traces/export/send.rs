@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -18,6 +18,9 @@ use super::config::{Backend, Protocol};
 
 /// Of an answer over HTTP: it says how many spans were refused, and why.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
+
+/// How often a connection is asked whether it is there: more often than proxies forget one that is idle.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Why a request did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +48,11 @@ impl Client {
         let headers: HeaderMap = backend.headers.into_iter().collect();
         Ok(match backend.protocol {
             Protocol::Grpc => {
-                let mut endpoint = Endpoint::from_shared(backend.url)?.connect_timeout(backend.timeout);
+                let endpoint = Endpoint::from_shared(backend.url)?.connect_timeout(backend.timeout);
+                // A connection that is gone without a word would fail request after request.
+                let endpoint =
+                    endpoint.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(backend.timeout);
+                let mut endpoint = endpoint.keep_alive_while_idle(true);
                 if backend.tls {
                     endpoint = endpoint.tls_config(ClientTlsConfig::new().with_webpki_roots())?;
                 }
@@ -93,7 +100,7 @@ fn post(agent: &ureq::Agent, url: &str, headers: HeaderMap, body: &[u8]) -> Resu
     // The error names what is wrong with the connection, and no header.
     let mut answer = request.send(body).map_err(|error| away(&error.to_string(), None))?;
     let status = answer.status();
-    if status == StatusCode::OK {
+    if status.is_success() {
         let read = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         // It has taken them, whatever it says beside that.
         let answer = read.ok().and_then(|body| ExportTraceServiceResponse::decode(&*body).ok());

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ const TRIES_MAX: u32 = 8;
 /// No backend may ask for a longer wait.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How long what still waits at the end may take: the collector itself is given longer.
+/// How long sending may go on once the end has come, what is under way included: the collector itself is given longer.
 const LAST_MAX: Duration = Duration::from_secs(3);
 
 /// One destination, and what is sent to it.
@@ -33,44 +34,53 @@ pub(super) struct Sender {
 impl Sender {
     /// Sends until it is told to stop, and then what waits, if that goes fast.
     pub(super) async fn work(self, shutdown: CancellationToken) {
-        let mut away = false;
+        let over = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(LAST_MAX).await;
+        };
+        let (over, mut away) = (over.shared(), false);
         loop {
             let spans = tokio::select! {
                 () = shutdown.cancelled() => break,
                 spans = self.queue.next() => spans,
             };
-            self.deliver(spans, &shutdown, &mut away).await;
+            self.deliver(spans, &shutdown, over.clone(), &mut away).await;
         }
-        let _ = tokio::time::timeout(LAST_MAX, self.deliver_rest(&mut away)).await;
-        loop {
-            let left = self.queue.take().len();
-            if left == 0 {
-                return;
-            }
-            self.queue.counts.dropped(Reason::Stopped, left as u64);
-        }
-    }
-
-    async fn deliver_rest(&self, away: &mut bool) {
-        let stopped = CancellationToken::new();
-        stopped.cancel();
         loop {
             let spans = self.queue.take();
-            if spans.is_empty() || *away {
-                self.queue.counts.dropped(Reason::Stopped, spans.len() as u64);
+            if spans.is_empty() {
                 return;
             }
-            self.deliver(spans, &stopped, away).await;
+            if away || over.peek().is_some() {
+                self.queue.counts.dropped(Reason::Stopped, spans.len() as u64);
+            } else {
+                self.deliver(spans, &shutdown, over.clone(), &mut away).await;
+            }
         }
     }
 
-    /// Sends these spans, or drops them in the end. `away`: whether that went wrong of late, which is said once.
-    async fn deliver(&self, spans: Vec<Made>, shutdown: &CancellationToken, away: &mut bool) {
+    /// Sends these spans, or drops them in the end, which is when it is `over`. `away`: whether that went wrong of late, which is
+    /// said once.
+    async fn deliver(
+        &self,
+        spans: Vec<Made>,
+        shutdown: &CancellationToken,
+        over: impl Future<Output = ()> + Clone,
+        away: &mut bool,
+    ) {
         let (count, counts) = (spans.len() as u64, &self.queue.counts);
         let export = otlp::request(spans, &self.process);
         let mut backoff = Backoff::default();
         for left in (0..TRIES_MAX).rev() {
-            let error = match self.client.send(&export).await {
+            let sent = tokio::select! {
+                biased;
+                sent = self.client.send(&export) => sent,
+                () = over.clone() => {
+                    counts.dropped(Reason::Stopped, count);
+                    return;
+                }
+            };
+            let error = match sent {
                 Ok(rejected) => {
                     let rejected = rejected.min(count);
                     counts.sent(count - rejected);

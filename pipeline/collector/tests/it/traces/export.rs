@@ -171,6 +171,15 @@ async fn ranges_are_found_in_our_own_table_and_at_a_backend() {
     world.proxy.plan("requests", Fault::Unavailable, 1);
     world.append_mixed(40).await;
     world.consume_all().await;
+    // There is little time at the end.
+    for traces in [&own, &backend] {
+        eventually(async || {
+            let spans = stored(traces).await;
+            let traces_of_ranges = spans.iter().filter(|span| span.parent.is_empty()).count();
+            traces_of_ranges >= 2 && spans.iter().any(|span| span.status == "Error")
+        })
+        .await;
+    }
     export.stop().await;
     for traces in [&own, &backend] {
         let spans = stored(traces).await;
@@ -238,6 +247,24 @@ async fn a_backend_that_hangs_or_is_away_holds_no_range_and_what_is_lost_is_coun
 }
 
 #[tokio::test]
+async fn what_is_under_way_at_the_end_is_not_waited_for_and_counted() {
+    for protocol in [Protocol::Grpc, Protocol::Http] {
+        let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = to(&hangs.local_addr().unwrap().to_string(), protocol);
+        // The end comes long before.
+        config.export.timeout_ms = 60_000;
+        let (mut export, _here) = Export::start(&config);
+        leave_a_range();
+        let connection = tokio::task::spawn_blocking(move || hangs.accept().unwrap()).await.unwrap();
+        leave_a_range();
+        export.stop().await;
+        drop(connection);
+        assert_eq!((export.dropped("stopped"), export.dropped("away"), export.sent()), (4, 0, 0));
+        assert_eq!(export.metric("collector_trace_export_waiting_spans{to=\"backend\"}"), 0);
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_dropped_and_counted_and_what_waits_is_sent_at_the_end() {
     let backend = Traces::start("export_full").await;
     let mut config = to(&backend.address, Protocol::Http);
@@ -250,6 +277,7 @@ async fn what_does_not_fit_is_dropped_and_counted_and_what_waits_is_sent_at_the_
         leave_a_range();
         left += 2;
     }
+    eventually(async || export.sent() > 0).await;
     export.stop().await;
     let lost: u64 = ["full", "away", "stopped", "refused"].map(|reason| export.dropped(reason)).iter().sum();
     let sent = export.sent();
