@@ -52,14 +52,14 @@ impl LinkCache {
         let answer = match &cached {
             // What is merely past its time is better than a long wait; what has changed is not.
             Some(link) if !link.age.is_outdated() => {
-                let (began, patience) =
-                    (Instant::now(), Duration::from_millis(self.config.stale_wait_ms_max));
+                let patience = Duration::from_millis(self.config.stale_wait_ms_max);
                 match timeout(patience, landed).await {
                     Ok(answer) => answer.ok().and_then(|answer| answer.clone()),
+                    // What the read waits for is not known yet: the store may not have been asked.
                     Err(_) => Some(Answer {
                         outcome: Err(LookupError::Busy),
                         tier: Tier::Stale,
-                        waits: vec![Wait::since(began, self.store.system(), FIND, true)],
+                        waits: Vec::new(),
                         breaker: None,
                     }),
                 }
@@ -152,10 +152,8 @@ impl LinkCache {
             copy => {
                 let read_at = Instant::now();
                 let seen = copy.as_ref().map(|copy| copy.version);
-                let found = self.read_store(name, want.read, want.known.max(seen)).await;
-                if found.as_ref().err().and_then(LookupError::breaker).is_none() {
-                    answer.waits.push(Wait::since(read_at, self.store.system(), FIND, found.is_err()));
-                }
+                let known = want.known.max(seen);
+                let found = self.read_store(name, want.read, known, &mut answer.waits).await;
                 answer.tier = Tier::Store;
                 match found {
                     Ok(Some(link)) => {
@@ -239,29 +237,38 @@ impl LinkCache {
         }
     }
 
+    /// Asks the store when it is this read's turn, and notes what was waited for: the store's answers, not the turn.
     async fn read_store(
         &self,
         name: LinkRef<'_>,
         read: Read,
         known: Option<Version>,
+        waits: &mut Vec<Wait>,
     ) -> Result<Option<Link>, LookupError> {
         let turn = Duration::from_millis(self.config.store_wait_ms_max);
         let _place = timeout(turn, self.reads.acquire()).await.map_err(|_| LookupError::Busy)?;
-        let found = self.find(name, read).await?;
+        let found = self.find(name, read, waits).await?;
         let is_older = match (&found, known) {
             (Some(link), Some(known)) => Version { id: link.id, revision: link.revision } < known,
             _ => false,
         };
         // A replica that is behind. What the primary says holds, whatever it is.
-        if is_older && read == Read::Recent { self.find(name, Read::Latest).await } else { Ok(found) }
+        if is_older && read == Read::Recent { self.find(name, Read::Latest, waits).await } else { Ok(found) }
     }
 
-    async fn find(&self, name: LinkRef<'_>, read: Read) -> Result<Option<Link>, LookupError> {
+    async fn find(
+        &self,
+        name: LinkRef<'_>,
+        read: Read,
+        waits: &mut Vec<Wait>,
+    ) -> Result<Option<Link>, LookupError> {
         let found = match self.breaker.admit() {
             Ok(call) => {
                 let started = Instant::now();
                 let found = self.store.find(name, read).await;
-                self.metrics.store_called(FIND, started.elapsed());
+                let wait = Wait::since(started, self.store.system(), FIND, found.is_err());
+                self.metrics.store_called(FIND, wait.took);
+                waits.push(wait);
                 call.ended(&found, StoreError::is_outage);
                 found
             }

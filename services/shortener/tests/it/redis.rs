@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use shortener::ShortenerConfig;
 use shortener::config::{RedisConfig, SecretText};
 use shortener::shared::redis::RedisState;
 use shortener::shared::{Bucket, Change, Entry, SharedError, SharedState, Version};
 use testbed::{Redis, RedisOptions, shared_redis};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
@@ -136,13 +139,37 @@ async fn with_tls_only_a_redis_that_the_authority_knows_is_spoken_to() {
     let change = Change::Link { domain: String::new(), code: "a".to_owned() };
     one.put("a", entry(1, 1, "first"), Some(&change)).await.unwrap();
     assert_eq!((value(&two, "a").await.unwrap().as_str(), heard.recv().await.unwrap()), ("first", change));
+    let configured = ShortenerConfig { redis: known.clone(), ..ShortenerConfig::default() };
+    assert_eq!(configured.check(), []);
     // Whom the system trusts has not signed it.
-    let stranger = RedisState::open(&RedisConfig { ca_file: None, ..known });
-    while !redis.log().to_lowercase().contains("unknown ca") {
-        assert!(stranger.ping().await.is_err());
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    assert!(stranger.ping().await.is_err());
+    is_refused(&redis, &RedisConfig { ca_file: None, ..known.clone() }, "unknown ca").await;
+    // The certificate is for 127.0.0.1, and not for another address that leads to the same server.
+    let other = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let url = SecretText::new(format!("rediss://{}", other.local_addr().unwrap()));
+    let server = known.url.expose().trim_start_matches("rediss://").to_owned();
+    let relay = tokio::spawn(async move {
+        while let Ok((mut client, _)) = other.accept().await {
+            let mut server = TcpStream::connect(&server).await.unwrap();
+            // However it ends: the client has hung up.
+            let _ = copy_bidirectional(&mut client, &mut server).await;
+        }
+    });
+    is_refused(&redis, &RedisConfig { url, ..known }, "bad certificate").await;
+    relay.abort();
+}
+
+/// Waits until Redis has logged that a client turned away, and why. It answers that client nothing.
+async fn is_refused(redis: &Redis, config: &RedisConfig, why: &str) {
+    let state = RedisState::open(config);
+    let refused = async {
+        while !redis.log().to_lowercase().contains(why) {
+            assert!(state.ping().await.is_err());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let is_logged = tokio::time::timeout(Duration::from_secs(60), refused).await.is_ok();
+    assert!(is_logged, "never: {why}\n{}", redis.log());
+    assert!(state.ping().await.is_err());
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What a hop waited for is in its event, stage by stage, and the caller's span with it.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::json;
 use testbed::shared_redis;
@@ -8,7 +10,7 @@ use wide_event::{Event, SpanId};
 
 use crate::cache::link_of_another;
 use crate::redis;
-use crate::server::Server;
+use crate::server::{Server, until};
 use crate::tiers::connected;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -60,6 +62,35 @@ async fn what_was_waited_for_in_vain_is_a_stage_that_failed() {
     let event = server.event().await;
     assert_eq!((names(&event), event.store_calls), (vec!["sqlite.find"], 1));
     assert!(stages(&event)[0].failed && event.stages.as_str().ends_with('!'));
+}
+
+#[tokio::test]
+async fn who_did_not_get_to_ask_the_store_has_not_waited_for_it() {
+    let server = Server::with(|config| {
+        (config.cache.store_reads_max, config.cache.store_wait_ms_max) = (1, 1);
+        (config.cache.fresh_ms, config.cache.stale_wait_ms_max) = (1, 1);
+    });
+    let server = Arc::new(server.await);
+    link_of_another(&server, "known", "https://example.com/").await;
+    assert_eq!(server.get("/known").await.status, 302);
+    server.events().await;
+    server.store.hold_finds(true);
+    let reads = server.store.find_count();
+    let first = {
+        let server = server.clone();
+        tokio::spawn(async move { server.get("/first").await.status.as_u16() })
+    };
+    until("asked", || server.store.find_count() > reads).await;
+    // The only place is taken: by a link that nobody knows, and one that is past its time.
+    for (path, status) in [("/second", 503), ("/known", 302)] {
+        assert_eq!(server.get(path).await.status, status, "{path}");
+        let event = server.event().await;
+        assert_eq!((event.stages.as_str(), event.store_calls, event.store_us), ("", 0, 0), "{path}");
+    }
+    server.store.hold_finds(false);
+    assert_eq!(first.await.unwrap(), 404);
+    let event = server.event().await;
+    assert_eq!((names(&event), event.store_calls), (vec!["sqlite.find"], 1));
 }
 
 #[tokio::test]

@@ -124,15 +124,21 @@ impl Connector {
     /// Connects, and again whenever the connection is lost. Never ends.
     pub(super) async fn keep(&self) {
         let mut backoff = Backoff::default();
+        let mut is_told = false;
         loop {
             match self.connect().await {
                 Ok(connection) => {
                     backoff.reset();
+                    is_told = false;
                     tracing::info!("connected to Redis");
                     self.set(Some(connection.clone()));
                     self.until_broken(connection).await;
                     self.set(None);
                     tracing::warn!("the connection to Redis is lost");
+                }
+                // What a server says to a password that it refuses is not in the library's errors, and neither is the password.
+                Err(error) if !std::mem::replace(&mut is_told, true) => {
+                    tracing::warn!(%error, "Redis can't be reached; tried on, and said once");
                 }
                 Err(error) => tracing::debug!(%error, "Redis can't be reached"),
             }
