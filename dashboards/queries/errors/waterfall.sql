@@ -1,6 +1,7 @@
 SELECT
     TraceId AS traceID, SpanId AS spanID, ParentSpanId AS parentSpanID, toString(ServiceName) AS serviceName,
-    toString(SpanName) AS operationName, toUnixTimestamp64Milli(Timestamp) AS startTime, Duration / 1e6 AS duration,
+    toString(SpanName) AS operationName, toUnixTimestamp64Micro(Timestamp) / 1000 AS startTime,
+    Duration / 1e6 AS duration,
     arrayMap(key -> map('key', toString(key), 'value', SpanAttributes[key]), mapKeys(SpanAttributes)) AS tags,
     arrayMap(key -> map('key', toString(key), 'value', ResourceAttributes[key]), mapKeys(ResourceAttributes)) AS serviceTags,
     if(StatusCode = 'Error', 2, 0) AS statusCode

@@ -212,10 +212,8 @@ fn an_exemplar_leads_to_its_trace() {
         destinations[0].contains("datasourceUid: hoplog-tempo\n") && sources.contains(" uid: hoplog-tempo\n")
     );
     // Grafana's provisioning makes one $ of two.
-    assert!(
-        destinations[1].contains("url: /d/hoplog-errors?var-trace_id=$${__value.raw}\n"),
-        "{destinations:?}"
-    );
+    let url = "url: /d/hoplog-errors?$${__url_time_range}&var-trace_id=$${__value.raw}\n";
+    assert!(destinations[1].contains(url), "{destinations:?}");
     assert!(read("deploy/prometheus/prometheus.yml").contains("\n  exemplars:\n    max_exemplars: "));
     assert!(read("deploy/hoplog.env").contains("__TRACES__EXPORT__ENDPOINT=http://tempo:4317\n"));
     let Some(model) = compose() else { return };
