@@ -151,6 +151,20 @@ fn the_compose_file_is_valid_and_keeps_its_rules() {
 }
 
 #[test]
+fn the_memory_of_all_together_is_what_is_said() {
+    let Some(model) = compose() else { return };
+    let limit = |service: &Value| {
+        let bytes = service["deploy"]["resources"]["limits"]["memory"].to_string();
+        bytes.trim_matches('"').parse::<f64>().unwrap()
+    };
+    let all: f64 = model["services"].as_object().unwrap().values().map(limit).sum();
+    let said = format!("All limits together are {:.1} GiB of memory.", all / f64::from(1 << 30));
+    for file in ["docker-compose.yml", "deploy/README.md"] {
+        assert!(read(file).contains(&said), "{file} does not say: {said}");
+    }
+}
+
+#[test]
 fn addresses_are_the_same_in_all_files() {
     let Some(model) = compose() else { return };
     let address = |service: &str| {
