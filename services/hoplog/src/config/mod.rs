@@ -69,7 +69,7 @@ pub(crate) struct ServiceConfig {
     /// Name of this instance, kept over restarts. Default: the host's name.
     pub instance: String,
     /// Which build this is, as events, `hoplog_build_info` and `/health` say it; the gate, dashboards and pages tell builds
-    /// apart by it. Letters, digits and `.`, `-`, `+`, `_`. Default: the version that was compiled; say more where builds
+    /// apart by it. Letters, digits and `.`, `-`, `_`. Default: the version that was compiled; say more where builds
     /// of one version differ, e.g. `0.1.0-4c1f2ab`.
     pub version: String,
 }
@@ -204,18 +204,18 @@ impl ServiceConfig {
             .filter(|(_, text)| wrong(text))
             .map(|(field, _)| (field, "must have 1 to 128 bytes and no control characters".to_owned()))
             .chain((!is_version(&self.version)).then(|| {
-                let form = "must be letters, digits and . - + _, begin with one of the former, have at most";
+                let form = "must be letters, digits and . - _, begin with one of the former, have at most";
                 ("version", format!("{form} {VERSION_BYTES_MAX} bytes, and not be `{VERSION_OF_THE_REST}`"))
             }))
             .collect()
     }
 }
 
-/// It becomes a label and a name of an image, and is typed in commands.
+/// It becomes a label and the tag of an image, and is typed in commands.
 fn is_version(text: &str) -> bool {
     text.len() <= VERSION_BYTES_MAX
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
         && text != VERSION_OF_THE_REST
 }
 
