@@ -23,7 +23,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser as _;
 use collector::{RANGE_SPANS, SpanExport};
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing::Subscriber;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
@@ -116,12 +117,18 @@ fn exit_code(result: Result<ExitCode>) -> ExitCode {
 /// What the process says of itself; requests leave events instead. Spans of ranges go to `export` and not to the log.
 fn log_to_stderr(export: Option<&SpanExport>) {
     let filter = EnvFilter::try_from_env("HOPLOG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    subscriber(filter, export).init();
+}
+
+fn subscriber(filter: EnvFilter, export: Option<&SpanExport>) -> impl Subscriber + Send + Sync + use<> {
+    // Of any level; without a word about that, whoever asks would take everything down to `trace` for wanted.
+    let no_ranges = filter_fn(|of| of.target() != RANGE_SPANS).with_max_level_hint(LevelFilter::TRACE);
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_filter(filter.and(filter_fn(|of| of.target() != RANGE_SPANS)));
+        .with_filter(filter.and(no_ranges));
     let spans = export.and_then(SpanExport::layer);
-    tracing_subscriber::registry().with(lines).with(spans).init();
+    tracing_subscriber::registry().with(lines).with(spans)
 }
 
 #[cfg(test)]
@@ -129,6 +136,18 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn nothing_finer_is_wanted_than_log_and_spans_take() {
+        let export = role::collect::span_export(&Config::default());
+        for (export, said, wanted) in [
+            (None, "warn", LevelFilter::WARN),
+            (None, "debug", LevelFilter::DEBUG),
+            (Some(&export), "warn", LevelFilter::INFO),
+        ] {
+            assert_eq!(subscriber(EnvFilter::new(said), export).max_level_hint(), Some(wanted), "{said}");
+        }
+    }
 
     #[test]
     fn a_call_that_blocks_for_ever_does_not_hold_the_end() {
