@@ -36,7 +36,8 @@ pub struct CollectorConfig {
     /// rest where everything is: switch it off where nobody looks at traces.
     pub spans: bool,
     /// File with the sampling policy. Default none: the built-in one, which keeps failures, slow and rare events and
-    /// one success in a hundred.
+    /// one success in a hundred. Emitters take its limits of slowness for granted ([`wide_event::latency::SLOW_US`]): of
+    /// requests that another policy calls slow only later, exemplars and messages name traces that are not kept.
     pub policy_file: Option<PathBuf>,
     /// How long the open range of a partition that the group gives to another collector may still take, milliseconds.
     /// Default 5000; the group waits meanwhile, so keep it far below the session timeout. What is not stored by then
