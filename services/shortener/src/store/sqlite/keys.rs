@@ -6,6 +6,14 @@ use super::{StoreError, rows, unavailable};
 use crate::keys::ApiKey;
 use crate::link::UnixSeconds;
 
+/// By name and not `*`: SQLite prepares a statement again where the table got a column meanwhile, and sqlx panics of a row that
+/// has more of them than it was told.
+macro_rules! columns {
+    () => {
+        "id, name, owner, roles, hash, created_at, expires_at, revoked_at"
+    };
+}
+
 pub(super) async fn insert(pool: &SqlitePool, key: &ApiKey, hash: &[u8; 32]) -> Result<(), StoreError> {
     let roles = serde_json::to_string(&key.roles).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     sqlx::query(
@@ -28,7 +36,7 @@ pub(super) async fn find(
     pool: &SqlitePool,
     hash: &[u8; 32],
 ) -> Result<Option<(ApiKey, [u8; 32])>, StoreError> {
-    let row = sqlx::query("SELECT * FROM api_keys WHERE hash = ?")
+    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM api_keys WHERE hash = ?"))
         .bind(hash.as_slice())
         .fetch_optional(pool)
         .await
@@ -37,7 +45,7 @@ pub(super) async fn find(
 }
 
 pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<ApiKey>, StoreError> {
-    let found = sqlx::query("SELECT * FROM api_keys ORDER BY created_at, id")
+    let found = sqlx::query(concat!("SELECT ", columns!(), " FROM api_keys ORDER BY created_at, id"))
         .fetch_all(pool)
         .await
         .map_err(unavailable)?;
