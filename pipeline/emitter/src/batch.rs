@@ -12,12 +12,11 @@ use wide_event::scrub::scrub;
 use wide_event::{Event, Host, Resource, Text};
 
 use crate::config::EmitterConfig;
-use crate::hop::Hop;
 use crate::identity::Trace;
 use crate::record::{Part, Record};
 use crate::requests::{Requests, RouteId};
 
-/// Bytes of an event that a payload is first made for: events are 300 to 500 bytes long.
+/// Bytes of an event that the first payload is made for.
 const EVENT_BYTES: usize = 512;
 
 /// A message and the end of the oldest hop in it.
@@ -33,6 +32,8 @@ pub(crate) struct Batcher {
     events_max: usize,
     bytes_max: usize,
     payload: Vec<u8>,
+    /// What a payload is made for: the longest so far and a sixteenth more, since to make it longer later is to copy it.
+    payload_bytes: usize,
     events: u32,
     oldest: Option<Instant>,
     origin: Option<Origin>,
@@ -53,6 +54,7 @@ impl Batcher {
             events_max: config.batch_events_max,
             bytes_max: config.message_bytes_max,
             payload: Vec::new(),
+            payload_bytes: EVENT_BYTES * config.batch_events_max.min(config.message_bytes_max / EVENT_BYTES),
             events: 0,
             oldest: None,
             origin: None,
@@ -65,24 +67,22 @@ impl Batcher {
     /// The event could not be encoded: a bug. It is left out.
     pub(crate) fn add(
         &mut self,
-        hop: &Hop,
+        record: &Record,
         resource: &Resource,
         requests: &Requests,
     ) -> Result<Option<Batch>, EncodePanicked> {
         if self.payload.capacity() == 0 {
-            self.payload.reserve(EVENT_BYTES * self.events_max.min(self.bytes_max / EVENT_BYTES));
+            self.payload.reserve(self.payload_bytes);
         }
         let start = self.payload.len();
-        let record = hop.record();
         let Some(sealed) = record.sealed else { return Ok(None) };
         let Self { redactor, encoder, payload, .. } = self;
-        let encode = || encoder.encode(&event(&record, resource, requests, redactor), payload);
+        let encode = || encoder.encode(&event(record, resource, requests, redactor), payload);
         if catch_unwind(AssertUnwindSafe(encode)).is_err() {
             self.payload.truncate(start);
             return Err(EncodePanicked);
         }
         let origin = Origin { trace: record.trace, certain: sealed.certain };
-        drop(record);
         let mut full = None;
         if self.payload.len() > self.bytes_max && self.events > 0 {
             let rest = self.payload.split_off(start);
@@ -104,6 +104,7 @@ impl Batcher {
     pub(crate) fn take(&mut self) -> Option<Batch> {
         let oldest = self.oldest.take()?;
         let payload = std::mem::take(&mut self.payload);
+        self.payload_bytes = self.payload_bytes.max(payload.len() + payload.len() / 16);
         let mut message = Message::events(payload, std::mem::take(&mut self.events));
         let origin = self.origin.take();
         message.traceparent = origin.map(|Origin { trace, certain }| trace.published(certain).into());

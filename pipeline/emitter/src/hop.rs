@@ -103,6 +103,13 @@ impl Hop {
         self.record().trace.parent()
     }
 
+    /// When the hop began. For whatever else wants the time and can do with this one: to read the clock is dear where each
+    /// request does it many times.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.0.started
+    }
+
     /// The client's address, as far as it is known: what was set, else the peer's.
     #[must_use]
     pub fn client(&self) -> Option<IpAddr> {

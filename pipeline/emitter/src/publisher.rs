@@ -20,6 +20,7 @@ use crate::batch::{Batch, Batcher};
 use crate::config::EmitterConfig;
 use crate::emitter::Shared;
 use crate::hop::Hop;
+use crate::queue::Queue;
 use crate::sequence::{self, ENDED_MAX, Ended};
 use crate::state::Alive;
 
@@ -158,24 +159,32 @@ impl Publisher {
 
     /// Takes what is waiting out of the queue and encodes it, as much as one append may hold.
     async fn collect(&mut self) {
+        let shared = Arc::clone(&self.shared);
         let mut encoded = 0;
+        let mut taken = Taken::new(&shared.queue);
         while self.full.len() < APPEND_MESSAGES {
             let Ok(hop) = self.receiver.try_recv() else { break };
-            let size = hop.record().sealed.map_or(0, |sealed| sealed.size);
-            self.shared.queue.forget(size);
-            match self.batcher.add(&hop, &self.shared.resource, &self.shared.requests) {
-                Ok(full) => self.full.extend(full),
-                Err(_panicked) => {
-                    self.shared.metrics.panics.inc();
-                    self.shared.metrics.dropped("encode_panic", 1);
-                    self.log("encode_panic", &"encoding an event panicked; it is dropped");
-                }
-            }
+            taken.add(self.encode(&hop));
             encoded += 1;
             if encoded % ENCODE_EVENTS_MAX == 0 {
+                taken.forget();
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Puts the event of a hop into the message begun. What it counted for in the queue.
+    fn encode(&mut self, hop: &Hop) -> usize {
+        let record = hop.record();
+        match self.batcher.add(&record, &self.shared.resource, &self.shared.requests) {
+            Ok(full) => self.full.extend(full),
+            Err(_panicked) => {
+                self.shared.metrics.panics.inc();
+                self.shared.metrics.dropped("encode_panic", 1);
+                self.log("encode_panic", &"encoding an event panicked; it is dropped");
+            }
+        }
+        record.sealed.map_or(0, |sealed| sealed.size)
     }
 
     async fn publish_full(&mut self) {
@@ -378,6 +387,40 @@ impl Publisher {
             self.logged = Some((what, Instant::now()));
         }
         may
+    }
+}
+
+/// What was taken out of the queue and still counts in it: told at the latest after so many events, since each time is one
+/// at which requests wait for each other's processor.
+struct Taken<'q> {
+    queue: &'q Queue<Hop>,
+    events: usize,
+    bytes: usize,
+}
+
+impl<'q> Taken<'q> {
+    const EVENTS_MAX: usize = 16;
+
+    fn new(queue: &'q Queue<Hop>) -> Self {
+        Self { queue, events: 0, bytes: 0 }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.events += 1;
+        self.bytes += bytes;
+        if self.events >= Self::EVENTS_MAX {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.queue.forget(std::mem::take(&mut self.events), std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.forget();
     }
 }
 

@@ -3,7 +3,7 @@
 //! Admission is counted here, so the channel behind it needs no bound of its own; pushing takes no lock and never
 //! waits. The publisher is woken once a batch, not once an event: between batches it looks by itself.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc;
 
 use tokio::sync::Notify;
@@ -19,40 +19,59 @@ pub(crate) enum Refused {
     Closed,
 }
 
+/// Bits of [`Waiting`] that count bytes; those above count events. Far more of both than a configuration may allow.
+const BYTES_BITS: u32 = 40;
+
 /// The sending end, shared by all requests.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     sender: mpsc::Sender<T>,
-    events: AtomicUsize,
-    bytes: AtomicUsize,
+    /// Events that wait, and their bytes, in one: so each request changes one thing that all of them share, once.
+    waiting: Waiting,
     closed: AtomicBool,
     wake: Notify,
     wake_events: usize,
-    all: Limit,
-    successes: Limit,
+    all: Amount,
+    successes: Amount,
 }
 
+/// In a cache line of its own: it is written by every request, and what would lie beside it is only read.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Waiting(AtomicU64);
+
+/// How many events of how many bytes.
 #[derive(Debug, Clone, Copy)]
-struct Limit {
+struct Amount {
     events: usize,
     bytes: usize,
+}
+
+impl Amount {
+    fn of(word: u64) -> Self {
+        // 64 bits only: `usize` is as long on all that this is built for.
+        Self { events: (word >> BYTES_BITS) as usize, bytes: (word & ((1 << BYTES_BITS) - 1)) as usize }
+    }
+
+    fn word(self) -> u64 {
+        (self.events as u64) << BYTES_BITS | self.bytes as u64
+    }
 }
 
 impl<T> Queue<T> {
     pub(crate) fn new(config: &EmitterConfig) -> (Self, mpsc::Receiver<T>) {
         let (sender, receiver) = mpsc::channel();
-        let all = Limit { events: config.queue_events_max, bytes: config.queue_bytes_max };
+        let all = Amount { events: config.queue_events_max, bytes: config.queue_bytes_max };
         let percent = usize::from(config.queue_reserved_percent.min(100));
         let less = |limit: usize| limit - limit.saturating_mul(percent) / 100;
         let queue = Self {
             sender,
-            events: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
+            waiting: Waiting(AtomicU64::new(0)),
             closed: AtomicBool::new(false),
             wake: Notify::new(),
             wake_events: config.batch_events_max,
             all,
-            successes: Limit { events: less(all.events), bytes: less(all.bytes) },
+            successes: Amount { events: less(all.events), bytes: less(all.bytes) },
         };
         (queue, receiver)
     }
@@ -60,18 +79,16 @@ impl<T> Queue<T> {
     /// Takes an item that counts for `bytes`, or refuses it at once.
     pub(crate) fn push(&self, item: T, bytes: usize, failure: bool) -> Result<(), Refused> {
         let limit = if failure { self.all } else { self.successes };
-        let admitted = |counter: &AtomicUsize, by: usize, max: usize| {
-            counter.try_update(SeqCst, SeqCst, |now| now.checked_add(by).filter(|&sum| sum <= max))
-        };
-        let before = admitted(&self.events, 1, limit.events).map_err(|_| Refused::Full)?;
-        if admitted(&self.bytes, bytes, limit.bytes).is_err() {
-            self.events.fetch_sub(1, SeqCst);
-            return Err(Refused::Full);
-        }
+        let admitted = self.waiting.0.try_update(SeqCst, SeqCst, |now| {
+            let now = Amount::of(now);
+            let sum = Amount { events: now.events + 1, bytes: now.bytes.checked_add(bytes)? };
+            (sum.events <= limit.events && sum.bytes <= limit.bytes).then(|| sum.word())
+        });
+        let before = Amount::of(admitted.map_err(|_| Refused::Full)?).events;
         // Only after having been counted: whoever closes waits until the count is zero, so an item is either
         // refused here or taken out there.
         if self.closed.load(SeqCst) || self.sender.send(item).is_err() {
-            self.forget(bytes);
+            self.forget(1, bytes);
             return Err(Refused::Closed);
         }
         if before + 1 == self.wake_events {
@@ -80,10 +97,9 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// An item that counts for `bytes` was taken out.
-    pub(crate) fn forget(&self, bytes: usize) {
-        self.events.fetch_sub(1, SeqCst);
-        self.bytes.fetch_sub(bytes, SeqCst);
+    /// So many items were taken out, that count for `bytes` together.
+    pub(crate) fn forget(&self, events: usize, bytes: usize) {
+        self.waiting.0.fetch_sub(Amount { events, bytes }.word(), SeqCst);
     }
 
     /// Refuses everything from here on.
@@ -103,12 +119,12 @@ impl<T> Queue<T> {
 
     /// Items that wait.
     pub(crate) fn events(&self) -> usize {
-        self.events.load(SeqCst)
+        Amount::of(self.waiting.0.load(SeqCst)).events
     }
 
     /// What they count for.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(SeqCst)
+        Amount::of(self.waiting.0.load(SeqCst)).bytes
     }
 }
 
@@ -147,7 +163,7 @@ mod tests {
                     bytes += size;
                 }
                 if pop && let Ok(size) = receiver.try_recv() {
-                    queue.forget(size);
+                    queue.forget(1, size);
                     events -= 1;
                     bytes -= size;
                 }
