@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Spool;
-use super::stored::Stored;
+use super::stored::{Packer, Stored};
 use super::writer::Writer;
 use crate::{AppendError, EventLogMetrics, Message, PAYLOAD_BYTES_MAX, Producer};
 
@@ -30,7 +30,8 @@ pub(super) struct Call {
 
 impl Call {
     fn new(messages: Vec<Message>, done: oneshot::Sender<Result<(), AppendError>>) -> Self {
-        let messages: Vec<_> = messages.into_iter().map(Stored::new).collect();
+        let mut packer = Packer::default();
+        let messages: Vec<_> = messages.into_iter().map(|message| packer.store(message)).collect();
         let bytes = messages.iter().map(Stored::bytes).sum();
         Self { messages, bytes, done }
     }
