@@ -43,9 +43,9 @@ impl Age {
         }
     }
 
-    /// With links fresh for `fresh`, and messages lost before `unsure`.
-    pub(super) fn standing(&self, fresh: Duration, unsure: Instant) -> Standing {
-        let age = self.read_at.elapsed();
+    /// At a time, with links fresh for `fresh`, and messages lost before `unsure`.
+    pub(super) fn standing(&self, now: Instant, fresh: Duration, unsure: Instant) -> Standing {
+        let age = now.saturating_duration_since(self.read_at);
         if age >= fresh || self.is_outdated() {
             return Standing::Old;
         }
@@ -128,15 +128,20 @@ mod tests {
     #[test]
     fn a_link_is_fresh_then_due_then_old() {
         let long_ago = Instant::now().checked_sub(Duration::from_secs(1_000)).unwrap();
-        assert_eq!(aged(0).standing(FRESH, long_ago), Standing::Fresh);
-        assert_eq!(aged(69).standing(FRESH, long_ago), Standing::Fresh);
-        assert_eq!(aged(91).standing(FRESH, long_ago), Standing::Due);
-        assert_eq!(aged(101).standing(FRESH, long_ago), Standing::Old);
-        assert_eq!(aged(10).standing(FRESH, Instant::now()), Standing::Due, "messages were lost since");
+        assert_eq!(aged(0).standing(Instant::now(), FRESH, long_ago), Standing::Fresh);
+        assert_eq!(aged(69).standing(Instant::now(), FRESH, long_ago), Standing::Fresh);
+        assert_eq!(aged(91).standing(Instant::now(), FRESH, long_ago), Standing::Due);
+        assert_eq!(aged(101).standing(Instant::now(), FRESH, long_ago), Standing::Old);
+        assert_eq!(
+            aged(10).standing(Instant::now(), FRESH, Instant::now()),
+            Standing::Due,
+            "messages were lost since"
+        );
         let outdated = aged(1);
         outdated.outdate();
-        assert_eq!(outdated.standing(FRESH, long_ago), Standing::Old);
-        let due = (0..100).filter(|_| aged(80).standing(FRESH, long_ago) == Standing::Due).count();
+        assert_eq!(outdated.standing(Instant::now(), FRESH, long_ago), Standing::Old);
+        let due =
+            (0..100).filter(|_| aged(80).standing(Instant::now(), FRESH, long_ago) == Standing::Due).count();
         assert!((40..=60).contains(&due), "they come due at different ages: {due}");
     }
 
@@ -146,7 +151,11 @@ mod tests {
         let long_ago = Instant::now().checked_sub(Duration::from_secs(1_000)).unwrap();
         assert!(age.claim_refresh(Duration::from_secs(60)));
         assert!(!age.claim_refresh(Duration::from_secs(60)));
-        assert_eq!(age.standing(FRESH, long_ago), Standing::Fresh, "somebody reads it already");
+        assert_eq!(
+            age.standing(Instant::now(), FRESH, long_ago),
+            Standing::Fresh,
+            "somebody reads it already"
+        );
         assert!(!age.rests());
         age.rest(Duration::from_secs(60));
         assert!(age.rests());

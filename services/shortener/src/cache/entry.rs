@@ -12,7 +12,7 @@ use crate::redirect::Rules;
 use crate::shared::Version;
 
 /// Bytes of an entry besides its texts: the struct, its counts and the cache's own bookkeeping, measured roughly.
-const ENTRY_BYTES: usize = 352;
+pub(super) const ENTRY_BYTES: usize = 352;
 
 /// What a redirect needs of a link.
 #[derive(Debug)]
@@ -94,9 +94,9 @@ impl CachedLink {
     }
 }
 
-pub(super) fn weight(code: &str, link: &CachedLink) -> u32 {
+/// Bytes that a link takes under its code.
+pub(super) fn weight(code: &str, link: &CachedLink) -> u64 {
     let texts =
         code.len() + link.domain.len() + link.location.len() + link.target_host.len() + link.rules.bytes();
-    let bytes = ENTRY_BYTES + texts + link.title.as_ref().map_or(0, |title| title.len());
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+    (ENTRY_BYTES + texts + link.title.as_ref().map_or(0, |title| title.len())) as u64
 }

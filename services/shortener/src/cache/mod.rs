@@ -7,6 +7,7 @@ mod age;
 mod encoding;
 mod entry;
 mod flight;
+mod links;
 mod read;
 
 pub use entry::CachedLink;
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 use self::age::Standing;
 use self::encoding::Encoding;
 use self::flight::Flights;
+use self::links::Links;
 use crate::breaker::Breaker;
 use crate::config::{BreakerConfig, CacheConfig};
 use crate::domain::DEFAULT_DOMAIN;
@@ -118,7 +120,7 @@ pub struct Behind {
 
 /// The in-process cache in front of what instances share and the link store.
 pub struct LinkCache {
-    links: Cache<Arc<str>, Arc<CachedLink>>,
+    links: Links,
     // Apart, so that a scan of unknown codes evicts no link. The value is the id of a link that was deleted,
     // or 0: an edit that comes late must not bring it back.
     unknown: Cache<Box<str>, i64>,
@@ -151,11 +153,7 @@ impl LinkCache {
                 }
             });
             Self {
-                links: Cache::builder()
-                    .max_capacity(config.bytes_max)
-                    .weigher(|code: &Arc<str>, link: &Arc<CachedLink>| entry::weight(code, link))
-                    .time_to_live(Duration::from_secs(config.stale_s))
-                    .build(),
+                links: links::of_bytes(config.bytes_max),
                 unknown: Cache::builder()
                     .max_capacity(config.negative_entries_max)
                     .time_to_live(Duration::from_millis(config.negative_ms))
@@ -178,9 +176,9 @@ impl LinkCache {
     }
 
     /// The link behind a code when it can be served from here without waiting: it is fresh, and no visit of it is
-    /// taken from the store. Nothing else counts as a lookup.
-    pub fn at_hand(self: &Arc<Self>, name: LinkRef<'_>) -> Option<Arc<CachedLink>> {
-        let link = self.fresh(name, &key(name)).filter(|link| link.max_visits.is_none())?;
+    /// taken from the store. `now` is the time, as the caller knows it. Nothing else counts as a lookup.
+    pub fn at_hand(self: &Arc<Self>, name: LinkRef<'_>, now: Instant) -> Option<Arc<CachedLink>> {
+        let link = self.fresh(name, &key(name), now).filter(|link| link.max_visits.is_none())?;
         self.metrics.looked_up(Tier::L1);
         Some(link)
     }
@@ -195,7 +193,7 @@ impl LinkCache {
     pub async fn get(self: &Arc<Self>, hop: &Hop, name: LinkRef<'_>) -> Result<Lookup, LookupError> {
         let key = key(name);
         let code: &str = &key;
-        if let Some(link) = self.fresh(name, code) {
+        if let Some(link) = self.fresh(name, code, Instant::now()) {
             return Ok(self.found(Some(link), Tier::L1));
         }
         let cached = self.links.get(code).filter(|link| link.age.elapsed() < self.stale());
@@ -233,7 +231,7 @@ impl LinkCache {
         flights.remove(code);
         // Its alias may have a newer link already.
         if self.links.get(code).is_none_or(|cached| cached.id <= id) {
-            self.links.invalidate(code);
+            self.links.remove(code);
             self.unknown.insert(code.into(), id);
         }
         drop(flights);
@@ -295,15 +293,15 @@ impl LinkCache {
         Duration::from_secs(self.config.stale_s)
     }
 
-    /// Links held, approximately.
+    /// Links held.
     pub fn entries(&self) -> u64 {
-        self.links.entry_count()
+        self.links.len() as u64
     }
 
     /// The link when it may be served without asking.
-    fn fresh(self: &Arc<Self>, name: LinkRef<'_>, code: &str) -> Option<Arc<CachedLink>> {
+    fn fresh(self: &Arc<Self>, name: LinkRef<'_>, code: &str, now: Instant) -> Option<Arc<CachedLink>> {
         let link = self.links.get(code)?;
-        match link.age.standing(self.fresh_for(), self.unsure()) {
+        match link.age.standing(now, self.fresh_for(), self.unsure()) {
             Standing::Fresh => {}
             Standing::Due => self.refresh(name, code, &link),
             Standing::Old => return None,
@@ -349,7 +347,7 @@ impl LinkCache {
                 self.outdate(&key(LinkRef { domain, code }));
             }
             // With nothing in memory, nothing in it can be wrong.
-            Change::Unknown if self.links.iter().next().is_some() => {
+            Change::Unknown if !self.links.is_empty() => {
                 let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 self.unsure_ms.store(now, Ordering::Relaxed);
             }
@@ -371,7 +369,7 @@ impl LinkCache {
     }
 
     fn count_entries(&self) {
-        self.metrics.cache_entries.set(i64::try_from(self.links.entry_count()).unwrap_or(i64::MAX));
+        self.metrics.cache_entries.set(i64::try_from(self.links.len()).unwrap_or(i64::MAX));
     }
 }
 

@@ -212,7 +212,7 @@ impl LinkCache {
                 self.links.insert(code.into(), Arc::clone(link));
             }
             Ok(None) => {
-                self.links.invalidate(code);
+                self.links.remove(code);
                 self.unknown.insert(code.into(), gone);
             }
             Err(_) => {}
