@@ -115,6 +115,9 @@ impl By {
     }
 }
 
+/// The last day that ClickHouse's dates have, in days since the Unix epoch.
+const DAYS_MAX: i64 = 65_535;
+
 /// The time of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grain {
@@ -138,6 +141,18 @@ impl Grain {
             Self::Second => "toUnixTimestamp(ts)",
             Self::Hour => "toUnixTimestamp(hour)",
             Self::Day => "toUnixTimestamp(toDateTime(day, 'UTC'))",
+        }
+    }
+
+    /// And: a row's time is so to this time. Days are compared as days, since of what is made of them ClickHouse does not see
+    /// that it grows with them, and would read every month there is.
+    fn bound(self, sql: &mut Sql, comparison: &'static str, time: UnixSeconds) {
+        if self == Self::Day {
+            // A row is at its day's begin: those before a time within a day are those before the next begin.
+            let days = time.div_euclid(DAY_S) + i64::from(time.rem_euclid(DAY_S) > 0);
+            sql.push(" AND day").push(comparison).push("toDate(").number(days.clamp(0, DAYS_MAX)).push(")");
+        } else {
+            sql.push(" AND ").push(self.column()).push(comparison).number(time);
         }
     }
 
@@ -187,7 +202,7 @@ impl Visits {
         sql.push(" WHERE ");
         self.filter(sql, grain);
         if let Some(to) = self.span.to {
-            sql.push(" AND ").push(grain.column()).push(" < ").number(to);
+            grain.bound(sql, " < ", to);
         }
         self.only_people(sql);
         sql.push(" GROUP BY ").push(by.columns()).push("bot");
@@ -247,7 +262,7 @@ impl Visits {
         sql.push(if self.is_links() { "clicks_by_hour" } else { "visits_by_hour" }).push(" WHERE ");
         self.filter(sql, Grain::Hour);
         if let Some(to) = self.span.to {
-            sql.push(" AND ").push(Grain::Hour.column()).push(" < ").number(to);
+            Grain::Hour.bound(sql, " < ", to);
         }
         self.only_people(sql);
     }
@@ -306,7 +321,7 @@ impl Visits {
             }
         }
         if let Some(from) = self.span.from {
-            sql.push(" AND ").push(grain.column()).push(" >= ").number(grain.floor(from));
+            grain.bound(sql, " >= ", grain.floor(from));
         }
     }
 
@@ -315,7 +330,7 @@ impl Visits {
         // Once for all, for the index; then each for itself.
         let earliest = keys.from.iter().copied().min().unwrap_or_default();
         sql.push("code IN ").texts(keys.codes.clone());
-        sql.push(" AND ").push(grain.column()).push(" >= ").number(earliest);
+        grain.bound(sql, " >= ", earliest);
         sql.push(" AND ").push(grain.column()).push(" >= ");
         since(sql, keys, "4294967295");
     }
