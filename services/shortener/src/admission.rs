@@ -2,8 +2,7 @@
 //! redirects last of all.
 //! Limits by client are not here; this one protects the process.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Deref;
 
 use crate::config::LimitsConfig;
 use crate::metrics::Metrics;
@@ -22,16 +21,16 @@ pub enum Class {
 /// Counts requests under way and refuses those above the limits.
 #[derive(Debug)]
 pub struct Admission {
-    in_flight: AtomicUsize,
     visit_max: usize,
     api_max: usize,
     bulk_max: usize,
+    /// Holds the count: what is shown is what is decided by.
     metrics: Metrics,
 }
 
-/// A place under the limits, given back when dropped.
+/// A place under the limits, given back when dropped. Whoever stays where the limits are borrows them.
 #[derive(Debug)]
-pub struct Place(Arc<Admission>);
+pub struct Place<A: Deref<Target = Admission>>(A);
 
 /// A limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,31 +44,30 @@ pub struct Full {
 
 impl Admission {
     /// With these limits.
-    pub fn new(limits: &LimitsConfig, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self {
-            in_flight: AtomicUsize::new(0),
+    pub fn new(limits: &LimitsConfig, metrics: Metrics) -> Self {
+        Self {
             visit_max: limits.in_flight_max,
             api_max: limits.api_in_flight_max,
             bulk_max: limits.bulk_in_flight_max.min(limits.api_in_flight_max),
             metrics,
-        })
+        }
     }
 
     /// A place, unless the limit of the class is reached.
-    pub fn admit(self: &Arc<Self>, class: Class) -> Result<Place, Full> {
+    pub fn admit<A: Deref<Target = Self>>(this: A, class: Class) -> Result<Place<A>, Full> {
         let (places, limiter) = match class {
-            Class::Visit => (self.visit_max, LIMITER_VISIT),
-            Class::Api => (self.api_max, LIMITER_API),
-            Class::Bulk => (self.bulk_max, LIMITER_BULK),
+            Class::Visit => (this.visit_max, LIMITER_VISIT),
+            Class::Api => (this.api_max, LIMITER_API),
+            Class::Bulk => (this.bulk_max, LIMITER_BULK),
         };
         // Counted first and taken back: two requests can't both see the last place as free.
-        if self.in_flight.fetch_add(1, Ordering::AcqRel) >= places {
-            self.in_flight.fetch_sub(1, Ordering::AcqRel);
-            self.metrics.shed(limiter);
+        let before = this.metrics.requests_in_flight.inc();
+        let place = Place(this);
+        if usize::try_from(before).is_ok_and(|before| before >= places) {
+            place.0.metrics.shed(limiter);
             return Err(Full { limiter, places });
         }
-        self.metrics.in_flight(1);
-        Ok(Place(Arc::clone(self)))
+        Ok(place)
     }
 }
 
@@ -80,10 +78,9 @@ pub const LIMITER_API: &str = "api_in_flight";
 /// Name of the limit of what takes long.
 pub const LIMITER_BULK: &str = "bulk_in_flight";
 
-impl Drop for Place {
+impl<A: Deref<Target = Admission>> Drop for Place<A> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-        self.0.metrics.in_flight(-1);
+        self.0.metrics.requests_in_flight.dec();
     }
 }
 
@@ -100,16 +97,19 @@ mod tests {
             ..LimitsConfig::default()
         };
         let admission = Admission::new(&limits, Metrics::default());
-        let first = admission.admit(Class::Bulk).unwrap();
-        assert!(admission.admit(Class::Bulk).is_err());
-        let second = admission.admit(Class::Api).unwrap();
-        assert!(admission.admit(Class::Api).is_err());
-        let visits = [admission.admit(Class::Visit).unwrap(), admission.admit(Class::Visit).unwrap()];
-        assert!(admission.admit(Class::Visit).is_err());
+        let first = Admission::admit(&admission, Class::Bulk).unwrap();
+        assert!(Admission::admit(&admission, Class::Bulk).is_err());
+        let second = Admission::admit(&admission, Class::Api).unwrap();
+        assert!(Admission::admit(&admission, Class::Api).is_err());
+        let visits = [
+            Admission::admit(&admission, Class::Visit).unwrap(),
+            Admission::admit(&admission, Class::Visit).unwrap(),
+        ];
+        assert!(Admission::admit(&admission, Class::Visit).is_err());
         drop((first, second));
-        assert!(admission.admit(Class::Api).is_err(), "visits count for the API's limit");
-        assert!(admission.admit(Class::Visit).is_ok());
+        assert!(Admission::admit(&admission, Class::Api).is_err(), "visits count for the API's limit");
+        assert!(Admission::admit(&admission, Class::Visit).is_ok());
         drop(visits);
-        assert!(admission.admit(Class::Bulk).is_ok());
+        assert!(Admission::admit(&admission, Class::Bulk).is_ok());
     }
 }

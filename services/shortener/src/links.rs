@@ -178,10 +178,10 @@ impl Links {
     }
 
     /// The link for a visit when it can be served without waiting; see [`LinkCache::at_hand`].
-    pub fn at_hand(&self, link: LinkRef<'_>) -> Option<Arc<CachedLink>> {
-        let found = self.cache.at_hand(link);
+    pub fn at_hand(&self, link: LinkRef<'_>, now: Instant) -> Option<Arc<CachedLink>> {
+        let found = self.cache.at_hand(link, now);
         if found.is_none() && link.domain != DEFAULT_DOMAIN && self.cache.is_unknown(link) {
-            return self.cache.at_hand(LinkRef::on_default(link.code));
+            return self.cache.at_hand(LinkRef::on_default(link.code), now);
         }
         found
     }

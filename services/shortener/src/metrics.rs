@@ -49,7 +49,8 @@ pub struct Metrics {
     malformed: Family<Labels, Counter>,
     /// Generated codes that a custom slug already had.
     pub codes_skipped: Counter,
-    requests_in_flight: Gauge,
+    /// Requests that hold a place under the limits.
+    pub(crate) requests_in_flight: Gauge,
     /// Of what the shortener depends on.
     pub dependencies: Dependencies,
     statistics_seconds: Histogram,
@@ -184,10 +185,5 @@ impl Metrics {
     /// Counts one without a fresh answer.
     pub(crate) fn statistics_failed(&self, kind: &'static str) {
         self.statistics_errors.get_or_create(&[("kind", kind)]).inc();
-    }
-
-    /// Counts a request in (1) or out (-1).
-    pub(crate) fn in_flight(&self, by: i64) {
-        self.requests_in_flight.inc_by(by);
     }
 }

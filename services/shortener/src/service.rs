@@ -1,6 +1,7 @@
 //! The shortener put together: opened on a store, served as one service.
 //! It binds no port and installs no layer: who runs it does, so that the event's layer is outermost.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -167,7 +168,7 @@ impl Shortener {
             limits: Limits::start(&config.limits, Arc::clone(&shared), &secret),
             robots: Cache::builder().max_capacity(1).time_to_live(ROBOTS_AGE).build(),
             export_reads: Semaphore::new(EXPORT_READS_MAX),
-            admission: Admission::new(&config.limits, metrics.clone()),
+            admission: Arc::new(Admission::new(&config.limits, metrics.clone())),
             metrics,
             config,
         };
@@ -202,14 +203,13 @@ impl Shortener {
 
 impl App {
     /// A place under the limits, or a hop that says why there is none.
-    pub(crate) fn admit(&self, hop: &Hop, class: Class) -> Option<Place> {
-        self.admission
-            .admit(class)
-            .inspect_err(|full| {
-                hop.shed(full.limiter);
-                hop.fail("shed", full);
-            })
-            .ok()
+    pub(crate) fn admit(&self, hop: &Hop, class: Class) -> Option<Place<&Admission>> {
+        place(&*self.admission, hop, class)
+    }
+
+    /// The same for who can't borrow it.
+    pub(crate) fn admit_owned(&self, hop: &Hop, class: Class) -> Option<Place<Arc<Admission>>> {
+        place(Arc::clone(&self.admission), hop, class)
     }
 
     /// Notes in the hop that its client or key is refused.
@@ -267,6 +267,15 @@ impl App {
         url.set_path(link.code);
         url.into()
     }
+}
+
+fn place<A: Deref<Target = Admission>>(admission: A, hop: &Hop, class: Class) -> Option<Place<A>> {
+    Admission::admit(admission, class)
+        .inspect_err(|full| {
+            hop.shed(full.limiter);
+            hop.fail("shed", full);
+        })
+        .ok()
 }
 
 /// Does work that goes on when nobody waits for it any more.

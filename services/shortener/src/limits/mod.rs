@@ -149,13 +149,13 @@ impl Limits {
         limits
     }
 
-    /// Takes a visit of the client, without waiting.
+    /// Takes a visit of the client, without waiting, at the time when its hop began.
     ///
     /// # Errors
     /// When it has made too many.
     pub fn visit(&self, hop: &Hop) -> Result<(), Limited> {
         let (Some(table), Some(client)) = (&self.visits, self.client(hop)) else { return Ok(()) };
-        judge(LIMITER_VISITS, table.take(client, Instant::now()))
+        judge(LIMITER_VISITS, table.take(client, hop.began()))
     }
 
     /// Whether the client may have a code looked up that is not in memory.

@@ -11,11 +11,13 @@ pub use malformed::{Malformed, MalformedKind, OnMalformed};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
+use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -32,6 +34,10 @@ use timer::ConnectionTimer;
 
 /// Pause after a failed accept. It fails for want of file descriptors, which come back as connections end.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Header fields of a request that hyper has room for without being told a number. Told one, even this, it makes that
+/// room anew for each request.
+const HEADERS_MAX_OF_HYPER: usize = 100;
 
 /// How long cut connections may take to go: they are dropped at their next poll.
 const CUT_MAX: Duration = Duration::from_secs(1);
@@ -137,12 +143,14 @@ async fn accept(
 fn http(limits: &HttpConfig) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.header_read_timeout(Duration::from_millis(limits.header_read_ms_max))
-        .max_headers(limits.headers_max)
         // hyper's buffer is the limit of a head; it refuses less than 8,192.
         .max_buf_size(limits.header_bytes_max.max(8_192))
         // Answers are one small buffer each: `writev`, for several, is the dearer call.
         .writev(false)
         .keep_alive(true);
+    if limits.headers_max != HEADERS_MAX_OF_HYPER {
+        http.max_headers(limits.headers_max);
+    }
     http
 }
 
@@ -169,12 +177,13 @@ where
         // Whether a service has the request: then its event is the service's, whatever becomes of the connection.
         let busy = Arc::new(AtomicBool::new(false));
         let service = {
-            let busy = Arc::clone(&busy);
+            let (busy, service) = (Arc::clone(&busy), Mutex::new(service));
             hyper::service::service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
-                let (service, busy) = (service.clone(), Busy::new(&busy));
+                let busy = Busy::new(&busy);
+                let response = call(&service, request);
                 async move {
-                    let response = service.oneshot(request).await;
+                    let response = response.await;
                     drop(busy);
                     response
                 }
@@ -201,6 +210,19 @@ where
             }
         }
         drop(place);
+    }
+}
+
+/// Calls a connection's service. One that is ready, as ours always is, is called as it is: a clone for each request would
+/// write to counters that all connections share, and so would each of the cores have to fetch them from the other.
+fn call<S: Service<R> + Clone, R>(
+    service: &Mutex<S>,
+    request: R,
+) -> impl Future<Output = Result<S::Response, S::Error>> + use<S, R> {
+    let mut service = service.lock().unwrap_or_else(PoisonError::into_inner);
+    match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(())) => Either::Left(service.call(request)),
+        _ => Either::Right(service.clone().oneshot(request)),
     }
 }
 

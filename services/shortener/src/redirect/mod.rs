@@ -25,7 +25,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 use wide_event::Orphan;
 
-use crate::admission::{Class, Place};
+use crate::admission::{Admission, Class, Place};
 use crate::limits::Limited;
 use crate::service::App;
 use visit::Visit;
@@ -47,7 +47,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
 /// place under the limits for as long as the handler runs.
 struct Arrival {
     hop: Hop,
-    _place: Place,
+    _place: Place<Arc<Admission>>,
 }
 
 impl FromRequestParts<Arc<App>> for Arrival {
@@ -55,16 +55,9 @@ impl FromRequestParts<Arc<App>> for Arrival {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         let Ok(hop) = Hop::from_request_parts(parts, app).await;
-        Self::of(app, &hop)
-    }
-}
-
-impl Arrival {
-    #[allow(clippy::result_large_err)] // it is the answer, and goes no further up
-    fn of(app: &App, hop: &Hop) -> Result<Self, Response> {
-        let place = app.admit(hop, Class::Visit).ok_or_else(pages::busy)?;
-        app.limits.visit(hop).map_err(|limited| limit(app, hop, &limited))?;
-        Ok(Self { hop: hop.clone(), _place: place })
+        let place = app.admit_owned(&hop, Class::Visit).ok_or_else(pages::busy)?;
+        app.limits.visit(&hop).map_err(|limited| limit(app, &hop, &limited))?;
+        Ok(Self { hop, _place: place })
     }
 }
 

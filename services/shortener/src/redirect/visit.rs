@@ -14,6 +14,7 @@ use wide_event::{Cache, Orphan};
 
 use super::rules::{Decision, Visitor};
 use super::{Arrival, answer, limit, orphan, pages, query};
+use crate::admission::Class;
 use crate::cache::CachedLink;
 use crate::client_addr;
 use crate::codes::{CODE_LENGTH_MAX, is_possible};
@@ -90,14 +91,14 @@ pub(crate) fn at_once<B>(app: &App, hop: &Hop, request: &http::Request<B>, probe
     }
     let visit = Visit::new(app, hop, method, request.uri(), request.headers(), request.extensions(), probes);
     let asked = visit.asked()?;
-    let link = app.links.at_hand(asked.link())?;
+    let link = app.links.at_hand(asked.link(), hop.began())?;
     hop.route(asked.route());
     hop.code(&asked.code);
     hop.cache(Cache::L1);
-    let _arrival = match Arrival::of(app, hop) {
-        Ok(arrival) => arrival,
-        Err(refused) => return Some(refused),
-    };
+    let Some(_place) = app.admit(hop, Class::Visit) else { return Some(pages::busy()) };
+    if let Err(limited) = app.limits.visit(hop) {
+        return Some(limit(app, hop, &limited));
+    }
     visit.tell(&link);
     Some(visit.decide(&asked, &link).map_or_else(|answer| answer, |going| visit.go(&link, going)))
 }
