@@ -390,8 +390,8 @@ impl Publisher {
     }
 }
 
-/// What was taken out of the queue and still counts in it: told at the latest after so many events, since each time is one
-/// at which requests wait for each other's processor.
+/// What was taken out of the queue and still counts in it: told at the latest after so many events, since each time takes the
+/// counter from the processors of requests.
 struct Taken<'q> {
     queue: &'q Queue<Hop>,
     events: usize,

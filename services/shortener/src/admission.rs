@@ -62,12 +62,12 @@ impl Admission {
         };
         // Counted first and taken back: two requests can't both see the last place as free.
         let before = this.metrics.requests_in_flight.inc();
-        let place = Place(this);
         if usize::try_from(before).is_ok_and(|before| before >= places) {
-            place.0.metrics.shed(limiter);
+            this.metrics.requests_in_flight.dec();
+            this.metrics.shed(limiter);
             return Err(Full { limiter, places });
         }
-        Ok(place)
+        Ok(Place(this))
     }
 }
 

@@ -89,8 +89,14 @@ fn check_host<B>(request: &Request<B>) -> Result<(), (&'static str, &'static str
     }
 }
 
-/// Which bytes those are.
-const IN_HOSTS: [bool; 256] = {
+/// Whether all bytes are such as hosts and ports are written with, non-ASCII ones apart, which occur percent-encoded.
+/// Empty is what the grammar allows.
+fn is_host(host: &HeaderValue) -> bool {
+    host.as_bytes().iter().all(|byte| IN_HOSTS[usize::from(*byte)])
+}
+
+/// The bytes that hosts and ports are written with.
+static IN_HOSTS: [bool; 256] = {
     let mut bytes = [false; 256];
     let others = b"-._~!$&'()*+,;=:%[]";
     let mut at = 0;
@@ -98,19 +104,13 @@ const IN_HOSTS: [bool; 256] = {
         bytes[others[at] as usize] = true;
         at += 1;
     }
-    let mut byte = 0;
-    while byte < 128 {
-        bytes[byte] |= (byte as u8).is_ascii_alphanumeric();
+    let mut byte = 0u8;
+    while byte.is_ascii() {
+        bytes[byte as usize] |= byte.is_ascii_alphanumeric();
         byte += 1;
     }
     bytes
 };
-
-/// Whether all bytes are such as hosts and ports are written with, non-ASCII ones apart, which occur percent-encoded.
-/// Empty is what the grammar allows.
-fn is_host(host: &HeaderValue) -> bool {
-    host.as_bytes().iter().all(|byte| IN_HOSTS[usize::from(*byte)])
-}
 
 #[cfg(test)]
 mod tests {

@@ -283,9 +283,9 @@ impl LinkCache {
         }
     }
 
-    /// Whether a link is in memory, however old.
+    /// Whether a link is in memory, and not too old to be served from there.
     pub fn holds(&self, name: LinkRef<'_>) -> bool {
-        self.links.contains_key(&*key(name))
+        self.links.peek(&*key(name)).is_some_and(|link| link.age.elapsed() < self.stale())
     }
 
     /// Age up to which a link is served when the store fails.

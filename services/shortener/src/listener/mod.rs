@@ -35,8 +35,8 @@ use timer::ConnectionTimer;
 /// Pause after a failed accept. It fails for want of file descriptors, which come back as connections end.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Header fields of a request that hyper has room for without being told a number. Told one, even this, it makes that
-/// room anew for each request.
+/// Header fields of a request that hyper has room for without being told a number. Told one, even this, it fills that room
+/// for each request before it reads into it.
 const HEADERS_MAX_OF_HYPER: usize = 100;
 
 /// How long cut connections may take to go: they are dropped at their next poll.
@@ -214,7 +214,7 @@ where
 }
 
 /// Calls a connection's service. One that is ready, as ours always is, is called as it is: a clone for each request would
-/// write to counters that all connections share, and so would each of the cores have to fetch them from the other.
+/// write to counters that all connections share, which the cores would then fetch from each other.
 fn call<S: Service<R> + Clone, R>(
     service: &Mutex<S>,
     request: R,

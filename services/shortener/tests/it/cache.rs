@@ -170,5 +170,6 @@ async fn memory_is_bounded() {
     for number in 0..500 {
         server.link(&json!({ "longUrl": format!("https://example.com/{number}") })).await;
     }
-    until("evicted", || server.shortener.metrics().cache_entries.get() <= 110).await;
+    let entries = server.shortener.metrics().cache_entries.get();
+    assert!((80..=110).contains(&entries), "{entries}");
 }
