@@ -1,5 +1,6 @@
 //! What an event costs a redirect: throughput of a closed loop, and p99 of an open loop at the same rate for all,
-//! of each variant in turns, so that a machine that changes its mind changes it for all. Medians of the rounds.
+//! of each variant in turns, so that a machine that changes its mind changes it for all. Medians of the rounds; a ratio is
+//! the median of each round's own, since a round is one state of the machine more than the run is.
 
 use std::path::PathBuf;
 
@@ -177,29 +178,31 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The median of the ratios of two things in each round, in thousandths; `None` without rounds of both.
+fn ratio(of: &[f64], to: &[f64]) -> Option<f64> {
+    let ratios: Vec<f64> = of.iter().zip(to).map(|(of, to)| of / to).collect();
+    (!ratios.is_empty()).then(|| (median(ratios) * 1000.0).round() / 1000.0)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "microseconds far below 2^53")]
 fn summary(options: &Options, measured: &[Measured]) -> Value {
-    let of = |variant: Variant, value: fn(&Measured) -> f64| {
-        let values: Vec<f64> = measured.iter().filter(|one| one.variant == variant).map(value).collect();
-        (median(values.clone()), values)
+    let rounds = |variant: Variant, value: fn(&Measured) -> f64| -> Vec<f64> {
+        measured.iter().filter(|one| one.variant == variant).map(value).collect()
     };
     let throughput = |one: &Measured| one.closed.rate_per_s.round();
     let p99 = |one: &Measured| one.open.latency_us.p99 as f64;
-    let reference = (of(Variant::NoEvents, throughput).0, of(Variant::NoEvents, p99).0);
-    let bare = of(Variant::Baseline, throughput).0;
-    let thousandths = |value: f64| (value * 1000.0).round() / 1000.0;
     let variant = |variant: Variant| {
-        let ((rate, rates), (late, lates)) = (of(variant, throughput), of(variant, p99));
+        let (rates, lates) = (rounds(variant, throughput), rounds(variant, p99));
         let open = measured.iter().filter(|one| one.variant == variant);
         json!({
             "variant": variant.name(),
-            "requests_per_s": rate,
+            "requests_per_s": median(rates.clone()),
             "requests_per_s_rounds": rates,
-            "p99_us": late,
+            "p99_us": median(lates.clone()),
             "p99_us_rounds": lates,
-            "throughput_to_no_events": thousandths(rate / reference.0),
-            "p99_to_no_events": thousandths(late / reference.1),
-            "throughput_to_baseline": thousandths(rate / bare),
+            "throughput_to_no_events": ratio(&rates, &rounds(Variant::NoEvents, throughput)),
+            "p99_to_no_events": ratio(&lates, &rounds(Variant::NoEvents, p99)),
+            "throughput_to_baseline": ratio(&rates, &rounds(Variant::Baseline, throughput)),
             "kept_up": open.map(|one| one.open.kept_up).collect::<Vec<_>>(),
         })
     };
@@ -214,16 +217,17 @@ fn summary(options: &Options, measured: &[Measured]) -> Value {
 /// The same for people.
 fn table(summary: &Value) -> String {
     let mut lines = vec![format!(
-        "{:<18}{:>12}{:>10}{:>22}{:>18}",
-        "variant", "requests/s", "p99 µs", "throughput / no ev.", "p99 / no ev."
+        "{:<18}{:>12}{:>10}{:>22}{:>23}{:>18}",
+        "variant", "requests/s", "p99 µs", "throughput / no ev.", "throughput / baseline", "p99 / no ev."
     )];
     for row in summary["variants"].as_array().into_iter().flatten() {
         lines.push(format!(
-            "{:<18}{:>12}{:>10}{:>22}{:>18}",
+            "{:<18}{:>12}{:>10}{:>22}{:>23}{:>18}",
             row["variant"].as_str().unwrap_or_default(),
             row["requests_per_s"].to_string(),
             row["p99_us"].to_string(),
             row["throughput_to_no_events"].to_string(),
+            row["throughput_to_baseline"].to_string(),
             row["p99_to_no_events"].to_string()
         ));
     }
@@ -232,7 +236,14 @@ fn table(summary: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{median, ratio};
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        // A machine that is half as fast in one round is so for both.
+        assert_eq!(ratio(&[80.0, 40.0, 90.0], &[100.0, 50.0, 100.0]), Some(0.8));
+        assert_eq!(ratio(&[80.0], &[]), None);
+    }
 
     #[test]
     fn medians() {
