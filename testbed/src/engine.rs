@@ -96,9 +96,7 @@ fn program() -> PathBuf {
 pub fn shared_engine_address() -> &'static str {
     static ENGINE: OnceLock<(Engine, String)> = OnceLock::new();
     let start = || {
-        // A collector inserts into a dozen tables at once, and several tests run: a test that is refused a place among
-        // the default's 32 would fail for what its neighbours do.
-        let engine = Engine::start_with(&["--config", r#"{"queries_max": 256}"#]);
+        let engine = Engine::start();
         let address = engine.address();
         (engine, address)
     };
