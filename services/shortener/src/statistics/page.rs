@@ -1,19 +1,19 @@
 //! Pages of single visits, the newest first.
 //!
 //! The rollup by hour says in which hours a page lies, so a deep page reads as much as the first: the visits of those
-//! hours, and not all before it.
+//! hours, and not all before it. Of all visits that links ever had, `clicks_by_link` first says in which days, since hours lie in
+//! as many places as there are months.
 
 use std::sync::Arc;
 
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::scope::By;
+use super::reader::Reader;
+use super::scope::{By, DAY_S, HOUR_S};
 use super::sql::Sql;
-use super::{Answer, Statistics, StatisticsError, Visits};
+use super::{Answer, Scope, Span, Statistics, StatisticsError, Visits};
 use crate::link::UnixSeconds;
-
-const HOUR_S: i64 = 3_600;
 
 /// Which page of which visits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub struct VisitsPage {
     pub total: u64,
 }
 
-/// In which hours a page lies.
+/// In which hours, or days, a page lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Row, Deserialize)]
 struct Place {
     total: i64,
@@ -80,6 +80,29 @@ struct Place {
     oldest: u32,
     /// Visits that are newer than the first hour.
     before: i64,
+}
+
+/// What a place is told in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Hour,
+    Day,
+}
+
+impl Unit {
+    fn seconds(self) -> i64 {
+        match self {
+            Self::Hour => HOUR_S,
+            Self::Day => DAY_S,
+        }
+    }
+}
+
+impl Place {
+    /// From when on, and up to before when.
+    fn within(self, unit: Unit) -> (UnixSeconds, UnixSeconds) {
+        (self.oldest.into(), UnixSeconds::from(self.newest) + unit.seconds())
+    }
 }
 
 impl Statistics {
@@ -92,38 +115,64 @@ impl Statistics {
         if query.visits.are_none() {
             return Ok(Answer::default());
         }
-        let place = reader.ask::<Place>(&where_it_lies(query)).await?;
-        let Some(found) = place.value.first().copied().filter(|found| found.total > 0) else {
+        let offset = i64::try_from(query.offset).unwrap_or(i64::MAX / 2);
+        let visits = &query.visits;
+        let is_of_links_ever = matches!(visits.scope, Scope::Links(_)) && visits.span == Span::default();
+        let unit = if is_of_links_ever { Unit::Day } else { Unit::Hour };
+        let counts = self.counts_of(visits, By::Hour).await?;
+        let mut place = locate(reader, counts, unit, offset, query.limit).await?;
+        let Some(found) = place.value.filter(|found| found.total > 0) else {
             return Ok(place.map(|_| VisitsPage { visits: Arc::default(), total: 0 }));
         };
         let total = u64::try_from(found.total).unwrap_or(0);
         if query.offset >= total || query.limit == 0 {
             return Ok(place.map(|_| VisitsPage { visits: Arc::default(), total }));
         }
-        let visits = reader.ask::<SingleVisit>(&rows(query, &found)).await?;
-        Ok(place.and(visits).map(|(_, visits)| VisitsPage { visits, total }))
+        let (mut from, mut to) = found.within(unit);
+        let mut offset = offset - found.before;
+        if unit == Unit::Day {
+            let mut counts = Sql::default();
+            let span = Span { from: Some(from), to: Some(to) };
+            Visits { span, ..visits.clone() }.counts(&mut counts, By::Hour);
+            let hours = locate(reader, counts, Unit::Hour, offset, query.limit).await?;
+            // Where the other table does not know of so many, being a moment behind, the whole days are read.
+            if let Some(found) = hours.value.filter(|found| found.total > offset) {
+                (from, to) = found.within(Unit::Hour);
+                offset -= found.before;
+            }
+            place = place.and(hours).map(|(place, _)| place);
+        }
+        let rows = reader.ask::<SingleVisit>(&rows(query, from, to, offset)).await?;
+        Ok(place.and(rows).map(|(_, visits)| VisitsPage { visits, total }))
     }
 }
 
-fn where_it_lies(query: &VisitsQuery) -> Sql {
-    let offset = i64::try_from(query.offset).unwrap_or(i64::MAX / 2);
+/// Where the visits lie between these two, counted from the newest; their counts are those of [`Visits::counts`] by hour.
+async fn locate(
+    reader: &Reader,
+    counts: Sql,
+    unit: Unit,
+    offset: i64,
+    limit: u32,
+) -> Result<Answer<Option<Place>>, StatisticsError> {
     let mut sql = Sql::default();
-    sql.push("SELECT sum(c) AS total, toUInt32(maxIf(hour, reached > ").number(offset);
-    sql.push(")) AS newest, toUInt32(ifNull(maxOrNullIf(hour, reached >= ")
-        .number(offset + i64::from(query.limit));
-    sql.push("), min(hour))) AS oldest, sumIf(c, reached <= ").number(offset);
-    sql.push(
-        ") AS before FROM (SELECT hour, c, sum(c) OVER (ORDER BY hour DESC ROWS UNBOUNDED PRECEDING) AS reached \
-         FROM (SELECT hour, sum(n) AS c FROM (",
-    );
-    query.visits.counts(&mut sql, By::Hour);
-    sql.push(") GROUP BY hour HAVING c > 0))");
-    sql
+    sql.push("SELECT sum(c) AS total, toUInt32(maxIf(at, reached > ").number(offset);
+    sql.push(")) AS newest, toUInt32(ifNull(maxOrNullIf(at, reached >= ").number(offset + i64::from(limit));
+    sql.push("), min(at))) AS oldest, sumIf(c, reached <= ").number(offset);
+    sql.push(") AS before FROM (SELECT at, c, sum(c) OVER (ORDER BY at DESC ROWS UNBOUNDED PRECEDING) AS reached FROM (SELECT ");
+    sql.push(match unit {
+        Unit::Hour => "hour",
+        Unit::Day => "toStartOfDay(hour)",
+    });
+    sql.push(" AS at, sum(n) AS c FROM (").append(counts);
+    sql.push(") GROUP BY at HAVING c > 0))");
+    let places = reader.ask::<Place>(&sql).await?;
+    Ok(places.map(|places| places.first().copied()))
 }
 
-fn rows(query: &VisitsQuery, place: &Place) -> Sql {
+/// The visits from a time on and before another, but for so many of the newest.
+fn rows(query: &VisitsQuery, from: UnixSeconds, to: UnixSeconds, offset: i64) -> Sql {
     let visits = &query.visits;
-    let offset = i64::try_from(query.offset).unwrap_or(i64::MAX / 2) - place.before;
     let mut sql = Sql::default();
     sql.push("SELECT toUInt32(ts) AS visit_ts, toString(domain) AS visit_domain, ");
     sql.push(if visits.is_orphans() {
@@ -136,8 +185,7 @@ fn rows(query: &VisitsQuery, place: &Place) -> Sql {
          toString(os) AS visit_os, toString(referrer_host) AS visit_referrer_host, bot AS visit_bot FROM ",
     );
     sql.push(visits.singles()).push(" WHERE ");
-    let newest = UnixSeconds::from(place.newest) + HOUR_S;
-    visits.single(&mut sql, UnixSeconds::from(place.oldest), newest);
+    visits.single(&mut sql, from, to);
     // Visits of the same second need an order of their own, or one could be on two pages.
     sql.push(" ORDER BY ts DESC, visitor, ").push(if visits.is_orphans() { "path" } else { "code" });
     sql.push(", domain, referrer_host, browser, os, country, device LIMIT ").number(i64::from(query.limit));

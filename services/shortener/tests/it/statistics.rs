@@ -193,10 +193,10 @@ async fn counts_are_exact_whatever_the_hour_begins_with() {
 async fn every_visit_is_on_one_page() {
     let warehouse = shared("statistics_pages").await;
     let server = Server::with_warehouse(warehouse.clone(), |_| {}).await;
-    let start = now() / 3_600 * 3_600 - 10 * 3_600;
+    let start = now() / 3_600 * 3_600 - 5 * 86_400;
     link(&server, "paged", start - 1).await;
-    // Several in a second, hours without any, and full ones.
-    let times = (0..40).map(|n: i64| start + (n / 3) * 1_100);
+    // Several in a second, hours and days without any, and full ones; pages begin and end within days.
+    let times = (0..40).map(|n: i64| start + (n / 3) * 1_100 + n / 11 * 86_400);
     let countries = ["AT", "BE", "CH", "DE"];
     let visits: Vec<_> = times
         .enumerate()
