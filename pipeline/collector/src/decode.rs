@@ -60,8 +60,8 @@ pub(crate) fn decode<'r>(
             (schema @ (Schema::Other(_) | Schema::DeadLetter), _) => {
                 whole(record, "unknown_schema", &format!("schema `{schema}`"), &mut seen, letters);
             }
-            (_, ContentType::Other(name)) => {
-                whole(record, "unknown_content_type", &format!("content type `{name}`"), &mut seen, letters);
+            (_, other @ (ContentType::Other(_) | ContentType::NdjsonLz4)) => {
+                whole(record, "unknown_content_type", &format!("content type `{other}`"), &mut seen, letters);
             }
             (Schema::Producer, ContentType::Ndjson) => boots(record, letters, sink),
             (Schema::Events | Schema::Replay, ContentType::Ndjson) => {

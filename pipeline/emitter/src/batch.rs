@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use event_log::Message;
+use event_log::{Message, Packer};
 use wide_event::codec::Encoder;
 use wide_event::redact::{Client, Redactor};
 use wide_event::scrub::scrub;
@@ -32,6 +32,8 @@ pub(crate) struct Batcher {
     events_max: usize,
     bytes_max: usize,
     payload: Vec<u8>,
+    /// Where the log takes messages packed: then the payload's memory is used again, and what is packed is in the cache.
+    packer: Option<Packer>,
     /// What a payload is made for: the longest so far and a sixteenth more, since to make it longer later is to copy it.
     payload_bytes: usize,
     events: u32,
@@ -47,13 +49,14 @@ struct Origin {
 }
 
 impl Batcher {
-    pub(crate) fn new(config: &EmitterConfig, redactor: Redactor) -> Self {
+    pub(crate) fn new(config: &EmitterConfig, redactor: Redactor, packs: bool) -> Self {
         Self {
             redactor,
             encoder: Encoder::default(),
             events_max: config.batch_events_max,
             bytes_max: config.message_bytes_max,
             payload: Vec::new(),
+            packer: packs.then(Packer::default),
             payload_bytes: EVENT_BYTES * config.batch_events_max.min(config.message_bytes_max / EVENT_BYTES),
             events: 0,
             oldest: None,
@@ -71,9 +74,7 @@ impl Batcher {
         resource: &Resource,
         requests: &Requests,
     ) -> Result<Option<Batch>, EncodePanicked> {
-        if self.payload.capacity() == 0 {
-            self.payload.reserve(self.payload_bytes);
-        }
+        self.make_room();
         let start = self.payload.len();
         let Some(sealed) = record.sealed else { return Ok(None) };
         let Self { redactor, encoder, payload, .. } = self;
@@ -87,7 +88,8 @@ impl Batcher {
         if self.payload.len() > self.bytes_max && self.events > 0 {
             let rest = self.payload.split_off(start);
             full = self.take();
-            self.payload = rest;
+            self.make_room();
+            self.payload.extend_from_slice(&rest);
         }
         self.events += 1;
         self.oldest.get_or_insert(sealed.at);
@@ -100,12 +102,25 @@ impl Batcher {
         Ok(full)
     }
 
+    fn make_room(&mut self) {
+        if self.payload.capacity() == 0 {
+            self.payload.reserve(self.payload_bytes);
+        }
+    }
+
     /// The message begun, if there is one.
     pub(crate) fn take(&mut self) -> Option<Batch> {
         let oldest = self.oldest.take()?;
-        let payload = std::mem::take(&mut self.payload);
-        self.payload_bytes = self.payload_bytes.max(payload.len() + payload.len() / 16);
-        let mut message = Message::events(payload, std::mem::take(&mut self.events));
+        let (bytes, events) = (self.payload.len(), std::mem::take(&mut self.events));
+        self.payload_bytes = self.payload_bytes.max(bytes + bytes / 16);
+        let packed = self.packer.as_mut().and_then(|packer| packer.pack(&self.payload));
+        let mut message = match packed {
+            Some(packed) => {
+                self.payload.clear();
+                Message::packed_events(packed, events)
+            }
+            None => Message::events(std::mem::take(&mut self.payload), events),
+        };
         let origin = self.origin.take();
         message.traceparent = origin.map(|Origin { trace, certain }| trace.published(certain).into());
         Some(Batch { message, oldest })

@@ -106,7 +106,7 @@ impl Publisher {
         ended: Vec<Ended>,
     ) -> PublisherHandle {
         let (stop, stopped) = watch::channel(None);
-        let batcher = Batcher::new(&config, redactor);
+        let batcher = Batcher::new(&config, redactor, producer.takes_packed());
         let publisher = Self {
             config,
             shared,
@@ -219,7 +219,7 @@ impl Publisher {
             Appended::Acknowledged => {
                 metrics.published_events.inc_by(events);
                 metrics.published_messages.inc_by(messages.len() as u64);
-                metrics.published_bytes.inc_by(messages.iter().map(|m| m.payload.len() as u64).sum());
+                metrics.published_bytes.inc_by(messages.iter().map(|m| m.payload_bytes() as u64).sum());
                 for batch in &batches {
                     metrics.publish_delay_seconds.observe(batch.oldest.elapsed().as_secs_f64());
                 }

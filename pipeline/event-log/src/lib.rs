@@ -4,6 +4,7 @@ mod error;
 pub mod kafka;
 mod message;
 mod metrics;
+mod pack;
 mod seam;
 mod secret;
 pub mod spool;
@@ -11,6 +12,7 @@ pub mod spool;
 pub use error::{AppendError, BoxError, CommitError, ConsumeError, OpenError};
 pub use message::{ContentType, Message, Position, Record, Schema};
 pub use metrics::EventLogMetrics;
+pub use pack::Packer;
 pub use seam::{Committer, Consumer, Delivery, EventLog, Lag, PartitionState, Producer};
 pub use secret::Secret;
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::pack::unpacked_bytes;
+
 /// What a producer appends: usually some newline-delimited events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -36,6 +38,20 @@ impl Message {
     /// Newline-delimited notes on the life of a producer; counts no event.
     pub fn producer(payload: impl Into<Bytes>) -> Self {
         Self::ndjson(payload.into(), 0, Schema::Producer)
+    }
+
+    /// `events` newline-delimited events as a [`Packer`](crate::Packer) has packed them, for a producer that
+    /// [takes that](crate::Producer::takes_packed).
+    pub fn packed_events(packed: Bytes, events: u32) -> Self {
+        Self { content_type: ContentType::NdjsonLz4, ..Self::events(packed, events) }
+    }
+
+    /// Length of the payload in bytes, before it was packed.
+    pub fn payload_bytes(&self) -> usize {
+        match self.content_type {
+            ContentType::NdjsonLz4 => unpacked_bytes(&self.payload),
+            ContentType::Ndjson | ContentType::Other(_) => self.payload.len(),
+        }
     }
 
     fn ndjson(payload: Bytes, events: u32, schema: Schema) -> Self {
@@ -122,6 +138,9 @@ impl fmt::Display for Schema {
 pub enum ContentType {
     /// `application/x-ndjson`: one JSON object a line.
     Ndjson,
+    /// `application/x-ndjson+lz4`: the same, packed: their length in four bytes, the lowest first, and a block of LZ4. Only on the
+    /// way into a spool and within it; what comes out of it so can't be unpacked.
+    NdjsonLz4,
     /// Anything else. Empty if the header is absent.
     Other(Box<str>),
 }
@@ -131,6 +150,7 @@ impl ContentType {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Ndjson => "application/x-ndjson",
+            Self::NdjsonLz4 => "application/x-ndjson+lz4",
             Self::Other(name) => name,
         }
     }
@@ -140,6 +160,7 @@ impl From<&str> for ContentType {
     fn from(name: &str) -> Self {
         match name {
             "application/x-ndjson" => Self::Ndjson,
+            "application/x-ndjson+lz4" => Self::NdjsonLz4,
             other => Self::Other(other.into()),
         }
     }
@@ -167,7 +188,7 @@ mod tests {
         ] {
             assert_eq!(Schema::from(name).as_str(), name);
         }
-        for name in ["application/x-ndjson", "application/json", ""] {
+        for name in ["application/x-ndjson", "application/x-ndjson+lz4", "application/json", ""] {
             assert_eq!(ContentType::from(name).as_str(), name);
         }
         assert_eq!(Schema::from("hoplog.event.v1"), Schema::Events);

@@ -64,6 +64,12 @@ pub trait Producer: Send + Sync {
     /// See [`AppendError`]; each failure is counted by reason in the metrics.
     async fn append(&self, messages: Vec<Message>) -> Result<(), AppendError>;
 
+    /// Whether messages may come packed by a [`Packer`](crate::Packer), as this log keeps them anyway: whoever collects messages
+    /// then packs each while it is still in the processor's cache, and holds a fifth.
+    fn takes_packed(&self) -> bool {
+        false
+    }
+
     /// Ends it in good order; what is appended afterwards is answered with [`AppendError::Closed`]. Without an own
     /// definition there is nothing to end.
     async fn close(&self) {}

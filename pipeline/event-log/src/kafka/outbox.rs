@@ -55,13 +55,18 @@ impl Outbox {
 impl Producer for Outbox {
     async fn append(&self, messages: Vec<Message>) -> Result<(), AppendError> {
         // Here, and not when it is on the disk and nobody can take it back.
-        let (bytes, bytes_max) = (super::producer::largest(&messages), self.message_bytes_max);
+        let (bytes, bytes_max) =
+            (messages.iter().map(Message::payload_bytes).max().unwrap_or(0), self.message_bytes_max);
         if bytes > bytes_max {
             let error = AppendError::TooLarge { bytes, bytes_max };
             self.metrics.failed(&error);
             return Err(error);
         }
         self.spool.append(messages).await
+    }
+
+    fn takes_packed(&self) -> bool {
+        self.spool.takes_packed()
     }
 
     /// Takes no more, and lets the relay hand on what there is, up to `close_ms_max`. The rest stays on the disk for the

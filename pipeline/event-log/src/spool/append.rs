@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Spool;
-use super::stored::{Packer, Stored};
+use super::stored::Stored;
 use super::writer::Writer;
-use crate::{AppendError, EventLogMetrics, Message, PAYLOAD_BYTES_MAX, Producer};
+use crate::{AppendError, ContentType, EventLogMetrics, Message, PAYLOAD_BYTES_MAX, Packer, Producer};
 
 /// Calls that wait for the writer; more wait in their own `append`. Twice what one transaction takes.
 const CALLS_QUEUED_MAX: usize = 128;
@@ -31,7 +31,7 @@ pub(super) struct Call {
 impl Call {
     fn new(messages: Vec<Message>, done: oneshot::Sender<Result<(), AppendError>>) -> Self {
         let mut packer = Packer::default();
-        let messages: Vec<_> = messages.into_iter().map(|message| packer.store(message)).collect();
+        let messages: Vec<_> = messages.into_iter().map(|message| Stored::of(message, &mut packer)).collect();
         let bytes = messages.iter().map(Stored::bytes).sum();
         Self { messages, bytes, done }
     }
@@ -57,7 +57,7 @@ impl SpoolProducer {
     }
 
     async fn try_append(&self, messages: Vec<Message>) -> Result<(), AppendError> {
-        let largest = messages.iter().map(|message| message.payload.len()).max().unwrap_or(0);
+        let largest = messages.iter().map(Message::payload_bytes).max().unwrap_or(0);
         if largest > PAYLOAD_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes: largest, bytes_max: PAYLOAD_BYTES_MAX });
         }
@@ -65,9 +65,13 @@ impl SpoolProducer {
             return Ok(());
         }
         let (done, answer) = oneshot::channel();
-        // Packing takes milliseconds where messages are large: not on a thread that answers requests.
-        let call = tokio::task::spawn_blocking(|| Call::new(messages, done)).await;
-        let Ok(call) = call else { return Err(AppendError::Closed) };
+        let call = if messages.iter().all(|message| message.content_type == ContentType::NdjsonLz4) {
+            Call::new(messages, done)
+        } else {
+            // Packing takes milliseconds where messages are many and large: not on a thread that answers requests.
+            let call = tokio::task::spawn_blocking(|| Call::new(messages, done)).await;
+            call.map_err(|_| AppendError::Closed)?
+        };
         self.commands.send(Command::Append(call)).await.map_err(|_| AppendError::Closed)?;
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
@@ -81,6 +85,10 @@ impl Producer for SpoolProducer {
             self.metrics.failed(error);
         }
         answer
+    }
+
+    fn takes_packed(&self) -> bool {
+        true
     }
 
     /// Writes what was called, and closes the files.

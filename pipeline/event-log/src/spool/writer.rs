@@ -215,7 +215,7 @@ impl Tail {
             .bind(self.events_total as i64)
             .bind(self.bytes_total as i64)
             .bind(message.schema.as_str())
-            .bind(&*message.content_type)
+            .bind(message.content_type.as_str())
             .bind(&message.payload[..])
             .execute(log)
             .await?;

@@ -62,7 +62,7 @@ async fn what_can_not_be_unpacked_is_delivered_as_it_is() {
         .unwrap();
     file.close().await.unwrap();
     let read = records(&mut spool.consumer("g").await.unwrap()).await;
-    assert_eq!(read[0].content_type, ContentType::Other("application/x-ndjson+lz4".into()));
+    assert_eq!(read[0].content_type, ContentType::NdjsonLz4);
     assert_eq!((&read[0].payload[..], read[0].events), (&b"\x00\xff\x00\xff\x01\x02"[..], Some(500)));
     assert_eq!((&read[1].payload[..], &read[1].content_type), (&*lines(), &ContentType::Ndjson));
 }
