@@ -113,7 +113,11 @@ impl Batcher {
         let oldest = self.oldest.take()?;
         let (bytes, events) = (self.payload.len(), std::mem::take(&mut self.events));
         self.payload_bytes = self.payload_bytes.max(bytes + bytes / 16);
-        let packed = self.packer.as_mut().and_then(|packer| packer.pack(&self.payload));
+        // What can't be packed goes as it is.
+        let packed = self
+            .packer
+            .as_mut()
+            .and_then(|packer| catch_unwind(AssertUnwindSafe(|| packer.pack(&self.payload))).ok().flatten());
         let mut message = match packed {
             Some(packed) => {
                 self.payload.clear();
@@ -197,4 +201,82 @@ fn event<'a>(
 fn country(record: &Record) -> Text<'_, 2> {
     let known = record.country != [0; 2];
     Text::new(std::str::from_utf8(&record.country).ok().filter(|_| known).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use event_log::ContentType;
+    use wide_event::Outcome;
+
+    use super::*;
+    use crate::record::Sealed;
+
+    fn record(seq: u64) -> Record {
+        let at = Instant::now();
+        let (outcome, certain) = (Outcome::Ok, false);
+        let sealed = Sealed {
+            seq,
+            status: 302,
+            outcome,
+            duration_us: 7,
+            bytes_in: 0,
+            bytes_out: 0,
+            certain,
+            size: 1,
+            at,
+        };
+        let mut record = Record { sealed: Some(sealed), ..Record::default() };
+        record.put(Part::Code, format!("code{}", seq % 7).as_bytes());
+        record
+    }
+
+    /// Messages of the same events, packed and not.
+    #[test]
+    fn what_is_packed_is_the_message() {
+        let (resource, requests) = (Resource::default(), Requests::new());
+        // Full by number, full by size with the last event in the next one, and too small to be packed.
+        for (events_max, bytes_max, is_packed) in
+            [(200, 900_000, true), (1_000, 10_000, true), (3, 900_000, false)]
+        {
+            let config = EmitterConfig {
+                batch_events_max: events_max,
+                message_bytes_max: bytes_max,
+                ..EmitterConfig::default()
+            };
+            let batcher = |packs| Batcher::new(&config, Redactor::new([7; 32]), packs);
+            let (mut plain, mut packing) = (batcher(false), batcher(true));
+            let mut events = 0;
+            let mut compare = |plain: Option<Batch>, packed: Option<Batch>| {
+                let (Some(plain), Some(packed)) = (&plain, &packed) else {
+                    assert!(plain.is_none() && packed.is_none());
+                    return;
+                };
+                let (plain, packed) = (&plain.message, &packed.message);
+                events += plain.events;
+                assert!(plain.payload.len() <= bytes_max);
+                assert_eq!((plain.events, plain.payload.len()), (packed.events, packed.payload_bytes()));
+                assert_eq!(
+                    packed.content_type == ContentType::NdjsonLz4,
+                    is_packed,
+                    "{}",
+                    plain.payload.len()
+                );
+                let expected =
+                    Packer::default().pack(&plain.payload).unwrap_or_else(|| plain.payload.clone());
+                assert!(packed.payload == expected);
+            };
+            for seq in 1..=2_000 {
+                let record = record(seq);
+                let add = |batcher: &mut Batcher| batcher.add(&record, &resource, &requests).unwrap();
+                compare(add(&mut plain), add(&mut packing));
+            }
+            if is_packed {
+                // The last one may be small.
+                events += plain.take().map_or(0, |last| last.message.events);
+            } else {
+                compare(plain.take(), packing.take());
+            }
+            assert_eq!(events, 2_000);
+        }
+    }
 }

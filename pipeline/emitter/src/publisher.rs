@@ -28,7 +28,8 @@ use crate::state::Alive;
 /// threads, whatever its size: a busy publisher waits for so many, as long as time allows. 16 of 900 kB are still
 /// little memory.
 const APPEND_MESSAGES: usize = 16;
-/// Events that are encoded before others get their turn: half a millisecond at a microsecond each. On a saturated
+/// Events that are encoded before others get their turn: half a millisecond at a microsecond each, and a fifth of one for each
+/// message that is full meanwhile and packed. On a saturated
 /// runtime the turn comes once for every few dozen requests, so with much less the publisher falls behind for good.
 const ENCODE_EVENTS_MAX: u32 = 512;
 /// Times that boots which have ended are looked for in one start: a thousand are announced, and the rest by the next

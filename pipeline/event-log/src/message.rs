@@ -1,5 +1,5 @@
 //! What goes into the log and what comes out of it: messages, records, positions.
-//! Payloads are opaque bytes: this crate never looks into one.
+//! Payloads are opaque bytes: this crate never looks into one, but for packing it.
 
 use std::fmt;
 

@@ -100,7 +100,7 @@ mod tests {
             let at = at.index(payload.len());
             payload[at] = byte;
             payload.truncate(cut.index(payload.len() + 1));
-            let (_, unpacked) = unpacked(&stored.content_type, payload);
+            let (_, unpacked) = unpacked(stored.content_type.as_str(), payload);
             prop_assert!(unpacked.len() <= PAYLOAD_BYTES_MAX);
         }
     }

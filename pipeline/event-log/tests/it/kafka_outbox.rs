@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use event_log::kafka::{KafkaConfig, OutboxConfig};
-use event_log::{AppendError, EventLogMetrics, Message};
+use event_log::{AppendError, EventLogMetrics, Message, Packer};
 use testbed::KafkaOptions;
 
 use crate::PATIENCE;
@@ -60,11 +60,19 @@ async fn the_end_hands_on_what_there_is_and_a_message_too_large_never_gets_in() 
     let kafka = opened(by_disk(&broker.bootstrap(), "end", directory.path())).await;
     let metrics = EventLogMetrics::default();
     let producer = kafka.producer(metrics.clone()).unwrap();
-    let error = producer.append(vec![Message::events(vec![b' '; 1_000_001], 1)]).await.unwrap_err();
-    assert!(matches!(error, AppendError::TooLarge { .. }), "{error:?}");
-    producer.append((0..100).map(event).collect()).await.unwrap();
+    let large = vec![b' '; 1_000_001];
+    let packed = Message::packed_events(Packer::default().pack(&large).unwrap(), 1);
+    for large in [Message::events(large, 1), packed] {
+        let error = producer.append(vec![large]).await.unwrap_err();
+        assert!(matches!(error, AppendError::TooLarge { .. }), "{error:?}");
+    }
+    assert!(producer.takes_packed());
+    let packed = Packer::default().pack(&[b' '; 100_000]).unwrap();
+    producer.append((0..99).map(event).chain([Message::packed_events(packed, 1)]).collect()).await.unwrap();
     producer.close().await;
-    assert_eq!(read_all(&broker.bootstrap(), "end").len(), 100);
+    let read = read_all(&broker.bootstrap(), "end");
+    assert_eq!(read.len(), 100);
+    assert_eq!(read.iter().filter(|line| line.payload == " ".repeat(100_000)).count(), 1, "as it was");
     assert_eq!(metric(&metrics, "kafka_relayed_events_total"), 100.0);
 }
 

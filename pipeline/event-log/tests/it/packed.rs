@@ -1,6 +1,6 @@
-//! Payloads are packed in the file and nowhere else: what comes out is what went in, also from files of before.
+//! Payloads are packed in the file, or before: what comes out is what there was, also from files of before there was packing.
 
-use event_log::{ContentType, EventLogMetrics, Message, Producer};
+use event_log::{AppendError, ContentType, EventLogMetrics, Message, PAYLOAD_BYTES_MAX, Packer, Producer};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::{records, spool};
@@ -65,4 +65,29 @@ async fn what_can_not_be_unpacked_is_delivered_as_it_is() {
     assert_eq!(read[0].content_type, ContentType::NdjsonLz4);
     assert_eq!((&read[0].payload[..], read[0].events), (&b"\x00\xff\x00\xff\x01\x02"[..], Some(500)));
     assert_eq!((&read[1].payload[..], &read[1].content_type), (&*lines(), &ContentType::Ndjson));
+}
+
+#[tokio::test]
+async fn what_is_packed_before_counts_as_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool(dir.path());
+    let metrics = EventLogMetrics::default();
+    let producer = spool.producer(metrics.clone());
+    let packed = |lines: &[u8]| Message::packed_events(Packer::default().pack(lines).unwrap(), 500);
+    producer.append(vec![packed(&lines()), Message::events(lines(), 500)]).await.unwrap();
+    let error = producer.append(vec![packed(&vec![b' '; PAYLOAD_BYTES_MAX + 1])]).await.unwrap_err();
+    assert!(
+        matches!(error, AppendError::TooLarge { bytes, .. } if bytes == PAYLOAD_BYTES_MAX + 1),
+        "{error:?}"
+    );
+    producer.close().await;
+    let read = records(&mut spool.consumer("g").await.unwrap()).await;
+    assert_eq!(read.len(), 2);
+    for record in read {
+        assert_eq!((&record.content_type, &*record.payload), (&ContentType::Ndjson, &*lines()));
+    }
+    let sums = "SELECT sum(bytes_total), (SELECT count(*) FROM messages) FROM partitions";
+    let (bytes, rows): (i64, i64) =
+        sqlx::query_as(sums).fetch_one(&mut file(dir.path()).await).await.unwrap();
+    assert_eq!((bytes, rows), (2 * lines().len() as i64, 2));
 }
