@@ -135,9 +135,15 @@ impl Statistics {
             let span = Span { from: Some(from), to: Some(to) };
             Visits { span, ..visits.clone() }.counts(&mut counts, By::Hour);
             let hours = locate(reader, counts, Unit::Hour, offset, query.limit).await?;
-            // Where the other table does not know of so many, being a moment behind, the whole days are read.
+            // Tables are filled beside each other: where the hours have fewer visits, the days are read to their ends.
             if let Some(found) = hours.value.filter(|found| found.total > offset) {
-                (from, to) = found.within(Unit::Hour);
+                let (begin, end) = found.within(Unit::Hour);
+                if found.total >= offset + i64::from(query.limit) {
+                    from = begin;
+                }
+                if found.before > 0 {
+                    to = end;
+                }
                 offset -= found.before;
             }
             place = place.and(hours).map(|(place, _)| place);

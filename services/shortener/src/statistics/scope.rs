@@ -340,7 +340,9 @@ impl Visits {
         let within = |from: i64| from != grain.floor(from);
         match &self.scope {
             Scope::Links(links) => {
-                let keys = self.keys(links, |from| within(from).then_some(from));
+                // A link that begins to count after the span has nothing in it that could be taken off.
+                let is_in = |from: i64| self.span.to.is_none_or(|to| grain.floor(from) < to);
+                let keys = self.keys(links, |from| (within(from) && is_in(from)).then_some(from));
                 if keys.codes.is_empty() {
                     return;
                 }
