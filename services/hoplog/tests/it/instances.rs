@@ -1,6 +1,7 @@
 //! `hoplog serve` by itself, as behind a load balancer: when it is alive, when ready, how it ends, and what two of them
 //! share through PostgreSQL and Redis.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -60,11 +61,15 @@ impl Instance {
 
     /// A call of the API; status and body.
     fn api(&self, key: &str, method: &str, path: &str, body: &str) -> (u16, String) {
-        let request = ureq::http::Request::builder().method(method).header("X-Api-Key", key);
-        let request = request.header("Content-Type", "application/json");
-        let uri = format!("http://127.0.0.1:{}/rest/v3{path}", self.base);
-        let mut answer = agent().run(request.uri(uri).body(body.to_owned()).unwrap()).unwrap();
-        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+        call(self.base, key, (method, path), "application/json", body).unwrap()
+    }
+
+    /// How many links there are.
+    fn links(&self, key: &str) -> u64 {
+        let (status, list) = self.api(key, "GET", "/short-urls?itemsPerPage=1", "");
+        assert_eq!(status, 200, "{list}");
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        list["shortUrls"]["pagination"]["totalItems"].as_u64().unwrap()
     }
 
     /// Where a visit is sent.
@@ -90,6 +95,23 @@ impl Instance {
             std::thread::park_timeout(std::time::Duration::from_millis(20));
         }
     }
+}
+
+/// A call of the API of the shortener at this port; status and body, unless it is broken off.
+fn call(
+    port: u16,
+    key: &str,
+    (method, path): (&str, &str),
+    content_type: &str,
+    body: &str,
+) -> Result<(u16, String), ureq::Error> {
+    let request = ureq::http::Request::builder().method(method).header("X-Api-Key", key);
+    let uri = format!("http://127.0.0.1:{port}/rest/v3{path}");
+    let request = request.header("Content-Type", content_type).uri(uri).body(body.to_owned()).unwrap();
+    let mut answer = agent().run(request)?;
+    // An export of all rows is larger than what is read without being asked.
+    let text = answer.body_mut().with_config().limit(64 << 20).read_to_string()?;
+    Ok((answer.status().as_u16(), text))
 }
 
 impl Drop for Instance {
@@ -178,4 +200,70 @@ fn instances_share_links_through_postgresql_and_edits_through_redis_and_stand_wi
     let made: serde_json::Value = serde_json::from_str(&made).unwrap();
     let path = format!("/{}", made["shortCode"].as_str().unwrap());
     other.wait_for("the new link at the other one", |other| other.location(&path));
+}
+
+#[test]
+fn a_file_whose_import_was_killed_is_sent_again_on_sqlite() {
+    import_is_killed(&Place::new(&[]));
+}
+
+#[test]
+fn a_file_whose_import_was_killed_is_sent_again_on_postgresql() {
+    let Some(postgres) = Postgres::start() else { return };
+    let url = postgres.database();
+    import_is_killed(&Place::new(&[("HOPLOG_SERVE__SHORTENER__STORE__POSTGRES__URL", url.as_str())]));
+}
+
+/// Sends rows with codes and without, until a process lives through it: then each is there once.
+fn import_is_killed(place: &Place) {
+    const ROWS: usize = 10_000;
+    const KILLS: usize = 3;
+    let row = |row| {
+        let code = if row % 2 == 0 { format!("row{row}") } else { String::new() };
+        format!("{code},https://site.example/{row}\r\n")
+    };
+    let file = "shortCode,longUrl\r\n".to_owned() + &(0..ROWS).map(row).collect::<String>();
+    let send = |port, key: &str| call(port, key, ("POST", "/short-urls.csv"), "text/csv", &file);
+    place.run("migrate", &[]);
+    let key = place.run("keys", &["create", "test"]);
+    let ready = || {
+        let mut instance = place.serve();
+        instance.wait_for("readiness", |instance| instance.ops("/readyz").ok());
+        instance
+    };
+    let mut broken_off = 0;
+    for _ in 0..KILLS {
+        let mut instance = ready();
+        let (port, before) = (instance.base, instance.links(&key));
+        std::thread::scope(|scope| {
+            let import = scope.spawn(|| send(port, &key));
+            let grows =
+                |instance: &Instance| (instance.links(&key) > before || import.is_finished()).then_some(());
+            instance.wait_for("rows to be there", grows);
+            instance.child.kill().unwrap();
+            instance.child.wait().unwrap();
+            broken_off += usize::from(import.join().unwrap().is_err());
+        });
+    }
+    assert!(broken_off > 0, "each import was answered before its process was killed");
+
+    let instance = ready();
+    let (status, answer) = send(instance.base, &key).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let sum = |name: &str| answer[name].as_u64().unwrap();
+    println!("{broken_off} of {KILLS} were broken off, the next made {} of {ROWS} rows", sum("created"));
+    assert_eq!((&answer["complete"], sum("created") + sum("unchanged")), (&true.into(), ROWS as u64));
+    let (_, export) = call(instance.base, &key, ("GET", "/short-urls.csv"), "text/csv", "").unwrap();
+    // No cell of these has a separator or a quote in it.
+    let export = export.replace('"', "");
+    let mut lines = export.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let place_of = |name: &str| header.iter().position(|column| *column == name).unwrap();
+    let (code, url) = (place_of("shortCode"), place_of("longUrl"));
+    let codes: BTreeMap<_, _> = lines.map(|row| (row[url].to_owned(), row[code].to_owned())).collect();
+    assert_eq!((instance.links(&key), codes.len()), (ROWS as u64, ROWS), "each target once");
+    for row in (0..ROWS).step_by(2) {
+        assert_eq!(codes[&format!("https://site.example/{row}")], format!("row{row}"));
+    }
 }
