@@ -1,8 +1,11 @@
-//! Whether the PostgreSQL store slows down as links grow: `links_scale URL LINKS` fills the (empty or smaller) database at
-//! URL up to LINKS, and prints what calls take then and what a link takes on disk. Once a size, of growing ones.
+//! Whether PostgreSQL slows a shortener down as links grow: `links_scale URL LINKS` fills the (empty or smaller) database at
+//! URL up to LINKS, and prints what calls of the store take then and what a link takes on disk. Once a size, of growing ones.
+//! With `ADDRESS KEY`, of a `hoplog serve` on this database that has just been started, also what its redirects of links that
+//! it has not in memory take, and creations by its API.
 #![expect(clippy::print_stdout, reason = "the result is for whoever runs it")]
 
 mod fill;
+mod http;
 mod measure;
 
 use anyhow::{Context as _, Result};
@@ -15,6 +18,7 @@ async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().context("links_scale URL LINKS")?;
     let links: i64 = arguments.next().context("links_scale URL LINKS")?.parse()?;
+    let server = arguments.next().zip(arguments.next());
     let mut config = ShortenerConfig::default().store;
     config.postgres.url = SecretText::new(&url);
     // Only so that a slow call is measured, not refused.
@@ -25,6 +29,11 @@ async fn main() -> Result<()> {
     fill::fill(&database, links).await?;
 
     println!("{links} links; ms, p50 / p99");
+    if let Some((address, key)) = &server {
+        let codes = measure::codes(&database, links).await?;
+        println!("redirect, cold  {}", http::redirects(address, &codes).await?.text());
+        println!("create by API, 8 at once {}", http::creations(address, key).await?.text());
+    }
     println!("find, cold      {}", measure::finds(&*store, &database, links).await?.text());
     println!("create, 8 at once {}", measure::creations(&store).await?.text());
     println!("first page      {}", measure::pages(&*store, |_, _| ()).await?.text());

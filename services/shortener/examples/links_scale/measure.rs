@@ -10,10 +10,10 @@ use shortener::target::{self, OwnHosts};
 use sqlx::PgPool;
 
 /// Creations at a time: half the connections of a pool.
-const CREATORS: usize = 8;
+pub(crate) const CREATORS: usize = 8;
 
 /// Creations of each.
-const CREATED: usize = 500;
+pub(crate) const CREATED: usize = 500;
 
 /// Links looked for: of ten million, hardly one twice.
 const FOUND: usize = 5_000;
@@ -22,7 +22,7 @@ const FOUND: usize = 5_000;
 const PAGES: usize = 300;
 
 /// Times of one kind of call.
-pub(crate) struct Times(Vec<Duration>);
+pub(crate) struct Times(pub(crate) Vec<Duration>);
 
 impl Times {
     /// `p50 / p99` in ms.
@@ -71,18 +71,19 @@ fn random_link(at: usize) -> Result<NewLink> {
     Ok(link)
 }
 
-/// Links that nobody has asked for since the server's start, but for chance.
-pub(crate) async fn finds(store: &dyn LinkStore, database: &PgPool, links: i64) -> Result<Times> {
+/// Codes of links that nobody has asked for since the server's start, but for chance.
+pub(crate) async fn codes(database: &PgPool, links: i64) -> Result<Vec<String>> {
     // Computed, not read: a link that was read would not be cold.
-    let codes: Vec<String> = sqlx::query_scalar(
+    let codes = sqlx::query_scalar(
         "SELECT substr(translate(encode(decode(md5((1 + floor(random() * $1))::bigint::text), 'hex'), 'base64'),
                                  '+/=', 'xyz'), 1, 9)
          FROM generate_series(1, $2)",
-    )
-    .bind(links)
-    .bind(i64::try_from(FOUND)?)
-    .fetch_all(database)
-    .await?;
+    );
+    Ok(codes.bind(links).bind(i64::try_from(FOUND)?).fetch_all(database).await?)
+}
+
+pub(crate) async fn finds(store: &dyn LinkStore, database: &PgPool, links: i64) -> Result<Times> {
+    let codes = codes(database, links).await?;
     let mut times = Vec::with_capacity(FOUND);
     for code in &codes {
         let started = Instant::now();

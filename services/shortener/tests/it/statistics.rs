@@ -203,8 +203,8 @@ async fn every_visit_is_on_one_page() {
     let countries = ["AT", "BE", "CH", "DE"];
     let times = (0..40).map(|n: i64| ("paged", start + (n / 3) * 1_100 + n / 11 * 86_400));
     let others = [("within", start + 100), ("later", start), ("later", start + 2 * 86_400 + 100)];
-    let more =
-        (0..24).map(|n: i64| (["within", "later"][n as usize % 2], start + 3 * 86_400 + n / 5 * 40_000));
+    let more = (0..24)
+        .map(|n: i64| (if n % 2 == 0 { "within" } else { "later" }, start + 3 * 86_400 + n / 5 * 40_000));
     let visits: Vec<_> = times
         .chain(others)
         .chain(more)
