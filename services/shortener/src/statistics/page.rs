@@ -10,7 +10,7 @@ use clickhouse::Row;
 use serde::Deserialize;
 
 use super::reader::Reader;
-use super::scope::{By, DAY_S, HOUR_S};
+use super::scope::{By, Grain};
 use super::sql::Sql;
 use super::{Answer, Scope, Span, Statistics, StatisticsError, Visits};
 use crate::link::UnixSeconds;
@@ -82,26 +82,10 @@ struct Place {
     before: i64,
 }
 
-/// What a place is told in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    Hour,
-    Day,
-}
-
-impl Unit {
-    fn seconds(self) -> i64 {
-        match self {
-            Self::Hour => HOUR_S,
-            Self::Day => DAY_S,
-        }
-    }
-}
-
 impl Place {
-    /// From when on, and up to before when.
-    fn within(self, unit: Unit) -> (UnixSeconds, UnixSeconds) {
-        (self.oldest.into(), UnixSeconds::from(self.newest) + unit.seconds())
+    /// From when on, and up to before when, if it is told in hours, or days.
+    fn within(self, grain: Grain) -> (UnixSeconds, UnixSeconds) {
+        (self.oldest.into(), UnixSeconds::from(self.newest) + grain.seconds())
     }
 }
 
@@ -118,9 +102,9 @@ impl Statistics {
         let offset = i64::try_from(query.offset).unwrap_or(i64::MAX / 2);
         let visits = &query.visits;
         let is_of_links_ever = matches!(visits.scope, Scope::Links(_)) && visits.span == Span::default();
-        let unit = if is_of_links_ever { Unit::Day } else { Unit::Hour };
+        let grain = if is_of_links_ever { Grain::Day } else { Grain::Hour };
         let counts = self.counts_of(visits, By::Hour).await?;
-        let mut place = locate(reader, counts, unit, offset, query.limit).await?;
+        let mut place = locate(reader, counts, grain, offset, query.limit).await?;
         let Some(found) = place.value.filter(|found| found.total > 0) else {
             return Ok(place.map(|_| VisitsPage { visits: Arc::default(), total: 0 }));
         };
@@ -128,16 +112,16 @@ impl Statistics {
         if query.offset >= total || query.limit == 0 {
             return Ok(place.map(|_| VisitsPage { visits: Arc::default(), total }));
         }
-        let (mut from, mut to) = found.within(unit);
+        let (mut from, mut to) = found.within(grain);
         let mut offset = offset - found.before;
-        if unit == Unit::Day {
+        if grain == Grain::Day {
             let mut counts = Sql::default();
             let span = Span { from: Some(from), to: Some(to) };
             Visits { span, ..visits.clone() }.counts(&mut counts, By::Hour);
-            let hours = locate(reader, counts, Unit::Hour, offset, query.limit).await?;
+            let hours = locate(reader, counts, Grain::Hour, offset, query.limit).await?;
             // Tables are filled beside each other: where the hours have fewer visits, the days are read to their ends.
             if let Some(found) = hours.value.filter(|found| found.total > offset) {
-                let (begin, end) = found.within(Unit::Hour);
+                let (begin, end) = found.within(Grain::Hour);
                 if found.total >= offset + i64::from(query.limit) {
                     from = begin;
                 }
@@ -157,7 +141,7 @@ impl Statistics {
 async fn locate(
     reader: &Reader,
     counts: Sql,
-    unit: Unit,
+    grain: Grain,
     offset: i64,
     limit: u32,
 ) -> Result<Answer<Option<Place>>, StatisticsError> {
@@ -166,10 +150,7 @@ async fn locate(
     sql.push(")) AS newest, toUInt32(ifNull(maxOrNullIf(at, reached >= ").number(offset + i64::from(limit));
     sql.push("), min(at))) AS oldest, sumIf(c, reached <= ").number(offset);
     sql.push(") AS before FROM (SELECT at, c, sum(c) OVER (ORDER BY at DESC ROWS UNBOUNDED PRECEDING) AS reached FROM (SELECT ");
-    sql.push(match unit {
-        Unit::Hour => "hour",
-        Unit::Day => "toStartOfDay(hour)",
-    });
+    sql.push(if grain == Grain::Day { "toStartOfDay(hour)" } else { "hour" });
     sql.push(" AS at, sum(n) AS c FROM (").append(counts);
     sql.push(") GROUP BY at HAVING c > 0))");
     let places = reader.ask::<Place>(&sql).await?;

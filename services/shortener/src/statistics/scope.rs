@@ -10,7 +10,7 @@ use crate::link::UnixSeconds;
 use crate::store::Counted;
 
 pub(super) const HOUR_S: i64 = 3_600;
-pub(super) const DAY_S: i64 = 86_400;
+const DAY_S: i64 = 86_400;
 
 /// The last day of ClickHouse's `DateTime`, which has 32 bits.
 const TIME_MAX: i64 = u32::MAX as i64 - 2 * DAY_S;
@@ -127,7 +127,7 @@ pub(super) enum Grain {
 }
 
 impl Grain {
-    fn seconds(self) -> i64 {
+    pub(super) fn seconds(self) -> i64 {
         match self {
             Self::Second => 1,
             Self::Hour => HOUR_S,
