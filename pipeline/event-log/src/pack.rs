@@ -18,7 +18,7 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// The lines packed; `None` if they are few, or get no smaller. Takes about a third of a millisecond for 500 kB.
+    /// The lines packed; `None` if they are few, or get no smaller. Takes about half a millisecond for 500 kB.
     pub fn pack(&mut self, lines: &[u8]) -> Option<Bytes> {
         let length = u32::try_from(lines.len()).ok()?.to_le_bytes();
         if lines.len() < PACKED_BYTES_MIN {

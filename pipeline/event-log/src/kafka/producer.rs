@@ -316,7 +316,7 @@ fn connect(kafka: &Kafka, role: Role, metrics: &EventLogMetrics) -> KafkaResult<
     Client::from_config_and_context(&kafka.config.producer_client(), Deliveries::new(role, metrics))
 }
 
-pub(super) fn largest(messages: &[Message]) -> usize {
+fn largest(messages: &[Message]) -> usize {
     messages.iter().map(|message| message.payload.len()).max().unwrap_or(0)
 }
 
