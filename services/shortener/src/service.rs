@@ -28,7 +28,7 @@ use crate::statistics::Statistics;
 use crate::store::{Changed, LinkStore, StoreError};
 use crate::target::OwnHosts;
 use crate::target::blocklist::{Blocklist, BlocklistError};
-use crate::{api, claims, redirect};
+use crate::{api, housekeeping, redirect};
 use emitter::{Emitter, Hop};
 use warehouse::Warehouse;
 use wide_event::agent::Agents;
@@ -173,7 +173,7 @@ impl Shortener {
             config,
         };
         let app = Arc::new(app);
-        claims::forget_regularly(&app, shared);
+        housekeeping::start(&app, &shared);
         Ok(Self { app })
     }
 

@@ -2,42 +2,17 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use anyhow::{Result, ensure};
+use bench::connection::Connection;
 
 use crate::measure::{CREATED, CREATORS, Times};
 
-struct Connection(BufReader<TcpStream>);
-
-impl Connection {
-    async fn open(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("nobody is at {address}"))?;
-        stream.set_nodelay(true)?;
-        Ok(Self(BufReader::new(stream)))
-    }
-
-    /// Sends a request and reads its answer, whose body has a length; the status.
-    async fn ask(&mut self, request: &str) -> Result<u16> {
-        self.0.write_all(request.as_bytes()).await?;
-        let (mut status, mut length, mut line) = (0, 0, String::new());
-        loop {
-            line.clear();
-            ensure!(self.0.read_line(&mut line).await? > 0, "the connection ended");
-            let header = line.trim_end();
-            if header.is_empty() {
-                break;
-            }
-            if let Some(rest) = header.strip_prefix("HTTP/1.1 ") {
-                status = rest.get(..3).context("no status")?.parse()?;
-            } else if let Some(rest) = header.strip_prefix("content-length: ") {
-                length = rest.parse()?;
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).await?;
-        Ok(status)
-    }
+/// Sends a request and reads its answer; the status.
+async fn ask(connection: &mut Connection, request: &str) -> Result<u16> {
+    connection.send(request.as_bytes()).await?;
+    let answer = connection.receive(false).await?;
+    ensure!(!answer.closes, "the connection ended");
+    Ok(answer.status)
 }
 
 /// Redirects one after the other.
@@ -47,7 +22,7 @@ pub(crate) async fn redirects(address: &str, codes: &[String]) -> Result<Times> 
     for code in codes {
         let request = format!("GET /{code} HTTP/1.1\r\nHost: {address}\r\n\r\n");
         let started = Instant::now();
-        let status = connection.ask(&request).await?;
+        let status = ask(&mut connection, &request).await?;
         times.push(started.elapsed());
         ensure!(status == 302, "{code}: {status}");
     }
@@ -64,7 +39,7 @@ pub(crate) async fn creations(address: &str, key: &str) -> Result<Times> {
             for at in 0..CREATED {
                 let body = format!(
                     r#"{{"longUrl":"https://www.example.com/{creator}/{at}","tags":["tag-{}"]}}"#,
-                    at + 1
+                    1 + at % 1000
                 );
                 let request = format!(
                     "POST /rest/v3/short-urls HTTP/1.1\r\nHost: {address}\r\nX-Api-Key: {key}\r\n\
@@ -72,7 +47,7 @@ pub(crate) async fn creations(address: &str, key: &str) -> Result<Times> {
                     body.len()
                 );
                 let started = Instant::now();
-                let status = connection.ask(&request).await?;
+                let status = ask(&mut connection, &request).await?;
                 times.push(started.elapsed());
                 ensure!(status == 201, "a creation was answered {status}");
             }

@@ -12,8 +12,8 @@ use sqlx::PgPool;
 /// Creations at a time: half the connections of a pool.
 pub(crate) const CREATORS: usize = 8;
 
-/// Creations of each.
-pub(crate) const CREATED: usize = 500;
+/// Creations of each: they take longer than it takes until texts are indexed.
+pub(crate) const CREATED: usize = 2_000;
 
 /// Links looked for: of ten million, hardly one twice.
 const FOUND: usize = 5_000;

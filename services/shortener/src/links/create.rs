@@ -204,6 +204,11 @@ impl Links {
     pub(crate) async fn forget_claims(&self, before: UnixSeconds, limit: u32) -> Result<u64, StoreError> {
         self.timed(&Hop::detached(), "forget_claims", self.store.forget_claims(before, limit)).await
     }
+
+    /// Indexes the texts that creations and edits have left for later.
+    pub(crate) async fn index_texts(&self) -> Result<(), StoreError> {
+        self.timed(&Hop::detached(), "index_texts", self.store.index_texts()).await
+    }
 }
 
 impl CreateLink {

@@ -268,6 +268,10 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.forget_claims(before, limit).await
     }
+    async fn index_texts(&self) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.index_texts().await
+    }
     async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {
         self.check()?;
         self.answer(self.inner.edit(link, edit).await)

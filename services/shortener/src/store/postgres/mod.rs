@@ -20,6 +20,7 @@ mod pool;
 mod rows;
 mod settings;
 mod tags;
+mod texts;
 
 use std::ops::Range;
 
@@ -183,6 +184,10 @@ impl LinkStore for PostgresStore {
 
     async fn forget_claims(&self, before: UnixSeconds, limit: u32) -> Result<u64, StoreError> {
         deadline(self.write_ms, lend!(&self.primary, c => claims::forget(c, before, limit))).await
+    }
+
+    async fn index_texts(&self) -> Result<(), StoreError> {
+        deadline(texts::INDEX_MS_MAX, lend!(&self.primary, c => texts::index(c))).await
     }
 
     async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {

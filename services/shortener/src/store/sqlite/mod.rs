@@ -232,6 +232,11 @@ impl LinkStore for SqliteStore {
         self.write(claims::forget(&self.writes, before, limit)).await
     }
 
+    /// Nothing: searches read all links here.
+    async fn index_texts(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
         self.read(lookup::history(&self.reads, link_id)).await
     }

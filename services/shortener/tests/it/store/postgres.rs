@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use shortener::config::SecretText;
-use shortener::link::{LinkEdit, LinkRef};
+use shortener::link::{LinkEdit, LinkRef, ListQuery};
 use shortener::store::postgres::PostgresStore;
 use shortener::store::{LinkStore, Read, StoreError};
 use sqlx::{Connection as _, PgConnection};
@@ -243,4 +243,46 @@ async fn without_settings_of_the_session_it_works_the_same() {
     // A text that PostgreSQL can't hold is no outage.
     let error = store.find(LinkRef::on_default("nul\0"), Read::Latest).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_found_at_once_and_indexed_later() {
+    let Some(server) = testbed::shared_postgres() else { return };
+    let url = server.database();
+    let store = PostgresStore::open(&postgres_at(&url)).unwrap();
+    store.migrate().await.unwrap();
+    let mut by_hand = PgConnection::connect(&url).await.unwrap();
+    let mut pages_waiting = async || -> i64 {
+        let clean = "SELECT gin_clean_pending_list('links_by_text')";
+        sqlx::query_scalar(clean).fetch_one(&mut by_hand).await.unwrap()
+    };
+    let found = async |term: &str| {
+        let query = ListQuery { search: Some(term.to_owned()), ..super::everything() };
+        store.list(&query).await.unwrap().links.len()
+    };
+    create(&store, &[link("needle-1")]).await;
+    assert_eq!(found("eedle").await, 1);
+    // No creation has done it.
+    assert_eq!(pages_waiting().await, 1);
+
+    create(&store, &[link("needle-2"), link("hay")]).await;
+    let (first, second) = tokio::join!(store.index_texts(), store.index_texts());
+    first.and(second).unwrap();
+    assert_eq!(pages_waiting().await, 0);
+    assert_eq!(found("eedle").await, 2);
+
+    // Of somebody else's index, and of none, nothing is wanted.
+    let role = format!("reader_{}", std::process::id());
+    let mut owner = PgConnection::connect(&url).await.unwrap();
+    for statement in [format!("CREATE ROLE {role} LOGIN"), format!("GRANT ALL ON links TO {role}")] {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut owner).await.unwrap();
+    }
+    create(&store, &[link("needle-3")]).await;
+    let (_, address) = url.split_once('@').unwrap();
+    let other = PostgresStore::open(&postgres_at(&format!("postgres://{role}@{address}"))).unwrap();
+    other.index_texts().await.unwrap();
+    assert_eq!(pages_waiting().await, 1);
+    sqlx::query("DROP INDEX links_by_text").execute(&mut owner).await.unwrap();
+    store.index_texts().await.unwrap();
+    assert_eq!(found("eedle").await, 3);
 }
