@@ -11,6 +11,7 @@ ALTER TABLE ingest_ledger ADD COLUMN IF NOT EXISTS visits UInt64 DEFAULT 0 COMME
     ADD COLUMN IF NOT EXISTS day_clicks UInt64 DEFAULT 0 COMMENT 'Clicks counted in clicks_by_day, once a dimension; 0 where that is switched off' CODEC(T64, ZSTD(1)) AFTER orphan_rows;
 
 -- What a link's clicks came from, without the clicks: a link has some hundred rows a day, however often it is clicked.
+-- Granules are small as those of clicks_by_hour are.
 CREATE TABLE IF NOT EXISTS clicks_by_day (
     day Date COMMENT 'Day of the clicks, UTC' CODEC(Delta, ZSTD(1)),
     domain LowCardinality(String) COMMENT 'Domain that was asked; empty for the default one',
@@ -25,7 +26,7 @@ PARTITION BY toYYYYMM(day)
 PRIMARY KEY (code, dimension, day)
 ORDER BY (code, dimension, day, value, bot, domain)
 TTL day + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${deduplication}
+SETTINGS ${deduplication}, index_granularity = 1024, min_compress_block_size = 8192
 COMMENT 'Clicks of a link by day and what they came from, exact, from 100 percent of events';
 
 CREATE TABLE IF NOT EXISTS visits_by_hour (

@@ -52,6 +52,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     9 "0009_totals_by_link",
     10 "0010_otel_traces",
     11 "0011_clicks_by_link",
+    12 "0012_visitors_by_day",
 };
 
 /// The view over all event columns, which is replaced when there are more of them.

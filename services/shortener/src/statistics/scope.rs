@@ -74,6 +74,15 @@ pub struct Span {
     pub to: Option<UnixSeconds>,
 }
 
+impl Span {
+    /// The whole days in it: the begin of the first, and the end of the last. `None` where there are none, or it is open.
+    fn whole_days(self) -> Option<(UnixSeconds, UnixSeconds)> {
+        let (from, to) = self.from.zip(self.to)?;
+        let (first, last) = (from + (-from).rem_euclid(DAY_S), Grain::Day.floor(to));
+        (0 <= first && first < last && last <= TIME_MAX).then_some((first, last))
+    }
+}
+
 /// A question: what, when, and whether with bots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visits {
@@ -256,9 +265,29 @@ impl Visits {
         matches!(&self.scope, Scope::Links(links) if links.is_empty())
     }
 
-    /// The visitors of whole hours, as `SELECT visitors`.
+    /// `SELECT n`, in rows that are to be summed: the visitors of whole hours. Where it is not about links, those of each
+    /// whole day come out of a projection: a hash means another visitor on another day, so days add up.
     pub(super) fn visitors(&self, sql: &mut Sql) {
-        sql.push("SELECT visitors FROM ");
+        let Some((first_day, last_day)) = self.span.whole_days().filter(|_| !self.is_links()) else {
+            return self.visitors_by_hour(sql);
+        };
+        for (from, to) in [(self.span.from, Some(first_day)), (Some(last_day), self.span.to)] {
+            if from < to {
+                Self { span: Span { from, to }, ..self.clone() }.visitors_by_hour(sql);
+                sql.push(" UNION ALL ");
+            }
+        }
+        // To the letter the expressions of the projection.
+        sql.push("SELECT uniqMerge(visitors) AS n FROM visits_by_hour WHERE ");
+        Self { span: Span::default(), ..self.clone() }.filter(sql, Grain::Hour);
+        sql.push(" AND toDate(hour) >= toDate(").number(first_day / DAY_S);
+        sql.push(") AND toDate(hour) < toDate(").number(last_day / DAY_S).push(")");
+        self.only_people(sql);
+        sql.push(" GROUP BY toDate(hour)");
+    }
+
+    fn visitors_by_hour(&self, sql: &mut Sql) {
+        sql.push("SELECT uniqMerge(visitors) AS n FROM ");
         sql.push(if self.is_links() { "clicks_by_hour" } else { "visits_by_hour" }).push(" WHERE ");
         self.filter(sql, Grain::Hour);
         if let Some(to) = self.span.to {

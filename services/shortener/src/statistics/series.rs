@@ -101,7 +101,7 @@ impl Statistics {
             return Ok(Answer { value: None, stale_since: None });
         }
         let mut sql = Sql::default();
-        sql.push("SELECT uniqMerge(visitors) FROM (");
+        sql.push("SELECT sum(n) FROM (");
         visits.visitors(&mut sql);
         sql.push(")");
         let rows = self.reader()?.ask::<u64>(&sql).await?;

@@ -50,5 +50,6 @@ mod store;
 mod tags;
 mod tiers;
 mod tiers_outage;
+mod visitors;
 mod visits_scope;
 mod wrong_keys;

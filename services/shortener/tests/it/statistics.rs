@@ -89,7 +89,7 @@ pub(crate) async fn put(warehouse: &Warehouse, visits: &[Visit<'_>]) {
     }
 }
 
-async fn read(server: &Server, path: &str) -> Value {
+pub(crate) async fn read(server: &Server, path: &str) -> Value {
     let answer = server.api(Method::GET, path, &Value::Null).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer.json()
