@@ -1,5 +1,4 @@
--- One narrow row a click. Time in seconds and dictionary columns: what is left is mostly the visitor's hash. By day, since
--- every question about single clicks is one about some hours, and within a partition those of all links lie apart.
+-- One narrow row a click. Time in seconds and dictionary columns: what is left is mostly the visitor's hash.
 CREATE TABLE IF NOT EXISTS clicks (
     ts DateTime('UTC') COMMENT 'When the click was made, to the second' CODEC(Delta, ZSTD(1)),
     code String COMMENT 'Short code that was clicked' CODEC(ZSTD(1)),
@@ -14,7 +13,7 @@ CREATE TABLE IF NOT EXISTS clicks (
     bot_reason LowCardinality(String) COMMENT 'The rule that said so'
 )
 ENGINE = ${engine:MergeTree}
-PARTITION BY toDate(ts)
+PARTITION BY toYYYYMM(ts)
 ORDER BY (code, ts)
 TTL ts + toIntervalDay(${clicks_ttl_days})
 SETTINGS ${deduplication}

@@ -13,7 +13,7 @@ use sqlx::PgPool;
 pub(crate) const CREATORS: usize = 8;
 
 /// Creations of each: they take longer than it takes until texts are indexed.
-pub(crate) const CREATED: usize = 2_000;
+pub(crate) const CREATED: usize = 5_000;
 
 /// Links looked for: of ten million, hardly one twice.
 const FOUND: usize = 5_000;

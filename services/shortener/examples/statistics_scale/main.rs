@@ -2,7 +2,7 @@
 //! at URL (`hoplog engine` will do) as so many clicks over two years would leave it, `measure` with the same numbers asks each
 //! kind of question that the API asks, and `drop URL` drops the database. They are apart, since filling takes long and wants
 //! nothing, and measuring is short and wants a machine without anything else to do. 100 million clicks take about 1.5 GB of
-//! disk, a billion on 100,000 links 14 GB, and to be filled an engine whose queries may take 5 GB
+//! disk, a billion on 100,000 links 16 GB, and to be filled an engine whose queries may take 5 GB
 //! (`HOPLOG_ENGINE__QUERY_MEMORY_BYTES_MAX`).
 #![expect(clippy::print_stdout, reason = "the result is for whoever runs it")]
 

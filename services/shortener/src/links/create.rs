@@ -205,8 +205,8 @@ impl Links {
         self.timed(&Hop::detached(), "forget_claims", self.store.forget_claims(before, limit)).await
     }
 
-    /// Indexes the texts that creations and edits have left for later.
-    pub(crate) async fn index_texts(&self) -> Result<(), StoreError> {
+    /// Indexes the texts that creations and edits have left for later; how many pages of them there were.
+    pub(crate) async fn index_texts(&self) -> Result<u64, StoreError> {
         self.timed(&Hop::detached(), "index_texts", self.store.index_texts()).await
     }
 }

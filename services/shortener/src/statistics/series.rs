@@ -12,7 +12,8 @@ pub const SERIES_POINTS_MAX: usize = 750;
 /// kilobytes for a busy link.
 pub const VISITORS_DAYS_MAX: i64 = 31;
 
-/// The same for everything and for domains: hundreds of kilobytes an hour.
+/// The same for everything and for domains: hundreds of kilobytes a day, and for an hour as well where it begins or ends
+/// within a day.
 pub const ALL_VISITORS_DAYS_MAX: i64 = 7;
 
 /// How long a point of a series is.

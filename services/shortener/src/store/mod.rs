@@ -318,8 +318,9 @@ pub trait LinkStore: Send + Sync + 'static {
     async fn forget_claims(&self, before: UnixSeconds, limit: u32) -> Result<u64, StoreError>;
 
     /// Indexes, for searches, the texts that creations and edits have left for later. Searches find them before, too: until
-    /// then they read them one by one. May be called anywhere and at any time; of several at once, one does it.
-    async fn index_texts(&self) -> Result<(), StoreError>;
+    /// then they read them one by one. May be called anywhere and at any time; of several at once, one does it. Returns how many
+    /// pages of 8 KiB were waiting.
+    async fn index_texts(&self) -> Result<u64, StoreError>;
 
     /// Changes a link. A new target goes into its history.
     async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError>;

@@ -268,7 +268,7 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.forget_claims(before, limit).await
     }
-    async fn index_texts(&self) -> Result<(), StoreError> {
+    async fn index_texts(&self) -> Result<u64, StoreError> {
         self.check()?;
         self.inner.index_texts().await
     }

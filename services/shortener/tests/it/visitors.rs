@@ -9,6 +9,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::server::Server;
 use crate::statistics::{Visit, click, link, now, put, read, shared};
 
+const MIGRATION_12: &str = include_str!("../../../../pipeline/warehouse/migrations/0012_visitors_by_day.sql");
+
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;
 
@@ -73,32 +75,42 @@ async fn visitors_are_those_of_each_day_whatever_it_begins_and_ends_with() {
     assert!(open["stats"]["uniqueVisitors"].is_null());
 }
 
-/// The days of a merged, repeated and partly older table are in the projection that is asked.
+/// Days come out of the projection, of rows that were there before it, of an insert that is repeated, and merged.
 #[tokio::test]
 async fn a_day_s_visitors_come_out_of_the_projection() {
     let warehouse = shared("statistics_projected").await;
-    let rows = |hour: &str, token: &str| {
-        format!(
+    let run = async |sql: &str| warehouse.execute(sql).await.unwrap();
+    let insert = async |day: u32, token: &str| {
+        run(&format!(
             "INSERT INTO visits_by_hour (hour, kind, visits, visitor_list) SETTINGS insert_deduplication_token = '{token}' \
-             SELECT {hour} + number % 24 * 3600, 'click', 1, [1 + number % 10, number] FROM numbers(1, 480)"
-        )
+             SELECT toDateTime(toStartOfMonth(now('UTC')), 'UTC') + 86400 * {day} + number % 24 * 3600, 'click', 1, \
+             [1 + number % 10, number] FROM numbers(1, 480)"
+        ))
+        .await;
     };
-    let visitors = async |settings: &str| {
+    let days = async |settings: &str| {
         let sql = format!(
             "SELECT uniqMerge(visitors) AS n FROM visits_by_hour WHERE kind = 'click' AND toDate(hour) >= toDate(0) \
              AND toDate(hour) < toDate(60000) GROUP BY toDate(hour) ORDER BY n SETTINGS {settings}"
         );
         warehouse.rows::<u64>(&sql, &[]).await.unwrap()
     };
-    for (hour, token) in [
-        ("toStartOfDay(now()) - 86400", "a"),
-        ("toStartOfDay(now()) - 86400", "a"),
-        ("toStartOfDay(now())", "b"),
-    ] {
-        warehouse.execute(&rows(hour, token)).await.unwrap();
+    run("ALTER TABLE visits_by_hour DROP PROJECTION visitors_by_day SETTINGS mutations_sync = 2").await;
+    insert(0, "before").await;
+    let step = MIGRATION_12.lines().find(|line| line.contains("ADD PROJECTION")).unwrap();
+    run(step.trim_end_matches(';')).await;
+    run("ALTER TABLE visits_by_hour MATERIALIZE PROJECTION visitors_by_day SETTINGS mutations_sync = 2")
+        .await;
+    for (day, token) in [(0, "a"), (0, "a"), (1, "b"), (0, "a")] {
+        insert(day, token).await;
     }
-    assert_eq!(visitors("force_optimize_projection = 1").await, [480, 480]);
-    warehouse.execute("OPTIMIZE TABLE visits_by_hour FINAL").await.unwrap();
-    assert_eq!(visitors("force_optimize_projection = 1").await, [480, 480]);
-    assert_eq!(visitors("optimize_use_projections = 0").await, [480, 480]);
+    for merged in [false, true] {
+        if merged {
+            run("OPTIMIZE TABLE visits_by_hour FINAL").await;
+        }
+        assert_eq!(days("force_optimize_projection = 1").await, [480, 480], "merged: {merged}");
+        assert_eq!(days("optimize_use_projections = 0").await, [480, 480], "merged: {merged}");
+        let sum = warehouse.rows::<u64>("SELECT sum(visits) FROM visits_by_hour", &[]).await.unwrap();
+        assert_eq!(sum, [3 * 480], "merged: {merged}");
+    }
 }

@@ -186,8 +186,11 @@ impl LinkStore for PostgresStore {
         deadline(self.write_ms, lend!(&self.primary, c => claims::forget(c, before, limit))).await
     }
 
-    async fn index_texts(&self) -> Result<(), StoreError> {
-        deadline(texts::INDEX_MS_MAX, lend!(&self.primary, c => texts::index(c))).await
+    async fn index_texts(&self) -> Result<u64, StoreError> {
+        // A shutdown does not wait for it.
+        let mut closed = self.primary.close_event();
+        let indexed = deadline(texts::INDEX_MS_MAX, lend!(&self.primary, c => texts::index(c)));
+        closed.do_until(indexed).await.map_err(failed)?
     }
 
     async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {

@@ -1,5 +1,7 @@
 //! The index that searches for a part of a text use.
 
+use std::sync::Once;
+
 use sqlx::{Connection as _, PgConnection};
 
 use super::StoreError;
@@ -15,26 +17,44 @@ const INDEX_LOCK: i64 = 0x686f_706c_7465_7874;
 /// SQLSTATE of who did not get a lock in time.
 const LOCK_TIMEOUT: &str = "55P03";
 
-/// Takes what is on the index's pending list into the index. Not where there is no such index, or where it is somebody
-/// else's: then autovacuum does it, and creations do when the list is full.
-pub(super) async fn index(connection: &mut PgConnection) -> Result<(), StoreError> {
+/// Takes what is on the index's pending list into the index; how many pages that were. None where there is no such index, or
+/// where it is somebody else's: then autovacuum does it, and creations do when the list is full.
+pub(super) async fn index(connection: &mut PgConnection) -> Result<u64, StoreError> {
+    static NOT_OURS: Once = Once::new();
+    let owned =
+        "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('links_by_text')";
+    match sqlx::query_scalar::<_, bool>(owned).fetch_optional(&mut *connection).await.map_err(failed)? {
+        None => return Ok(0),
+        Some(false) => {
+            NOT_OURS.call_once(|| {
+                tracing::warn!("the index links_by_text is another role's: creations will have to keep it");
+            });
+            return Ok(0);
+        }
+        Some(true) => {}
+    }
     let mut transaction = connection.begin().await.map_err(failed)?;
-    sqlx::query("SELECT set_config('statement_timeout', $1, true)")
-        .bind(INDEX_MS_MAX.to_string())
+    sqlx::query("SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', '1s', true)")
+        .bind((INDEX_MS_MAX - 5_000).to_string())
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
-    let done = sqlx::query(
-        "SELECT gin_clean_pending_list(oid) FROM pg_class
-         WHERE oid = to_regclass('links_by_text') AND pg_has_role(relowner, 'USAGE') AND pg_try_advisory_xact_lock($1)",
+    let pages = sqlx::query_scalar::<_, Option<i64>>(
+        "SELECT CASE WHEN pg_try_advisory_xact_lock($1) THEN gin_clean_pending_list(to_regclass('links_by_text')) END",
     )
     .bind(INDEX_LOCK)
-    .execute(&mut *transaction)
+    .fetch_one(&mut *transaction)
     .await;
-    match done {
-        Ok(_) => transaction.commit().await.map_err(failed),
+    match pages {
+        Ok(pages) => {
+            transaction.commit().await.map_err(failed)?;
+            Ok(pages.and_then(|pages| u64::try_from(pages).ok()).unwrap_or(0))
+        }
         // Autovacuum is at it.
-        Err(error) if is_locked(&error) => transaction.rollback().await.map_err(failed),
+        Err(error) if is_locked(&error) => {
+            transaction.rollback().await.map_err(failed)?;
+            Ok(0)
+        }
         Err(error) => Err(failed(error)),
     }
 }
