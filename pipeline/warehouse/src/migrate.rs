@@ -53,6 +53,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     10 "0010_otel_traces",
     11 "0011_clicks_by_link",
     12 "0012_visitors_by_day",
+    13 "0013_fewer_places",
 };
 
 /// The view over all event columns, which is replaced when there are more of them.

@@ -28,11 +28,6 @@ const OLD_BOOT: &str = "01890000-0000-7000-8000-000000000000";
 async fn world(database: &str) -> Warehouse {
     let warehouse = super::warehouse(database);
     migrate(&warehouse).await.unwrap();
-    // Else rows of what has a projection can't be taken away.
-    for table in ["clicks_by_hour", "visits_by_hour"] {
-        let rebuilt = "MODIFY SETTING lightweight_mutation_projection_mode = 'rebuild'";
-        warehouse.execute(&format!("ALTER TABLE {table} {rebuilt}")).await.unwrap();
-    }
     fill(&warehouse, 0).await;
     warehouse
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use shortener::config::StatisticsConfig;
 use shortener::metrics::Metrics;
 use shortener::statistics::{Interval, Scope, Span, Statistics, Visits, VisitsQuery};
@@ -22,8 +22,9 @@ const KIND_MAX: Duration = Duration::from_secs(20);
 /// Longest that one may take, so that slow ones are measured, too, milliseconds.
 const QUERY_MS_MAX: u64 = 60_000;
 
-/// How long merges of what was filled are waited for.
-const MERGES_MAX: Duration = Duration::from_secs(900);
+/// How long merges of what was filled are waited for: months are merged into one part when they are an hour old, which is looked
+/// at every ten minutes where nothing is inserted.
+const MERGES_MAX: Duration = Duration::from_secs(7_200);
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -120,11 +121,14 @@ pub(crate) async fn measure(warehouse: &Warehouse, size: Size) -> Result<()> {
     Ok(())
 }
 
-/// Waits until what was filled is merged: a table that is filled in two years is, but for its last days.
+/// Waits until what was filled is merged: a table that is filled in two years is, but for its last hour.
 async fn rest(warehouse: &Warehouse) -> Result<()> {
     let began = Instant::now();
-    let merges = "SELECT count() FROM system.merges WHERE database = currentDatabase()";
-    while began.elapsed() < MERGES_MAX && warehouse.rows::<u64>(merges, &[]).await? != [0] {
+    let unmerged = "SELECT count() FROM system.merges WHERE database = currentDatabase() UNION ALL SELECT count() FROM (SELECT 1 \
+                    FROM system.parts WHERE active AND database = currentDatabase() AND table IN ('clicks_by_hour', \
+                    'clicks_by_day') GROUP BY table, partition HAVING count() > 1)";
+    while warehouse.rows::<u64>(unmerged, &[]).await? != [0, 0] {
+        ensure!(began.elapsed() < MERGES_MAX, "still being merged");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     Ok(())

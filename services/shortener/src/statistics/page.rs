@@ -173,9 +173,82 @@ fn rows(query: &VisitsQuery, from: UnixSeconds, to: UnixSeconds, offset: i64) ->
     );
     sql.push(visits.singles()).push(" WHERE ");
     visits.single(&mut sql, from, to);
-    // Visits of the same second need an order of their own, or one could be on two pages.
-    sql.push(" ORDER BY ts DESC, visitor, ").push(if visits.is_orphans() { "path" } else { "code" });
-    sql.push(", domain, referrer_host, browser, os, country, device LIMIT ").number(i64::from(query.limit));
+    // Visits of the same second need an order of their own, or one could be on two pages: which of two comes first that are
+    // alike in all that is told nobody sees. Only columns of the projection `by_time`, or it could not answer.
+    sql.push(" ORDER BY ts DESC, ").push(if visits.is_orphans() { "path, kind" } else { "code" });
+    sql.push(", domain, referrer_host, browser, os, country, device, bot LIMIT ")
+        .number(i64::from(query.limit));
     sql.push(" OFFSET ").number(offset.max(0));
     sql
+}
+
+#[cfg(test)]
+mod tests {
+    use warehouse::{Warehouse, WarehouseConfig, migrate};
+
+    use super::*;
+    use crate::statistics::scope::HOUR_S;
+
+    /// 2026-05-01, and the days of clicks that there are.
+    const BEGIN: UnixSeconds = 1_777_593_600;
+    const DAYS: i64 = 10;
+
+    /// A hundred thousand clicks on a thousand links: granules enough that it matters where they are read from.
+    async fn world() -> Warehouse {
+        let url = format!("http://{}", testbed::shared_engine_address());
+        let database = "statistics_projections".to_owned();
+        let warehouse = Warehouse::new(&WarehouseConfig { url, database, ..WarehouseConfig::default() });
+        migrate(&warehouse).await.unwrap();
+        let click = format!(
+            "toDateTime({BEGIN} + cityHash64(number) % {}) AS ts, toString(number % 1000) AS code, \
+             if(number % 3, '', 's.example') AS domain, number % 77 AS visitor, number % 5 = 0 AS bot",
+            DAYS * 24 * HOUR_S
+        );
+        let columns = "ts, code, domain, visitor, bot";
+        for sql in [
+            format!("INSERT INTO clicks ({columns}) SELECT {click} FROM numbers(100000)"),
+            "INSERT INTO visits_by_hour (hour, domain, kind, bot, visits, visitor_list) SELECT toStartOfHour(ts) AS hour, \
+             domain, 'click' AS kind, bot, count(), groupArray(visitor) FROM clicks GROUP BY hour, domain, bot"
+                .to_owned(),
+        ] {
+            warehouse.execute(&sql).await.unwrap();
+        }
+        warehouse
+    }
+
+    fn everything(domain: Option<&str>, exclude_bots: bool, span: Span) -> Visits {
+        let deleted =
+            [crate::store::Counted { domain: String::new(), code: "7".to_owned(), from: BEGIN + 9 }];
+        let scope = Scope::Clicks { domain: domain.map(str::to_owned), deleted: deleted.into() };
+        Visits { scope, span, exclude_bots }
+    }
+
+    #[tokio::test]
+    async fn projections_answer_what_they_are_for() {
+        let warehouse = world().await;
+        // The server refuses what would be read from the rows instead.
+        let from = |projection: &'static str| [("force_optimize_projection_name", projection)];
+        let days = Span { from: Some(BEGIN), to: Some(BEGIN + DAYS * 24 * HOUR_S) };
+        for (domain, exclude_bots) in [(None, false), (Some("s.example"), false), (None, true)] {
+            let visits = everything(domain, exclude_bots, days);
+            let query = VisitsQuery { visits: visits.clone(), offset: 0, limit: 100 };
+            let hour = BEGIN + 100 * HOUR_S;
+            let page = rows(&query, hour, hour + HOUR_S, 0).query(&warehouse, &from("by_time"));
+            assert_eq!(page.fetch_all::<SingleVisit>().await.unwrap().len(), 100);
+
+            let mut sql = Sql::default();
+            visits.visitors(&mut sql);
+            let visitors = sql.query(&warehouse, &from("visitors_by_day")).fetch_all::<u64>().await.unwrap();
+            assert_eq!(visitors, [77; DAYS as usize]);
+        }
+        // It does refuse: a projection has not who it was.
+        for (table, projection, refused) in [
+            ("clicks", "by_time", "max(visitor)"),
+            ("visits_by_hour", "visitors_by_day", "uniqMerge(visitors), max(hour)"),
+        ] {
+            let sql = format!("SELECT ignore({refused}) FROM {table}");
+            let error = warehouse.query(&sql, &from(projection)).fetch_all::<u8>().await.unwrap_err();
+            assert!(error.to_string().contains(projection), "{error}");
+        }
+    }
 }

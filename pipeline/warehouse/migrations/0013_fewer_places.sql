@@ -1,0 +1,27 @@
+-- What a question about a thousand links takes is places to find, read and unpack.
+--
+-- Parts of a month are merged into one once they are an hour old, so a link lies in as many places as there are months, and
+-- in the small parts of the last hour. That writes the current month again once an hour: some 20 s of a core at a billion
+-- clicks in two years.
+ALTER TABLE clicks_by_hour MODIFY SETTING min_age_to_force_merge_seconds = 3600;
+
+ALTER TABLE clicks_by_day MODIFY SETTING min_age_to_force_merge_seconds = 3600;
+
+-- Blocks of a few kilobytes are unpacked twice as fast so, for a tenth more disk.
+ALTER TABLE clicks_by_hour MODIFY COLUMN hour CODEC(Delta, LZ4), MODIFY COLUMN code CODEC(LZ4), MODIFY COLUMN clicks CODEC(T64, LZ4);
+
+ALTER TABLE clicks_by_day MODIFY COLUMN day CODEC(LZ4), MODIFY COLUMN code CODEC(LZ4), MODIFY COLUMN clicks CODEC(T64, LZ4);
+
+-- Single clicks by time, as pages of everything and of a domain have them, and whoever asks what was clicked within the last
+-- minutes: sorted by link, the hour of a page lies all over its month. Without what tells visitors apart, half of a row.
+ALTER TABLE clicks ADD PROJECTION IF NOT EXISTS by_time (SELECT ts, code, domain, country, device, browser, os, referrer_host, bot ORDER BY ts);
+
+-- What is there already, in the background.
+ALTER TABLE clicks MATERIALIZE PROJECTION IF EXISTS by_time;
+
+-- Rows can be deleted by hand where there are projections, too: the parts that had them get new ones.
+ALTER TABLE clicks MODIFY SETTING lightweight_mutation_projection_mode = 'rebuild';
+
+ALTER TABLE clicks_by_hour MODIFY SETTING lightweight_mutation_projection_mode = 'rebuild';
+
+ALTER TABLE visits_by_hour MODIFY SETTING lightweight_mutation_projection_mode = 'rebuild';
