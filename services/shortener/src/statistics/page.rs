@@ -191,7 +191,8 @@ mod tests {
 
     /// 2026-05-01, and the days of clicks that there are.
     const BEGIN: UnixSeconds = 1_777_593_600;
-    const DAYS: i64 = 10;
+    const DAYS: u32 = 10;
+    const END: UnixSeconds = BEGIN + DAYS as UnixSeconds * 24 * HOUR_S;
 
     /// A hundred thousand clicks on a thousand links: granules enough that it matters where they are read from.
     async fn world() -> Warehouse {
@@ -202,7 +203,7 @@ mod tests {
         let click = format!(
             "toDateTime({BEGIN} + cityHash64(number) % {}) AS ts, toString(number % 1000) AS code, \
              if(number % 3, '', 's.example') AS domain, number % 77 AS visitor, number % 5 = 0 AS bot",
-            DAYS * 24 * HOUR_S
+            END - BEGIN
         );
         let columns = "ts, code, domain, visitor, bot";
         for sql in [
@@ -228,7 +229,7 @@ mod tests {
         let warehouse = world().await;
         // The server refuses what would be read from the rows instead.
         let from = |projection: &'static str| [("force_optimize_projection_name", projection)];
-        let days = Span { from: Some(BEGIN), to: Some(BEGIN + DAYS * 24 * HOUR_S) };
+        let days = Span { from: Some(BEGIN), to: Some(END) };
         for (domain, exclude_bots) in [(None, false), (Some("s.example"), false), (None, true)] {
             let visits = everything(domain, exclude_bots, days);
             let query = VisitsQuery { visits: visits.clone(), offset: 0, limit: 100 };
