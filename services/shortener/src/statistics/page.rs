@@ -198,7 +198,14 @@ mod tests {
     async fn world() -> Warehouse {
         let url = format!("http://{}", testbed::shared_engine_address());
         let database = "statistics_projections".to_owned();
-        let warehouse = Warehouse::new(&WarehouseConfig { url, database, ..WarehouseConfig::default() });
+        let warehouse = Warehouse::new(&WarehouseConfig {
+            url,
+            database,
+            // Else the clicks below would expire one day.
+            clicks_ttl_days: 18_250,
+            rollups_ttl_days: 18_250,
+            ..WarehouseConfig::default()
+        });
         migrate(&warehouse).await.unwrap();
         let click = format!(
             "toDateTime({BEGIN} + cityHash64(number) % {}) AS ts, toString(number % 1000) AS code, \
