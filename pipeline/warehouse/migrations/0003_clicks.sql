@@ -16,14 +16,14 @@ ENGINE = ${engine:MergeTree}
 PARTITION BY toYYYYMM(ts)
 ORDER BY (code, ts)
 TTL ts + toIntervalDay(${clicks_ttl_days})
-SETTINGS ${deduplication}
+SETTINGS ${table_settings}
 COMMENT 'Clicks, exact, one a row';
 
 -- The visitors of an hour arrive as plain numbers and are stored as a mergeable state: a function of the row alone,
 -- so one block in is one block stored, and its token deduplicates it.
 --
 -- A link has some hundred rows a month, and a question about a thousand links reads a place of each, in each part. So granules
--- and blocks are small, and the index has what finds a link, and no more. How they are packed and merged: 0013.
+-- and blocks are small, and the index has what finds a link, and no more. How they are packed: 0013.
 CREATE TABLE IF NOT EXISTS clicks_by_hour (
     hour DateTime('UTC') COMMENT 'Start of the hour of the clicks' CODEC(Delta, ZSTD(1)),
     code String COMMENT 'Short code that was clicked' CODEC(ZSTD(1)),
@@ -37,5 +37,5 @@ PARTITION BY toYYYYMM(hour)
 PRIMARY KEY code
 ORDER BY (code, hour, bot)
 TTL hour + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${deduplication}, index_granularity = 512, min_compress_block_size = 4096
+SETTINGS ${table_settings}, index_granularity = 512, min_compress_block_size = 4096
 COMMENT 'Clicks by hour, exact, from 100 percent of events';

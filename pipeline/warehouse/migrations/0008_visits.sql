@@ -10,8 +10,8 @@ ALTER TABLE ingest_ledger ADD COLUMN IF NOT EXISTS visits UInt64 DEFAULT 0 COMME
     ADD COLUMN IF NOT EXISTS orphan_rows UInt64 DEFAULT 0 COMMENT 'Rows in orphan_visits; 0 where single clicks are switched off' CODEC(T64, ZSTD(1)) AFTER visits,
     ADD COLUMN IF NOT EXISTS day_clicks UInt64 DEFAULT 0 COMMENT 'Clicks counted in clicks_by_day, once a dimension; 0 where that is switched off' CODEC(T64, ZSTD(1)) AFTER orphan_rows;
 
--- What a link's clicks came from, without the clicks: a link has some hundred rows a day, however often it is clicked.
--- Granules, blocks and index are as those of clicks_by_hour, for the same reason.
+-- What a link's clicks came from, without the clicks: a link has some hundred rows a month, and never more than there are
+-- values in a day, however often it is clicked. Granules, blocks and index are as those of clicks_by_hour, for the same reason.
 CREATE TABLE IF NOT EXISTS clicks_by_day (
     day Date COMMENT 'Day of the clicks, UTC' CODEC(Delta, ZSTD(1)),
     domain LowCardinality(String) COMMENT 'Domain that was asked; empty for the default one',
@@ -26,7 +26,7 @@ PARTITION BY toYYYYMM(day)
 PRIMARY KEY code
 ORDER BY (code, dimension, day, value, bot, domain)
 TTL day + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${deduplication}, index_granularity = 512, min_compress_block_size = 4096
+SETTINGS ${table_settings}, index_granularity = 512, min_compress_block_size = 4096
 COMMENT 'Clicks of a link by day and what they came from, exact, from 100 percent of events';
 
 CREATE TABLE IF NOT EXISTS visits_by_hour (
@@ -42,7 +42,7 @@ ENGINE = ${engine:AggregatingMergeTree}
 PARTITION BY toYYYYMM(hour)
 ORDER BY (kind, hour, domain, bot)
 TTL hour + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${deduplication}
+SETTINGS ${table_settings}
 COMMENT 'Visits of all links together, and of none, by hour, exact, from 100 percent of events';
 
 CREATE TABLE IF NOT EXISTS visits_by_day (
@@ -59,7 +59,7 @@ PARTITION BY toYYYYMM(day)
 PRIMARY KEY (kind, dimension, day)
 ORDER BY (kind, dimension, day, value, bot, domain)
 TTL day + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${deduplication}
+SETTINGS ${table_settings}
 COMMENT 'Visits of all links together, and of none, by day and what they came from, exact, from 100 percent of events';
 
 CREATE TABLE IF NOT EXISTS orphan_visits (
@@ -80,5 +80,5 @@ ENGINE = ${engine:MergeTree}
 PARTITION BY toYYYYMM(ts)
 ORDER BY (kind, ts)
 TTL ts + toIntervalDay(${clicks_ttl_days})
-SETTINGS ${deduplication}
+SETTINGS ${table_settings}
 COMMENT 'Visits that reached no link, exact, one a row';

@@ -37,12 +37,15 @@ impl Table {
         self.engine.starts_with("Replicated") || self.engine.starts_with("Shared")
     }
 
-    /// A setting of its own that is a number.
-    pub(crate) fn setting(&self, name: &str) -> Option<u64> {
+    /// A setting of its own, as it was set.
+    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
         let (_, settings) = self.engine_full.rsplit_once(" SETTINGS ")?;
-        let value =
-            settings.split(", ").find_map(|setting| setting.strip_prefix(name)?.strip_prefix(" = "))?;
-        value.parse().ok()
+        settings.split(", ").find_map(|setting| setting.strip_prefix(name)?.strip_prefix(" = "))
+    }
+
+    /// A setting of its own that is a number.
+    pub(crate) fn number(&self, setting: &str) -> Option<u64> {
+        self.setting(setting)?.parse().ok()
     }
 }
 
@@ -164,7 +167,7 @@ fn forgets(table: &Table, config: &WarehouseConfig) -> Vec<String> {
     if engine.contains("ReplacingMergeTree") {
         return Vec::new();
     }
-    let too_small = |(setting, least): &(&str, u64)| match table.setting(setting) {
+    let too_small = |(setting, least): &(&str, u64)| match table.number(setting) {
         Some(value) if value >= *least => None,
         Some(value) => Some(format!("{name}: {setting} is {value}, needed is {least}")),
         None => Some(format!("{name}: {setting} is not set, needed is {least}")),

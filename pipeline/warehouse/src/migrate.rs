@@ -7,7 +7,7 @@ use wide_event::FIELDS;
 use wide_event::registry::Field;
 
 use crate::check::{Table, applied, event_columns, tables};
-use crate::ddl::{self, add_column, deduplication};
+use crate::ddl::{self, add_column, deduplication, merges};
 use crate::schema::{column, times_to_live};
 use crate::{Warehouse, WarehouseConfig, WarehouseError};
 
@@ -59,6 +59,9 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
 /// The view over all event columns, which is replaced when there are more of them.
 const VIEW: &str = "0006_otel_logs";
 
+/// What is done to the rows that are there, once.
+const OF_ROWS: &str = " MATERIALIZE PROJECTION ";
+
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version UInt32 COMMENT 'Number of the step',
     name String COMMENT 'Its name',
@@ -79,9 +82,9 @@ pub async fn migrate(warehouse: &Warehouse) -> Result<Vec<&'static str>, Warehou
     let mut now = Vec::new();
     for migration in MIGRATIONS {
         let is_done = done.contains(&migration.version);
-        // A server that has joined the cluster since has none of the tables.
+        // A server that has joined the cluster since has none of the tables, and no rows.
         if !is_done || config.cluster.is_some() {
-            run(warehouse, &ddl::statements(migration.sql, config)).await?;
+            run(warehouse, &step(migration, is_done, config)).await?;
         }
         if !is_done {
             let Migration { version, name, .. } = migration;
@@ -95,6 +98,7 @@ pub async fn migrate(warehouse: &Warehouse) -> Result<Vec<&'static str>, Warehou
     let tables = tables(warehouse).await?;
     run(warehouse, &change_times_to_live(config, &tables)).await?;
     run(warehouse, &change_deduplication(config, &tables)).await?;
+    run(warehouse, &change_merges(config, &tables)).await?;
     Ok(now)
 }
 
@@ -104,6 +108,13 @@ pub fn statements(config: &WarehouseConfig) -> Vec<String> {
     let steps = MIGRATIONS.iter().map(|migration| migration.sql);
     let tables = std::iter::once(RECORD_TABLE).chain(steps).flat_map(|sql| ddl::statements(sql, config));
     std::iter::once(create_database(config)).chain(tables).collect()
+}
+
+/// What a step takes that was not done before, or was.
+fn step(migration: &Migration, is_done: bool, config: &WarehouseConfig) -> Vec<String> {
+    let mut statements = ddl::statements(migration.sql, config);
+    statements.retain(|statement| !(is_done && statement.contains(OF_ROWS)));
+    statements
 }
 
 fn create_database(config: &WarehouseConfig) -> String {
@@ -172,7 +183,7 @@ fn change_deduplication(config: &WarehouseConfig, tables: &[Table]) -> Vec<Strin
     for (table, ..) in times_to_live(config) {
         for found in tables.iter().filter(|found| found.name == config.local(table)) {
             for (setting, least) in deduplication(found.is_replicated()) {
-                if found.setting(setting).is_none_or(|value| value < *least) {
+                if found.number(setting).is_none_or(|value| value < *least) {
                     let stored = config.stored_in(table);
                     statements.push(format!("ALTER TABLE {stored} MODIFY SETTING {setting} = {least}"));
                 }
@@ -181,6 +192,20 @@ fn change_deduplication(config: &WarehouseConfig, tables: &[Table]) -> Vec<Strin
     }
     // Of several servers.
     statements.dedup();
+    statements
+}
+
+/// For tables of before there were these settings.
+fn change_merges(config: &WarehouseConfig, tables: &[Table]) -> Vec<String> {
+    let mut statements = Vec::new();
+    for (table, ..) in times_to_live(config) {
+        let (local, stored) = (config.local(table), config.stored_in(table));
+        for (setting, value) in merges(table) {
+            if tables.iter().any(|found| found.name == local && found.setting(setting).is_none()) {
+                statements.push(format!("ALTER TABLE {stored} MODIFY SETTING {setting} = {value}"));
+            }
+        }
+    }
     statements
 }
 
@@ -195,5 +220,18 @@ mod tests {
             assert!(migration.name.starts_with(&format!("{:04}_", migration.version)));
         }
         assert!(MIGRATIONS.iter().any(|migration| migration.name == VIEW));
+    }
+
+    #[test]
+    fn rows_are_rewritten_once_and_all_else_is_repeated() {
+        let config = WarehouseConfig { cluster: Some("c".to_owned()), ..WarehouseConfig::default() };
+        let of = |is_done| {
+            MIGRATIONS.iter().flat_map(|migration| step(migration, is_done, &config)).collect::<Vec<_>>()
+        };
+        let [first, again] = [of(false), of(true)];
+        let once: Vec<_> = first.iter().filter(|statement| !again.contains(statement)).collect();
+        assert_eq!(once.len(), first.len() - again.len());
+        let tables = ["clicks_by_hour_local", "visits_by_hour_local", "clicks_local"];
+        assert!(once.len() == 3 && tables.iter().zip(once).all(|(table, statement)| statement.contains(table)));
     }
 }

@@ -36,8 +36,14 @@ async fn schema(warehouse: &Warehouse) -> Vec<String> {
         if !is_by_hour {
             return table;
         }
-        table
-            .replace("index_granularity = 512, min_compress_block_size = 4096", "index_granularity = 8192")
+        // Settings stand in the order in which they were set.
+        let (before, rest) = table.rsplit_once(" SETTINGS ").unwrap();
+        let (settings, comment) = rest.split_once(" COMMENT ").unwrap();
+        let mut settings: Vec<_> = settings.split(", ").collect();
+        settings.sort_unstable();
+        format!("{before} SETTINGS {} COMMENT {comment}", settings.join(", "))
+            .replace("index_granularity = 512", "index_granularity = 8192")
+            .replace(", min_compress_block_size = 4096", "")
             .replace(" PRIMARY KEY code ", " PRIMARY KEY (code, hour, bot) ")
     };
     tables.into_iter().map(|table| as_it_was(table.replace(database, "db"))).collect()
@@ -165,6 +171,33 @@ async fn version_7_s_clicks_stay_and_get_company() {
     let of_counts =
         report.findings.iter().filter(|finding| finding.contains("clicks") || finding.contains("visits"));
     assert_eq!(of_counts.collect::<Vec<_>>(), [] as [&String; 0]);
+}
+
+/// How often parts are merged is a matter of how much is clicked: what an operator has set is left alone.
+#[tokio::test]
+async fn what_somebody_chose_of_merges_stays() {
+    let warehouse = super::warehouse("merges");
+    migrate(&warehouse).await.unwrap();
+    for change in [
+        "clicks_by_hour MODIFY SETTING min_age_to_force_merge_seconds = 86400",
+        "clicks_by_day RESET SETTING min_age_to_force_merge_seconds",
+    ] {
+        warehouse.execute(&format!("ALTER TABLE {change}")).await.unwrap();
+    }
+    migrate(&warehouse).await.unwrap();
+    for (table, seconds) in [("clicks_by_hour", 86_400), ("clicks_by_day", 3_600)] {
+        let sql = format!(
+            "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = '{table}'"
+        );
+        let [engine] = &warehouse.rows::<String>(&sql, &[]).await.unwrap()[..] else { panic!("no {table}") };
+        for setting in [
+            format!("min_age_to_force_merge_seconds = {seconds}"),
+            "enable_max_bytes_limit_for_min_age_to_force_merge = 1".to_owned(),
+            "max_bytes_to_merge_at_max_space_in_pool = 4294967296".to_owned(),
+        ] {
+            assert!(engine.contains(&setting), "{setting} of {table}: {engine}");
+        }
+    }
 }
 
 /// Totals by link are those of the rows: of rows that were there before, of an insert that is repeated, unmerged, merged,

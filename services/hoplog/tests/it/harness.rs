@@ -14,6 +14,8 @@ pub(crate) struct Installation {
     dir: TempDir,
     pub(crate) base: u16,
     pub(crate) supervisor: Option<Child>,
+    /// How long the log was when that was started, bytes.
+    said_before: usize,
     environment: Vec<(String, String)>,
 }
 
@@ -21,7 +23,7 @@ impl Installation {
     /// A directory and ports, nothing started.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, base: free_ports(), supervisor: None, environment: Vec::new() }
+        Self { dir, base: free_ports(), supervisor: None, said_before: 0, environment: Vec::new() }
     }
 
     /// With a setting for everything that is started from here on.
@@ -54,6 +56,7 @@ impl Installation {
     }
 
     pub(crate) fn start(&mut self) {
+        self.said_before = self.log().len();
         let log =
             std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         let mut command = self.command("up");
@@ -66,7 +69,10 @@ impl Installation {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
+    /// All roles are ready, and the supervisor has said so: the children of a killed one still answer for a moment.
     pub(crate) fn wait_until_ready(&self) {
+        let said = || self.log()[self.said_before..].lines().any(|line| line == "ready").then_some(());
+        self.wait_for("the supervisor to be ready", said);
         for port in [self.base + 1, self.base + 2] {
             self.wait_for("readiness", || get(&format!("http://127.0.0.1:{port}/readyz")).ok());
         }

@@ -193,14 +193,15 @@ mod tests {
     const BEGIN: UnixSeconds = 1_777_593_600;
     const DAYS: u32 = 10;
     const END: UnixSeconds = BEGIN + DAYS as UnixSeconds * 24 * HOUR_S;
+    /// An hour of which pages are asked for.
+    const HOUR: UnixSeconds = BEGIN + 100 * HOUR_S;
 
     /// A hundred thousand clicks on a thousand links: granules enough that it matters where they are read from.
-    async fn world() -> Warehouse {
+    async fn world(database: &str) -> Warehouse {
         let url = format!("http://{}", testbed::shared_engine_address());
-        let database = "statistics_projections".to_owned();
         let warehouse = Warehouse::new(&WarehouseConfig {
             url,
-            database,
+            database: database.to_owned(),
             // Else the clicks below would expire one day.
             clicks_ttl_days: 18_250,
             rollups_ttl_days: 18_250,
@@ -221,7 +222,30 @@ mod tests {
         ] {
             warehouse.execute(&sql).await.unwrap();
         }
+        // Of one second, each unlike the others in one column, and as many that are like none but themselves.
+        for column in ["code", "domain", "referrer_host", "browser", "os", "country", "device", "bot"] {
+            let value = if column == "bot" { "1" } else { "'zz'" };
+            let sql = format!(
+                "INSERT INTO clicks (ts, visitor, {column}) SELECT toDateTime({}) AS ts, number, {value} FROM numbers(2)",
+                HOUR + 5
+            );
+            warehouse.execute(&sql).await.unwrap();
+        }
         warehouse
+    }
+
+    /// Pages of an hour, one after the other, of so few visits that a second is on several.
+    async fn paged(warehouse: &Warehouse, visits: &Visits, settings: &[(&str, &str)]) -> Vec<SingleVisit> {
+        let mut all = Vec::new();
+        loop {
+            let query = VisitsQuery { visits: visits.clone(), offset: all.len() as u64, limit: 7 };
+            let sql = rows(&query, HOUR, HOUR + HOUR_S, i64::try_from(all.len()).unwrap());
+            let page = sql.query(warehouse, settings).fetch_all::<SingleVisit>().await.unwrap();
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page);
+        }
     }
 
     fn everything(domain: Option<&str>, exclude_bots: bool, span: Span) -> Visits {
@@ -231,19 +255,40 @@ mod tests {
         Visits { scope, span, exclude_bots }
     }
 
+    /// The server refuses what would be read from the rows instead.
+    fn from(projection: &str) -> [(&str, &str); 1] {
+        [("force_optimize_projection_name", projection)]
+    }
+
+    #[tokio::test]
+    async fn pages_by_time_are_those_of_the_rows() {
+        let warehouse = world("statistics_pages").await;
+        let days = Span { from: Some(BEGIN), to: Some(END) };
+        let mut found = Vec::new();
+        for deleted in [false, true] {
+            if deleted {
+                // By a column that the projection has not.
+                warehouse.execute("DELETE FROM clicks WHERE visitor % 7 = 0").await.unwrap();
+            }
+            for (domain, exclude_bots) in [(None, false), (Some("s.example"), false), (None, true)] {
+                let visits = everything(domain, exclude_bots, days);
+                let by_time = paged(&warehouse, &visits, &from("by_time")).await;
+                let of_rows = paged(&warehouse, &visits, &[("optimize_use_projections", "0")]).await;
+                assert_eq!(by_time, of_rows, "{domain:?}, without bots: {exclude_bots}, deleted: {deleted}");
+                assert!(by_time.is_sorted_by(|a, b| a.ts >= b.ts));
+                found.push(by_time.len());
+            }
+        }
+        let [before, after] = [&found[..3], &found[3..]];
+        assert!(before.iter().zip(after).all(|(before, after)| before > after && *after > 100), "{found:?}");
+    }
+
     #[tokio::test]
     async fn projections_answer_what_they_are_for() {
-        let warehouse = world().await;
-        // The server refuses what would be read from the rows instead.
-        let from = |projection: &'static str| [("force_optimize_projection_name", projection)];
+        let warehouse = world("statistics_projections").await;
         let days = Span { from: Some(BEGIN), to: Some(END) };
         for (domain, exclude_bots) in [(None, false), (Some("s.example"), false), (None, true)] {
             let visits = everything(domain, exclude_bots, days);
-            let query = VisitsQuery { visits: visits.clone(), offset: 0, limit: 100 };
-            let hour = BEGIN + 100 * HOUR_S;
-            let page = rows(&query, hour, hour + HOUR_S, 0).query(&warehouse, &from("by_time"));
-            assert_eq!(page.fetch_all::<SingleVisit>().await.unwrap().len(), 100);
-
             let mut sql = Sql::default();
             visits.visitors(&mut sql);
             let visitors = sql.query(&warehouse, &from("visitors_by_day")).fetch_all::<u64>().await.unwrap();
