@@ -104,6 +104,12 @@ async fn age(warehouse: &Warehouse, days: u32) {
     warehouse.execute(&sql).await.unwrap();
 }
 
+/// Deletes rows, from projections, too.
+async fn expire(warehouse: &Warehouse, table: &str, condition: &str) {
+    let delete = format!("ALTER TABLE {table} DELETE WHERE {condition} SETTINGS mutations_sync = 2");
+    warehouse.execute(&delete).await.unwrap();
+}
+
 async fn assert_found(warehouse: &Warehouse, damage: &str, expected: &str) {
     warehouse.execute(damage).await.unwrap();
     let findings = report(warehouse).await.findings;
@@ -301,18 +307,16 @@ async fn an_old_installation_is_compared_from_where_nothing_has_expired() {
     // Clicks have expired, the rollups have not.
     fill(&warehouse, 450).await;
     for table in ["clicks", "orphan_visits"] {
-        let old = format!("DELETE FROM {table} WHERE ts < now() - 1000");
-        warehouse.execute(&old).await.unwrap();
+        expire(&warehouse, table, "ts < now() - 1000").await;
     }
     for table in ["requests", "dead_letters", "producer_sequences", "producer_boots"] {
-        let old = format!("DELETE FROM {table} WHERE collected_at < now() - 1000");
-        warehouse.execute(&old).await.unwrap();
+        expire(&warehouse, table, "collected_at < now() - 1000").await;
     }
     age(&warehouse, 460).await;
     let whole = report(&warehouse).await;
     assert_eq!(whole.findings, Vec::<String>::new());
     assert_eq!(whole.producer_gaps, []);
-    let lost = "DELETE FROM clicks WHERE 1 = 1";
+    let lost = "ALTER TABLE clicks DELETE WHERE 1 = 1 SETTINGS mutations_sync = 2";
     assert_found(&warehouse, lost, "rows in clicks: clicks_by_hour says 3, stored are 0").await;
 
     // All that is older has expired, ranges of the ledger too.
@@ -327,8 +331,7 @@ async fn an_old_installation_is_compared_from_where_nothing_has_expired() {
             "clicks_by_link" => continue,
             _ => "collected_at",
         };
-        let old = format!("DELETE FROM {table} WHERE {column} < now() - toIntervalDay(1000)");
-        warehouse.execute(&old).await.unwrap();
+        expire(&warehouse, table, &format!("{column} < now() - toIntervalDay(1000)")).await;
     }
     let young = report(&warehouse).await.findings;
     assert!(young.contains(&"partition 0: nothing about offsets 0 to 4".to_owned()), "{young:?}");
