@@ -232,6 +232,8 @@ mod tests {
         let once: Vec<_> = first.iter().filter(|statement| !again.contains(statement)).collect();
         assert_eq!(once.len(), first.len() - again.len());
         let tables = ["clicks_by_hour_local", "visits_by_hour_local", "clicks_local"];
-        assert!(once.len() == 3 && tables.iter().zip(once).all(|(table, statement)| statement.contains(table)));
+        assert!(
+            once.len() == 3 && tables.iter().zip(once).all(|(table, statement)| statement.contains(table))
+        );
     }
 }
