@@ -15,5 +15,5 @@ ENGINE = ${engine:MergeTree}
 PARTITION BY toDate(ts)
 ORDER BY (toStartOfHour(ts), outcome, route, ts)
 TTL toDateTime(ts) + toIntervalDay(${requests_ttl_days})
-SETTINGS ${table_settings}, ttl_only_drop_parts = 1
+SETTINGS ${deduplication}, ttl_only_drop_parts = 1
 COMMENT 'Kept events, weighted';

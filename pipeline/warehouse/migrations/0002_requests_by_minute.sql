@@ -19,5 +19,5 @@ ENGINE = ${engine:AggregatingMergeTree}
 PARTITION BY toYYYYMM(minute)
 ORDER BY (minute, service, route, method, status, outcome, cache, version, instance, synthetic)
 TTL minute + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${table_settings}
+SETTINGS ${deduplication}
 COMMENT 'Requests by minute, exact, from 100 percent of events';

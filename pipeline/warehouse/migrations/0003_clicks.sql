@@ -16,7 +16,7 @@ ENGINE = ${engine:MergeTree}
 PARTITION BY toYYYYMM(ts)
 ORDER BY (code, ts)
 TTL ts + toIntervalDay(${clicks_ttl_days})
-SETTINGS ${table_settings}
+SETTINGS ${deduplication}
 COMMENT 'Clicks, exact, one a row';
 
 -- The visitors of an hour arrive as plain numbers and are stored as a mergeable state: a function of the row alone,
@@ -37,5 +37,5 @@ PARTITION BY toYYYYMM(hour)
 PRIMARY KEY code
 ORDER BY (code, hour, bot)
 TTL hour + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${table_settings}, index_granularity = 512, min_compress_block_size = 4096
+SETTINGS ${deduplication}, index_granularity = 512, min_compress_block_size = 4096
 COMMENT 'Clicks by hour, exact, from 100 percent of events';

@@ -20,7 +20,7 @@ ENGINE = ${engine:MergeTree}
 PARTITION BY toYYYYMM(collected_at)
 ORDER BY (topic, log_partition, first_offset)
 TTL toDateTime(collected_at) + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${table_settings}
+SETTINGS ${deduplication}
 COMMENT 'Consumed ranges of the event log: nothing unaccounted';
 
 CREATE TABLE IF NOT EXISTS dead_letters (
@@ -41,5 +41,5 @@ ENGINE = ${engine:MergeTree}
 PARTITION BY toYYYYMM(collected_at)
 ORDER BY (topic, log_partition, log_offset, line)
 TTL toDateTime(collected_at) + toIntervalDay(${requests_ttl_days})
-SETTINGS ${table_settings}
+SETTINGS ${deduplication}
 COMMENT 'What could not be stored, raw, with reason and origin';

@@ -13,7 +13,7 @@ ENGINE = ${engine:MergeTree}
 PARTITION BY toYYYYMM(collected_at)
 ORDER BY (service, instance, boot_id, first_seq)
 TTL toDateTime(collected_at) + toIntervalDay(${requests_ttl_days})
-SETTINGS ${table_settings}
+SETTINGS ${deduplication}
 COMMENT 'Runs of event numbers that arrived';
 
 CREATE TABLE IF NOT EXISTS producer_boots (
@@ -31,7 +31,7 @@ ENGINE = ${engine:MergeTree}
 PARTITION BY toYYYYMM(collected_at)
 ORDER BY (service, instance, boot_id)
 TTL toDateTime(collected_at) + toIntervalDay(${requests_ttl_days})
-SETTINGS ${table_settings}
+SETTINGS ${deduplication}
 COMMENT 'Boots that have ended, and how many events each had';
 
 CREATE TABLE IF NOT EXISTS sampling_policies (

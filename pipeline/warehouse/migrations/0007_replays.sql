@@ -23,5 +23,5 @@ CREATE TABLE IF NOT EXISTS dead_letter_replays (
 ENGINE = ${engine:MergeTree}
 ORDER BY (topic, log_partition, log_offset, line, replayed_at)
 TTL toDateTime(replayed_at) + toIntervalDay(${requests_ttl_days})
-SETTINGS ${table_settings}
+SETTINGS ${deduplication}
 COMMENT 'Attempts to put dead letters back into the event log';

@@ -26,7 +26,7 @@ PARTITION BY toYYYYMM(day)
 PRIMARY KEY code
 ORDER BY (code, dimension, day, value, bot, domain)
 TTL day + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${table_settings}, index_granularity = 512, min_compress_block_size = 4096
+SETTINGS ${deduplication}, index_granularity = 512, min_compress_block_size = 4096
 COMMENT 'Clicks of a link by day and what they came from, exact, from 100 percent of events';
 
 CREATE TABLE IF NOT EXISTS visits_by_hour (
@@ -42,7 +42,7 @@ ENGINE = ${engine:AggregatingMergeTree}
 PARTITION BY toYYYYMM(hour)
 ORDER BY (kind, hour, domain, bot)
 TTL hour + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${table_settings}
+SETTINGS ${deduplication}
 COMMENT 'Visits of all links together, and of none, by hour, exact, from 100 percent of events';
 
 CREATE TABLE IF NOT EXISTS visits_by_day (
@@ -59,7 +59,7 @@ PARTITION BY toYYYYMM(day)
 PRIMARY KEY (kind, dimension, day)
 ORDER BY (kind, dimension, day, value, bot, domain)
 TTL day + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${table_settings}
+SETTINGS ${deduplication}
 COMMENT 'Visits of all links together, and of none, by day and what they came from, exact, from 100 percent of events';
 
 CREATE TABLE IF NOT EXISTS orphan_visits (
@@ -80,5 +80,5 @@ ENGINE = ${engine:MergeTree}
 PARTITION BY toYYYYMM(ts)
 ORDER BY (kind, ts)
 TTL ts + toIntervalDay(${clicks_ttl_days})
-SETTINGS ${table_settings}
+SETTINGS ${deduplication}
 COMMENT 'Visits that reached no link, exact, one a row';

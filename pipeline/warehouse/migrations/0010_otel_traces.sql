@@ -38,7 +38,7 @@ PARTITION BY toDate(Timestamp)
 PRIMARY KEY (ServiceName, SpanName, toDateTime(Timestamp))
 ORDER BY (ServiceName, SpanName, toDateTime(Timestamp), Timestamp)
 TTL toDateTime(Timestamp) + toIntervalDay(${traces_ttl_days})
-SETTINGS ${table_settings}, ttl_only_drop_parts = 1
+SETTINGS ${deduplication}, ttl_only_drop_parts = 1
 COMMENT 'Spans, in the layout of OpenTelemetry''s exporter';
 
 -- Where in time a trace is, so that it is found by its id without looking at every day.
@@ -51,7 +51,7 @@ ENGINE = ${engine:AggregatingMergeTree}
 PARTITION BY toStartOfWeek(Start)
 ORDER BY TraceId
 TTL Start + toIntervalDay(${traces_ttl_days})
-SETTINGS ${table_settings}, ttl_only_drop_parts = 1
+SETTINGS ${deduplication}, ttl_only_drop_parts = 1
 COMMENT 'Where in time traces are';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS otel_traces_trace_id_ts_mv TO ${local:otel_traces_trace_id_ts} AS

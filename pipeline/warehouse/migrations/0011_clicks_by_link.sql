@@ -20,5 +20,5 @@ ENGINE = ${engine:AggregatingMergeTree}
 PRIMARY KEY (kind, code)
 ORDER BY (kind, code, dimension, since, value, bot, domain)
 TTL toStartOfYear(since) + toIntervalYear(1) + toIntervalDay(${rollups_ttl_days})
-SETTINGS ${table_settings}, index_granularity = 512, min_compress_block_size = 4096
+SETTINGS ${deduplication}, index_granularity = 512, min_compress_block_size = 4096
 COMMENT 'Clicks of a link by year and what they came from, and by day, exact, from 100 percent of events';

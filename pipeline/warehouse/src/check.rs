@@ -193,6 +193,15 @@ fn wrong_settings(found: &[Setting]) -> Vec<String> {
 }
 
 #[cfg(test)]
+impl Table {
+    /// One that is nothing but its settings.
+    pub(crate) fn of(host: &str, name: &str, settings: &str) -> Self {
+        let [host, name, engine] = [host, name, "MergeTree"].map(str::to_owned);
+        Self { host, name, engine, engine_full: format!("MergeTree ORDER BY a SETTINGS {settings}") }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

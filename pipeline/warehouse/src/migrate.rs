@@ -1,5 +1,5 @@
 //! Brings ClickHouse's tables to this version. Every statement can be repeated, so any number that migrate at once, or one
-//! that is killed half way, do no harm. Columns are only added, never changed or dropped.
+//! that is killed half way, do no harm. Columns are only added and packed otherwise, never dropped, and their types stay.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use wide_event::FIELDS;
 use wide_event::registry::Field;
 
 use crate::check::{Table, applied, event_columns, tables};
-use crate::ddl::{self, add_column, deduplication, merges};
+use crate::ddl::{self, MERGED_HOURLY, MERGES, add_column, deduplication};
 use crate::schema::{column, times_to_live};
 use crate::{Warehouse, WarehouseConfig, WarehouseError};
 
@@ -60,7 +60,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
 const VIEW: &str = "0006_otel_logs";
 
 /// What is done to the rows that are there, once.
-const OF_ROWS: &str = " MATERIALIZE PROJECTION ";
+const OF_ROWS: [&str; 2] = [" MATERIALIZE PROJECTION ", " APPLY DELETED MASK"];
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version UInt32 COMMENT 'Number of the step',
@@ -107,13 +107,15 @@ pub async fn migrate(warehouse: &Warehouse) -> Result<Vec<&'static str>, Warehou
 pub fn statements(config: &WarehouseConfig) -> Vec<String> {
     let steps = MIGRATIONS.iter().map(|migration| migration.sql);
     let tables = std::iter::once(RECORD_TABLE).chain(steps).flat_map(|sql| ddl::statements(sql, config));
-    std::iter::once(create_database(config)).chain(tables).collect()
+    let merges = MERGED_HOURLY.iter().map(|table| set(table, &MERGES, config));
+    std::iter::once(create_database(config)).chain(tables).chain(merges).collect()
 }
 
 /// What a step takes that was not done before, or was.
 fn step(migration: &Migration, is_done: bool, config: &WarehouseConfig) -> Vec<String> {
     let mut statements = ddl::statements(migration.sql, config);
-    statements.retain(|statement| !(is_done && statement.contains(OF_ROWS)));
+    let is_of_rows = |statement: &String| OF_ROWS.iter().any(|what| statement.contains(what));
+    statements.retain(|statement| !(is_done && is_of_rows(statement)));
     statements
 }
 
@@ -195,18 +197,27 @@ fn change_deduplication(config: &WarehouseConfig, tables: &[Table]) -> Vec<Strin
     statements
 }
 
-/// For tables of before there were these settings.
+/// For tables that say nothing of how they are merged: of a cluster's servers they get what others have.
 fn change_merges(config: &WarehouseConfig, tables: &[Table]) -> Vec<String> {
     let mut statements = Vec::new();
-    for (table, ..) in times_to_live(config) {
-        let (local, stored) = (config.local(table), config.stored_in(table));
-        for (setting, value) in merges(table) {
-            if tables.iter().any(|found| found.name == local && found.setting(setting).is_none()) {
-                statements.push(format!("ALTER TABLE {stored} MODIFY SETTING {setting} = {value}"));
-            }
+    for table in MERGED_HOURLY {
+        let found: Vec<_> = tables.iter().filter(|found| found.name == config.local(table)).collect();
+        let mut missing = MERGES.to_vec();
+        missing.retain_mut(|(setting, value)| {
+            *value = found.iter().find_map(|found| found.setting(setting)).unwrap_or(value);
+            found.iter().any(|found| found.setting(setting).is_none())
+        });
+        if !missing.is_empty() {
+            statements.push(set(table, &missing, config));
         }
     }
     statements
+}
+
+/// All at once: parts are merged by all of these settings or by none.
+fn set(table: &str, settings: &[(&str, &str)], config: &WarehouseConfig) -> String {
+    let settings: Vec<_> = settings.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    format!("ALTER TABLE {} MODIFY SETTING {}", config.stored_in(table), settings.join(", "))
 }
 
 #[cfg(test)]
@@ -231,9 +242,27 @@ mod tests {
         let [first, again] = [of(false), of(true)];
         let once: Vec<_> = first.iter().filter(|statement| !again.contains(statement)).collect();
         assert_eq!(once.len(), first.len() - again.len());
-        let tables = ["clicks_by_hour_local", "visits_by_hour_local", "clicks_local"];
-        assert!(
-            once.len() == 3 && tables.iter().zip(once).all(|(table, statement)| statement.contains(table))
-        );
+        let tables = ["clicks_by_hour_local", "visits_by_hour_local", "clicks_local", "clicks_local"];
+        assert_eq!(once.len(), tables.len());
+        assert!(tables.iter().zip(once).all(|(table, statement)| statement.contains(&format!(" {table} "))));
+    }
+
+    #[test]
+    fn a_server_that_joins_merges_as_the_others_do() {
+        let config = WarehouseConfig { cluster: Some("c".to_owned()), ..WarehouseConfig::default() };
+        let all = "min_age_to_force_merge_seconds = 3600, \
+                   enable_max_bytes_limit_for_min_age_to_force_merge = 1, \
+                   max_bytes_to_merge_at_max_space_in_pool = 4294967296";
+        let (none, off) = ("index_granularity = 512", all.replace("3600", "0"));
+        for (first, second, expected) in
+            [(none, none, Some(all)), (none, &off, Some(&off)), (&off, &off, None)]
+        {
+            let found = [("a", first), ("b", second)]
+                .map(|(host, settings)| Table::of(host, "clicks_by_day_local", settings));
+            let expected = expected.map(|settings| {
+                format!("ALTER TABLE clicks_by_day_local ON CLUSTER `c` MODIFY SETTING {settings}")
+            });
+            assert_eq!(change_merges(&config, &found), Vec::from_iter(expected));
+        }
     }
 }

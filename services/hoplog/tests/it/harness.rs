@@ -71,7 +71,7 @@ impl Installation {
 
     /// All roles are ready, and the supervisor has said so: the children of a killed one still answer for a moment.
     pub(crate) fn wait_until_ready(&self) {
-        let said = || self.log()[self.said_before..].lines().any(|line| line == "ready").then_some(());
+        let said = || self.log().get(self.said_before..)?.lines().any(|line| line == "ready").then_some(());
         self.wait_for("the supervisor to be ready", said);
         for port in [self.base + 1, self.base + 2] {
             self.wait_for("readiness", || get(&format!("http://127.0.0.1:{port}/readyz")).ok());

@@ -120,7 +120,7 @@ pub(crate) async fn measure(warehouse: &Warehouse, size: Size) -> Result<()> {
     Ok(())
 }
 
-/// Merges what was filled, as it would have been in two years, but for its last hours.
+/// Merges what was filled, as it would have been in two years, but for its last hours, and for months larger than parts get.
 async fn rest(warehouse: &Warehouse) -> Result<()> {
     let partitions = "SELECT concat(table, ' PARTITION ', partition) FROM system.parts WHERE active AND \
                       database = currentDatabase() AND table IN ('clicks_by_hour', 'clicks_by_day') \
@@ -129,8 +129,9 @@ async fn rest(warehouse: &Warehouse) -> Result<()> {
         // Without a deadline.
         warehouse.query(&format!("OPTIMIZE TABLE {partition} FINAL"), &[]).execute().await?;
     }
+    let merges = "SELECT count() FROM system.merges WHERE database = currentDatabase()";
     let began = Instant::now();
-    while warehouse.rows::<u64>("SELECT count() FROM system.merges", &[]).await? != [0] {
+    while warehouse.rows::<u64>(merges, &[]).await? != [0] {
         ensure!(began.elapsed() < MERGES_MAX, "still being merged");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -222,7 +222,7 @@ mod tests {
         ] {
             warehouse.execute(&sql).await.unwrap();
         }
-        // Of one second, each unlike the others in one column, and as many that are like none but themselves.
+        // Of one second, each unlike the others in one column, and each twice.
         for column in ["code", "domain", "referrer_host", "browser", "os", "country", "device", "bot"] {
             let value = if column == "bot" { "1" } else { "'zz'" };
             let sql = format!(
