@@ -28,6 +28,8 @@ pub(crate) struct FaultyStore {
     key_finds: AtomicU64,
     /// Calls of `take_visit`.
     takes: AtomicU64,
+    /// Calls of `index_texts`, failed ones included.
+    indexes: watch::Sender<u64>,
     down: AtomicBool,
     held: watch::Sender<bool>,
     /// Calls of `create` under way.
@@ -73,6 +75,7 @@ impl FaultyStore {
             finding_max: AtomicU64::new(0),
             key_finds: AtomicU64::new(0),
             takes: AtomicU64::new(0),
+            indexes: watch::channel(0).0,
             down: AtomicBool::new(false),
             held: watch::channel(false).0,
             creating: AtomicU64::new(0),
@@ -169,6 +172,13 @@ impl FaultyStore {
 
     pub(crate) fn key_find_count(&self) -> u64 {
         self.key_finds.load(Ordering::SeqCst)
+    }
+
+    /// Waits until new texts are indexed once more, or should have been.
+    pub(crate) async fn texts_indexed(&self) {
+        let mut calls = self.indexes.subscribe();
+        calls.borrow_and_update();
+        calls.changed().await.expect("the store is there");
     }
 
     pub(crate) fn take_count(&self) -> u64 {
@@ -269,6 +279,7 @@ impl LinkStore for FaultyStore {
         self.inner.forget_claims(before, limit).await
     }
     async fn index_texts(&self) -> Result<u64, StoreError> {
+        self.indexes.send_modify(|calls| *calls += 1);
         self.check()?;
         self.inner.index_texts().await
     }

@@ -21,6 +21,7 @@ mod events;
 mod faulty;
 mod hostile;
 mod hosts;
+mod housekeeping;
 mod idempotency;
 mod instances;
 mod limited_visits;
