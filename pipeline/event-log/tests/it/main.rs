@@ -26,7 +26,7 @@ use event_log::spool::{Spool, SpoolConfig, SpoolConsumer};
 use event_log::{Consumer, Delivery, Position, Record};
 
 /// Long enough for a slow machine; no test waits for it unless it fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn config(dir: &Path) -> SpoolConfig {
     SpoolConfig { path: dir.join("spool"), ..SpoolConfig::default() }
