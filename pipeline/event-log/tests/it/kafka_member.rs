@@ -2,6 +2,7 @@
 //! model has. What it stores into knows tokens, as ClickHouse does.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) enum End {
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     ranges: Mutex<BTreeMap<(u32, u64, u64), Vec<Record>>>,
+    /// How often a member was asked for a partition.
+    pub(crate) revoking: AtomicUsize,
 }
 
 impl Store {
@@ -159,6 +162,7 @@ impl Member {
             }
             Delivery::Revoking { partition } => {
                 self.seen.revoking += 1;
+                self.store.revoking.fetch_add(1, Ordering::Relaxed);
                 let held = self.held.get_mut(&partition).expect("only what is ours is revoked");
                 held.revoking = true;
                 if !held.storing {
