@@ -140,6 +140,16 @@ impl Postgres {
         format!("postgres://{USER}@127.0.0.1:{}/{name}", self.port)
     }
 
+    /// What `psql` prints for statements in the database at a URL of [`database`](Self::database), without headings.
+    ///
+    /// # Panics
+    /// When the server is not there or refuses.
+    pub fn query(&self, url: &str, statements: &str) -> String {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
+        run(command.args(["--command", statements, url]))
+    }
+
     /// Where it listens: `127.0.0.1:PORT`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -259,12 +269,15 @@ fn find() -> Result<PathBuf, String> {
 }
 
 /// Runs a program to its end.
-fn run(command: &mut Command) {
+/// What it prints.
+fn run(command: &mut Command) -> String {
     // It works where the other user may be too.
     let output = command.current_dir("/").stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&said));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed: {said}{errors}");
+    said
 }
 
 /// The server that all tests of this process share, started by the first; none as in [`Postgres::start`]. Tests use databases

@@ -1,7 +1,7 @@
 //! `hoplog keys`: API keys from the command line, for whoever can read the link store.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use shortener::domain::{DEFAULT_DOMAIN, parse_authority};
@@ -58,15 +58,25 @@ fn no_such_key(id: &str) -> String {
     format!("there is no valid key {id}; `hoplog keys list` shows them")
 }
 
+/// Longest that the command waits for Redis, which it has only just begun to connect to.
+const TELL_MAX: Duration = Duration::from_secs(3);
+
+/// How often it tries meanwhile.
+const TELL_EVERY: Duration = Duration::from_millis(20);
+
 /// Tells running instances, which remember accepted keys for a moment.
 async fn announce(config: &Config) {
     let shared = shared::open(&config.serve.shortener.redis);
-    if let Err(error) = shared.announce(&Change::Keys).await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            seconds = shortener::keyring::KEY_CACHE_S,
-            "instances could not be told; they may accept the old key for that long"
-        );
+    let give_up = Instant::now() + TELL_MAX;
+    while let Err(error) = shared.announce(&Change::Keys).await {
+        if Instant::now() > give_up {
+            return tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                seconds = shortener::keyring::KEY_CACHE_S,
+                "instances could not be told; they may accept the old key for that long"
+            );
+        }
+        tokio::time::sleep(TELL_EVERY).await;
     }
 }
 

@@ -47,7 +47,8 @@ impl From<ConsumeError> for Obstacle {
 
 impl From<StoreError> for Obstacle {
     fn from(error: StoreError) -> Self {
-        let for_a_person = matches!(error, StoreError::Corrupt(_) | StoreError::Migrate(_));
+        let for_a_person =
+            matches!(error, StoreError::Corrupt(_) | StoreError::Schema { .. } | StoreError::Migrate(_));
         Self { for_a_person, error: error.into() }
     }
 }

@@ -111,6 +111,8 @@ struct Opened {
 
 async fn open_store(config: &Config) -> Result<Opened, Obstacle> {
     let store = store::open(&config.serve.shortener.store).await?;
+    // Before anything is served with a schema that is too old for it.
+    store.ping().await?;
     let visitors = store.secret(VISITOR_SECRET, fresh_secret()).await?;
     let parts = Parts {
         store: Arc::clone(&store),

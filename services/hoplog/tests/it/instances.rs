@@ -142,6 +142,19 @@ fn an_instance_waits_for_its_link_store_and_listens_when_it_is_there() {
     let url = postgres.database();
     let place = Place::new(&[("HOPLOG_SERVE__SHORTENER__STORE__POSTGRES__URL", url.as_str())]);
     place.run("migrate", &[]);
+    // An instance of a version whose migration nobody has run.
+    let last = "(SELECT max(version) FROM _sqlx_migrations)";
+    postgres.query(&url, &format!("UPDATE _sqlx_migrations SET success = false WHERE version = {last}"));
+    let mut instance = place.serve();
+    let why = instance.wait_for("what to do", |instance| {
+        instance.ops("/readyz").err().filter(|why| why.contains("hoplog migrate"))
+    });
+    assert!(why.contains("schema"), "{why}");
+    assert_eq!(instance.visit("/nothing"), None, "nothing is served with an older schema");
+    postgres.query(&url, "UPDATE _sqlx_migrations SET success = true");
+    instance.wait_for("readiness", |instance| instance.ops("/readyz").ok());
+    drop(instance);
+
     postgres.kill();
     let mut instance = place.serve();
     let why = instance.wait_for("a reason", |instance| {
@@ -184,6 +197,21 @@ fn instances_share_links_through_postgresql_and_edits_through_redis_and_stand_wi
     let edited = |instance: &Instance| instance.location("/shared").filter(|url| url.ends_with("/2"));
     other.wait_for("the edit at the other one", edited);
 
+    // Whoever revokes a key tells them: of itself each would accept it for a while.
+    let revoked = place.run("keys", &["create", "revoked"]);
+    for instance in [&one, &other] {
+        assert_eq!(instance.api(&revoked, "GET", "/tags", "").0, 200);
+    }
+    let list = place.run("keys", &["list"]);
+    let id = list.lines().find(|line| line.ends_with("\trevoked")).unwrap().split('\t').next().unwrap();
+    let told = told(&redis);
+    place.run("keys", &["revoke", id]);
+    assert_eq!(self::told(&redis), told + 1, "instances were told");
+    for instance in [&mut one, &mut other] {
+        let refused = |instance: &Instance| instance.api(&revoked, "GET", "/tags", "").0 == 401;
+        instance.wait_for("the key to be refused", |instance| refused(instance).then_some(()));
+    }
+
     redis.kill();
     postgres.kill();
     for instance in [&one, &other] {
@@ -200,6 +228,14 @@ fn instances_share_links_through_postgresql_and_edits_through_redis_and_stand_wi
     let made: serde_json::Value = serde_json::from_str(&made).unwrap();
     let path = format!("/{}", made["shortCode"].as_str().unwrap());
     other.wait_for("the new link at the other one", |other| other.location(&path));
+}
+
+/// Messages that were published so far.
+fn told(redis: &Redis) -> u64 {
+    let statistics = redis.command(&["INFO", "commandstats"]);
+    let calls =
+        statistics.lines().find_map(|line| line.strip_prefix("cmdstat_publish:calls=")?.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
 }
 
 #[test]
