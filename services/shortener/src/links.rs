@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use crate::breaker::Breaker;
 use crate::cache::{CachedLink, LinkCache, Lookup, LookupError};
@@ -40,12 +40,12 @@ const DEFAULTED_MAX: u64 = 100_000;
 /// (`store.postgres.statement_ms_max`).
 const DONE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Visits of links with a limit that are taken at once: half of the connections that a store has by default
-/// (`store.postgres.connections_max`), so that a link which everybody follows leaves the others some.
-const VISITS_AT_ONCE: usize = 8;
+/// Visits of links with a limit that are taken at once: a quarter of the connections that a store has by default
+/// (`store.postgres.connections_max`). The API has a half, so that a link which everybody follows leaves the others some.
+const VISITS_AT_ONCE: usize = 4;
 
-/// How long one waits for its turn: what a write may take by default (`store.write_ms_max`).
-const VISIT_TURN_MAX: Duration = Duration::from_secs(5);
+/// How long one takes, its turn included: what a write may take by default (`store.write_ms_max`).
+const VISIT_MAX: Duration = Duration::from_secs(5);
 
 /// Name of the breaker before the store's writes, in events and metrics.
 const WRITES: &str = "store_writes";
@@ -189,8 +189,9 @@ impl Links {
     /// Takes a visit of a link with `max_visits`; false when none is left, which the link knows from then on. A few at
     /// once: everybody may follow the same link, and its last visits are soon taken.
     pub async fn take_visit(&self, hop: &Hop, link: &CachedLink) -> Result<bool, StoreError> {
-        let Ok(_turn) = timeout(VISIT_TURN_MAX, self.visits.acquire()).await else {
-            let late = StoreError::Timeout { ms: VISIT_TURN_MAX.as_secs() * 1_000 };
+        let until = (Instant::now() + VISIT_MAX).into();
+        let late = StoreError::Timeout { ms: VISIT_MAX.as_secs() * 1_000 };
+        let Ok(_turn) = timeout_at(until, self.visits.acquire()).await else {
             self.metrics.store_failed(late.kind());
             return Err(late);
         };
@@ -198,7 +199,8 @@ impl Links {
         if link.is_exhausted() {
             return Ok(false);
         }
-        let taken = self.write(hop, "take_visit", false, self.store.take_visit(link.id)).await?;
+        let take = async { timeout_at(until, self.store.take_visit(link.id)).await.unwrap_or(Err(late)) };
+        let taken = self.write(hop, "take_visit", false, take).await?;
         if !taken {
             link.set_exhausted();
         }

@@ -14,7 +14,7 @@ use super::{SecretText, Wrong, positive};
 pub struct StoreConfig {
     /// The database file. Default `links.db` in the working directory; the binary puts it under `--data`.
     pub path: PathBuf,
-    /// Connections that read. Default 4. Writes have one of their own: SQLite has one writer.
+    /// Connections that read. Default 4, of which calls of the API have half. Writes have one of their own: SQLite has one writer.
     pub read_connections_max: u32,
     /// Deadline of a read, waiting for a connection included. Default 1,000.
     pub read_ms_max: u64,
@@ -50,8 +50,8 @@ pub struct PostgresConfig {
     /// Replicas that redirects read from, in turn; what they don't know is asked for at `url`. Default none. Worth it when
     /// misses of the caches alone keep the primary busy.
     pub replica_urls: Vec<SecretText>,
-    /// Connections at most, to the primary and to each replica. Default 16. Times the number of instances it must stay
-    /// below the server's `max_connections`.
+    /// Connections at most, to the primary and to each replica. Default 16, of which calls of the API have half: visits
+    /// find one however slow these are. Times the number of instances it must stay below the server's `max_connections`.
     pub connections_max: u32,
     /// How long a call waits for a connection, a free one or a new one. Default 500. Below `store.read_ms_max`, so that
     /// the error says that there was none.

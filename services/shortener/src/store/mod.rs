@@ -6,9 +6,12 @@ pub mod sqlite;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use emitter::System;
+use sqlx::migrate::Migrator;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::postgres::PostgresStore;
 use self::sqlite::SqliteStore;
@@ -80,6 +83,13 @@ pub async fn open(config: &StoreConfig) -> Result<Arc<dyn LinkStore>, StoreError
         return Ok(Arc::new(SqliteStore::open(config).await?));
     }
     Ok(Arc::new(PostgresStore::open(config)?))
+}
+
+/// Whether the last migration that was run is one that this program can work with: the last that it knows, or a later one.
+fn schema_fits(known: &Migrator, last_run: Option<i64>) -> Result<(), StoreError> {
+    let found = last_run.unwrap_or(0);
+    let needed = known.iter().map(|migration| migration.version).max().unwrap_or(0);
+    if found < needed { Err(StoreError::Schema { found, needed }) } else { Ok(()) }
 }
 
 /// How fresh an answer must be.
@@ -242,7 +252,7 @@ pub struct Counted {
     pub from: UnixSeconds,
 }
 
-/// How many connections of a pool are in use.
+/// How many connections of a pool, or of a share of one, are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUse {
     /// Which pool, from a fixed set: a label of metrics.
@@ -264,13 +274,47 @@ impl PoolUse {
     }
 }
 
+/// The API's share of the connections to a server, a half: however many slow lists and searches there are, a visit finds one.
+#[derive(Debug)]
+struct Share {
+    places: Arc<Semaphore>,
+    all: u32,
+    wait_max: Duration,
+}
+
+impl Share {
+    fn of(connections_max: u32, wait_max: Duration) -> Self {
+        let all = (connections_max / 2).max(1);
+        Self {
+            places: Arc::new(Semaphore::new(usize::try_from(all).unwrap_or(Semaphore::MAX_PERMITS))),
+            all,
+            wait_max,
+        }
+    }
+
+    /// A place, as long as the permit lives.
+    async fn take(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let place = tokio::time::timeout(self.wait_max, Arc::clone(&self.places).acquire_owned()).await;
+        place
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| StoreError::Unavailable(Box::new(sqlx::Error::PoolTimedOut)))
+    }
+
+    /// How much of it is in use, as if it were a pool.
+    fn used(&self, name: &'static str) -> PoolUse {
+        let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX).min(self.all);
+        PoolUse { name, busy: self.all - free, idle: free, connections_max: self.all }
+    }
+}
+
 /// Where links, keys, secrets and code ranges are kept.
 #[async_trait]
 pub trait LinkStore: Send + Sync + 'static {
     /// Brings the schema up to date. Several processes may call it at once.
     async fn migrate(&self) -> Result<(), StoreError>;
 
-    /// Whether the store answers.
+    /// Whether the store answers, and its schema is not older than this program needs.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Waits for what is under way and closes all connections.

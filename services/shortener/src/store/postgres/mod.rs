@@ -26,14 +26,13 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use emitter::System;
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use self::pool::{Lent, Replicas, deadline, failed};
+use self::pool::{Replicas, Server, deadline, failed};
 use super::{
     Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, PoolUse, Read, Renamed, Selection,
-    Settled, StoreError, TagCount,
+    Settled, StoreError, TagCount, schema_fits,
 };
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
@@ -46,7 +45,7 @@ static MIGRATIONS: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!(
 
 /// Links in a PostgreSQL database.
 pub struct PostgresStore {
-    primary: PgPool,
+    primary: Server,
     replicas: Replicas,
     /// How a connection without timeouts is made: a migration takes as long as it takes.
     patient: PgConnectOptions,
@@ -54,16 +53,23 @@ pub struct PostgresStore {
     write_ms: u64,
 }
 
-/// Work on a connection of a pool, which goes back when the work is done, and is closed when it is given up.
+/// Work on a connection, for a visit where it is said so: it goes back when the work is done, and is closed when it is given
+/// up.
 macro_rules! lend {
-    ($pool:expr, $connection:ident => $work:expr) => {
+    (visit $server:expr, $connection:ident => $work:expr) => {
+        lend!(in $server.lend_to_visit(), $connection => $work)
+    };
+    (in $lent:expr, $connection:ident => $work:expr) => {
         async {
-            let mut lent = Lent::from($pool).await?;
+            let mut lent = $lent.await?;
             let $connection = lent.connection()?;
             let done = $work.await;
             lent.give_back();
             done
         }
+    };
+    ($server:expr, $connection:ident => $work:expr) => {
+        lend!(in $server.lend(), $connection => $work)
     };
 }
 
@@ -76,10 +82,10 @@ impl PostgresStore {
         let postgres = &config.postgres;
         let mut replicas = Vec::new();
         for url in &postgres.replica_urls {
-            replicas.push(pool::pool(pool::options(url, postgres)?, postgres));
+            replicas.push(Server::new(url, postgres)?);
         }
         Ok(Self {
-            primary: pool::pool(pool::options(&postgres.url, postgres)?, postgres),
+            primary: Server::new(&postgres.url, postgres)?,
             replicas: Replicas::new(replicas),
             patient: postgres.url.expose().parse().map_err(failed)?,
             read_ms: config.read_ms_max,
@@ -90,7 +96,7 @@ impl PostgresStore {
     /// What a replica knows of a link; `None` also when there is no replica, or it failed.
     async fn find_on_replica(&self, link: LinkRef<'_>) -> Option<Link> {
         let replica = self.replicas.next()?;
-        let find = lend!(&replica.pool, c => links::find(c, link));
+        let find = lend!(visit replica.server, c => links::find(c, link));
         // Half of the time: the rest is the primary's.
         match deadline(self.read_ms / 2, find).await {
             Ok(found) => found,
@@ -112,10 +118,8 @@ impl LinkStore for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let version = lend!(&self.primary, c => settings::schema_version(c));
-        let found = deadline(self.read_ms, version).await?.unwrap_or(0);
-        let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-        if found < needed { Err(StoreError::Schema { found, needed }) } else { Ok(()) }
+        let version = lend!(self.primary, c => settings::schema_version(c));
+        schema_fits(&MIGRATIONS, deadline(self.read_ms, version).await?)
     }
 
     async fn close(&self) {
@@ -128,16 +132,15 @@ impl LinkStore for PostgresStore {
     }
 
     fn pools(&self) -> Vec<PoolUse> {
-        let primary = PoolUse::of("primary", &self.primary);
-        std::iter::once(primary).chain(self.replicas.pools()).collect()
+        self.primary.pools().into_iter().chain(self.replicas.pools()).collect()
     }
 
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => settings::secret(c, name, proposed))).await
+        deadline(self.write_ms, lend!(self.primary, c => settings::secret(c, name, proposed))).await
     }
 
     async fn lease(&self, length: u32, count: u64) -> Result<Range<u64>, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => settings::lease(c, length, count))).await
+        deadline(self.write_ms, lend!(self.primary, c => settings::lease(c, length, count))).await
     }
 
     async fn find(&self, link: LinkRef<'_>, read: Read) -> Result<Option<Link>, StoreError> {
@@ -147,102 +150,105 @@ impl LinkStore for PostgresStore {
             {
                 return Ok(Some(found));
             }
-            lend!(&self.primary, c => links::find(c, link)).await
+            match read {
+                Read::Recent => lend!(visit self.primary, c => links::find(c, link)).await,
+                Read::Latest => lend!(self.primary, c => links::find(c, link)).await,
+            }
         })
         .await
     }
 
     async fn find_ids(&self, ids: &[i64]) -> Result<Vec<Link>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => links::find_ids(c, ids))).await
+        deadline(self.read_ms, lend!(self.primary, c => links::find_ids(c, ids))).await
     }
 
     async fn find_many(&self, names: &[LinkRef<'_>]) -> Result<Vec<Link>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => links::find_many(c, names))).await
+        deadline(self.read_ms, lend!(self.primary, c => links::find_many(c, names))).await
     }
 
     async fn find_match(&self, target: &str, by: &Match) -> Result<Option<Link>, StoreError> {
         let wanted = [(target, by)];
-        let found = deadline(self.read_ms, lend!(&self.primary, c => matches::find(c, &wanted))).await?;
+        let found = deadline(self.read_ms, lend!(self.primary, c => matches::find(c, &wanted))).await?;
         Ok(found.into_iter().next().flatten())
     }
 
     async fn taken(&self, domain: &str, codes: &[String]) -> Result<Vec<String>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => links::taken(c, domain, codes))).await
+        deadline(self.read_ms, lend!(self.primary, c => links::taken(c, domain, codes))).await
     }
 
     async fn create(&self, links: &[NewLink], claim: Option<&Claim>) -> Result<Creation, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => create::create(c, links, claim))).await
+        deadline(self.write_ms, lend!(self.primary, c => create::create(c, links, claim))).await
     }
 
     async fn claim(&self, claim: &Claim, lease_s: u32) -> Result<Claimed, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => claims::claim(c, claim, lease_s))).await
+        deadline(self.write_ms, lend!(self.primary, c => claims::claim(c, claim, lease_s))).await
     }
 
     async fn unclaim(&self, claim: &Claim) -> Result<(), StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => claims::give_up(c, claim))).await
+        deadline(self.write_ms, lend!(self.primary, c => claims::give_up(c, claim))).await
     }
 
     async fn forget_claims(&self, before: UnixSeconds, limit: u32) -> Result<u64, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => claims::forget(c, before, limit))).await
+        deadline(self.write_ms, lend!(self.primary, c => claims::forget(c, before, limit))).await
     }
 
     async fn index_texts(&self) -> Result<u64, StoreError> {
         // A shutdown does not wait for it.
         let mut closed = self.primary.close_event();
-        let indexed = deadline(texts::INDEX_MS_MAX, lend!(&self.primary, c => texts::index(c)));
+        let indexed = deadline(texts::INDEX_MS_MAX, lend!(self.primary, c => texts::index(c)));
         closed.do_until(indexed).await.map_err(failed)?
     }
 
     async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => links::edit(c, link, edit))).await
+        deadline(self.write_ms, lend!(self.primary, c => links::edit(c, link, edit))).await
     }
 
     async fn delete(&self, link: LinkRef<'_>, if_state: Option<LinkState>) -> Result<Changed, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => links::delete(c, link, if_state))).await
+        deadline(self.write_ms, lend!(self.primary, c => links::delete(c, link, if_state))).await
     }
 
     async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => links::history(c, link_id))).await
+        deadline(self.read_ms, lend!(self.primary, c => links::history(c, link_id))).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => list::list(c, query))).await
+        deadline(self.read_ms, lend!(self.primary, c => list::list(c, query))).await
     }
 
     async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => list::names(c, of, limit))).await
+        deadline(self.read_ms, lend!(self.primary, c => list::names(c, of, limit))).await
     }
 
     async fn deleted_visits(&self, domain: Option<&str>, limit: u32) -> Result<Vec<Counted>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => list::deleted_visits(c, domain, limit))).await
+        deadline(self.read_ms, lend!(self.primary, c => list::deleted_visits(c, domain, limit))).await
     }
 
     async fn orphan_visits_from(&self) -> Result<Option<UnixSeconds>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => settings::orphan_visits_from(c))).await
+        deadline(self.read_ms, lend!(self.primary, c => settings::orphan_visits_from(c))).await
     }
 
     async fn set_orphan_visits_from(&self, at: UnixSeconds) -> Result<(), StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => settings::set_orphan_visits_from(c, at))).await
+        deadline(self.write_ms, lend!(self.primary, c => settings::set_orphan_visits_from(c, at))).await
     }
 
     async fn count(&self, owner: Option<&str>) -> Result<u64, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => counts::total(c, None, None, owner))).await
+        deadline(self.read_ms, lend!(self.primary, c => counts::total(c, None, None, owner))).await
     }
 
     async fn list_names(&self, query: &ListQuery, limit: u32) -> Result<Vec<(i64, Counted)>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => list::list_names(c, query, limit))).await
+        deadline(self.read_ms, lend!(self.primary, c => list::list_names(c, query, limit))).await
     }
 
     async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => list::crawlable(c, limit))).await
+        deadline(self.read_ms, lend!(self.primary, c => list::crawlable(c, limit))).await
     }
 
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => links::take_visit(c, link_id))).await
+        deadline(self.write_ms, lend!(visit self.primary, c => links::take_visit(c, link_id))).await
     }
 
     async fn tags(&self, owner: Option<&str>, domain: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => tags::list(c, owner, domain))).await
+        deadline(self.read_ms, lend!(self.primary, c => tags::list(c, owner, domain))).await
     }
 
     async fn tagged(
@@ -251,19 +257,19 @@ impl LinkStore for PostgresStore {
         tags: &[String],
         limit: u32,
     ) -> Result<Vec<(String, Counted)>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => list::tagged(c, of, tags, limit))).await
+        deadline(self.read_ms, lend!(self.primary, c => list::tagged(c, of, tags, limit))).await
     }
 
     async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => tags::rename(c, old, new))).await
+        deadline(self.write_ms, lend!(self.primary, c => tags::rename(c, old, new))).await
     }
 
     async fn delete_tags(&self, names: &[String]) -> Result<(), StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => tags::delete(c, names))).await
+        deadline(self.write_ms, lend!(self.primary, c => tags::delete(c, names))).await
     }
 
     async fn domains(&self) -> Result<Vec<Domain>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => domains::list(c))).await
+        deadline(self.read_ms, lend!(self.primary, c => domains::list(c))).await
     }
 
     async fn set_domain_redirects(
@@ -271,26 +277,26 @@ impl LinkStore for PostgresStore {
         domain: &str,
         edit: &DomainRedirectsEdit,
     ) -> Result<Option<Domain>, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => domains::set_redirects(c, domain, edit))).await
+        deadline(self.write_ms, lend!(self.primary, c => domains::set_redirects(c, domain, edit))).await
     }
 
     async fn insert_key(&self, key: &ApiKey, hash: &[u8; 32]) -> Result<(), StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => keys::insert(c, key, hash))).await
+        deadline(self.write_ms, lend!(self.primary, c => keys::insert(c, key, hash))).await
     }
 
     async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<(ApiKey, [u8; 32])>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => keys::find(c, hash))).await
+        deadline(self.read_ms, lend!(self.primary, c => keys::find(c, hash))).await
     }
 
     async fn list_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        deadline(self.read_ms, lend!(&self.primary, c => keys::list(c))).await
+        deadline(self.read_ms, lend!(self.primary, c => keys::list(c))).await
     }
 
     async fn revoke_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => keys::revoke(c, id, at))).await
+        deadline(self.write_ms, lend!(self.primary, c => keys::revoke(c, id, at))).await
     }
 
     async fn expire_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError> {
-        deadline(self.write_ms, lend!(&self.primary, c => keys::expire(c, id, at))).await
+        deadline(self.write_ms, lend!(self.primary, c => keys::expire(c, id, at))).await
     }
 }

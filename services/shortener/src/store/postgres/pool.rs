@@ -1,16 +1,19 @@
-//! Connections to PostgreSQL: what each is told when it is made, how one is lent, and which replica is asked.
+//! Connections to PostgreSQL: what each is told when it is made, how one is lent and to whom, and which replica is asked.
 //! Statements are not known here.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
+use sqlx::pool::{CloseEvent, PoolConnection};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{PoolUse, StoreError};
 use crate::config::{PostgresConfig, SecretText};
+use crate::store::Share;
 
 /// Idle for longer than this, a connection is asked whether it still works before it is used: servers restart and firewalls
 /// forget. One that was used just now is not, which saves a round trip for each statement under load.
@@ -24,7 +27,7 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 const REST_MS: u64 = 2_000;
 
 /// What a new connection is told.
-pub(super) fn options(url: &SecretText, config: &PostgresConfig) -> Result<PgConnectOptions, StoreError> {
+fn options(url: &SecretText, config: &PostgresConfig) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url.expose()).map_err(failed)?.application_name("hoplog");
     // PgBouncer refuses to be told this one, and since PostgreSQL 12 all digits are sent without it.
     let options = options.extra_float_digits(None);
@@ -41,30 +44,81 @@ pub(super) fn options(url: &SecretText, config: &PostgresConfig) -> Result<PgCon
     ]))
 }
 
-/// Opens a pool; connections are made when they are needed.
-pub(super) fn pool(options: PgConnectOptions, config: &PostgresConfig) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(config.connections_max)
-        .acquire_timeout(Duration::from_millis(config.connect_ms_max))
-        .idle_timeout(IDLE_MAX)
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move { Ok(meta.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok()) })
+/// The connections to one server; they are made when they are needed.
+#[derive(Debug)]
+pub(super) struct Server {
+    pool: PgPool,
+    api: Share,
+    statement_max: Duration,
+}
+
+impl Server {
+    pub(super) fn new(url: &SecretText, config: &PostgresConfig) -> Result<Self, StoreError> {
+        let connect_max = Duration::from_millis(config.connect_ms_max);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.connections_max)
+            .acquire_timeout(connect_max)
+            .idle_timeout(IDLE_MAX)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move { Ok(meta.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok()) })
+            })
+            .connect_lazy_with(options(url, config)?);
+        Ok(Self {
+            pool,
+            api: Share::of(config.connections_max, connect_max),
+            statement_max: Duration::from_millis(config.statement_ms_max),
         })
-        .connect_lazy_with(options)
+    }
+
+    /// A connection for a visit: there may be one left where the API has taken its share.
+    pub(super) async fn lend_to_visit(&self) -> Result<Lent, StoreError> {
+        self.lent(None).await
+    }
+
+    /// A connection for everything else, of the API's share.
+    pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
+        self.lent(Some(self.api.take().await?)).await
+    }
+
+    async fn lent(&self, place: Option<OwnedSemaphorePermit>) -> Result<Lent, StoreError> {
+        let connection = self.pool.acquire().await.map_err(failed)?;
+        let closed = self.pool.close_event();
+        Ok(Lent(Some(Work { connection, place, closed, ends_within: self.statement_max })))
+    }
+
+    /// Ends as soon as the server is to be closed.
+    pub(super) fn close_event(&self) -> CloseEvent {
+        self.pool.close_event()
+    }
+
+    /// Waits for what is under way and closes all connections.
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    pub(super) fn pools(&self) -> [PoolUse; 2] {
+        [PoolUse::of("primary", &self.pool), self.api.used("api")]
+    }
 }
 
 /// A connection that goes back to its pool when the work is done. Dropped before that, because the deadline passed or the
-/// client went, it is closed: its statement may be under way for who knows how long.
-pub(super) struct Lent(Option<PoolConnection<Postgres>>);
+/// client went, it is closed, and its place is taken until the server has ended its statement: nobody can tell the server to
+/// give up, and if others were connected meanwhile, it would have ever more to do the slower it is.
+pub(super) struct Lent(Option<Work>);
+
+struct Work {
+    connection: PoolConnection<Postgres>,
+    /// In the API's share.
+    place: Option<OwnedSemaphorePermit>,
+    closed: CloseEvent,
+    /// After this the server has ended the statement by itself, or is not there any more.
+    ends_within: Duration,
+}
 
 impl Lent {
-    pub(super) async fn from(pool: &PgPool) -> Result<Self, StoreError> {
-        Ok(Self(Some(pool.acquire().await.map_err(failed)?)))
-    }
-
     pub(super) fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
-        let connection = self.0.as_deref_mut();
+        let connection = self.0.as_mut().map(|work| &mut *work.connection);
         connection.ok_or_else(|| StoreError::Corrupt("a connection was given back twice".to_owned()))
     }
 
@@ -75,9 +129,18 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            drop(connection.detach());
-        }
+        let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };
+        runtime.spawn(work.end());
+    }
+}
+
+impl Work {
+    async fn end(mut self) {
+        // It answers when it has done what it was asked before. Who closes the pool does not wait for that.
+        let ended = tokio::time::timeout(self.ends_within, self.connection.ping());
+        let _ = self.closed.do_until(ended).await;
+        drop(self.connection.detach());
+        drop(self.place);
     }
 }
 
@@ -92,15 +155,15 @@ pub(super) struct Replicas {
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Replica {
-    pub(super) pool: PgPool,
+    pub(super) server: Server,
     /// Until when it is not asked, in ms since the start.
     rests_until_ms: AtomicU64,
 }
 
 impl Replicas {
-    pub(super) fn new(pools: Vec<PgPool>) -> Self {
-        let replica = |pool| Replica { pool, rests_until_ms: AtomicU64::new(0) };
-        let all = pools.into_iter().map(replica).collect();
+    pub(super) fn new(servers: Vec<Server>) -> Self {
+        let replica = |server| Replica { server, rests_until_ms: AtomicU64::new(0) };
+        let all = servers.into_iter().map(replica).collect();
         Self { all, turn: AtomicUsize::new(0), started: Instant::now() }
     }
 
@@ -125,7 +188,7 @@ impl Replicas {
 
     /// All of them as one, if there are any: a label for each would be a host's.
     pub(super) fn pools(&self) -> Option<PoolUse> {
-        let pools = self.all.iter().map(|replica| PoolUse::of("replicas", &replica.pool));
+        let pools = self.all.iter().map(|replica| PoolUse::of("replicas", &replica.server.pool));
         pools.reduce(|sum, pool| PoolUse {
             busy: sum.busy + pool.busy,
             idle: sum.idle + pool.idle,
@@ -136,7 +199,7 @@ impl Replicas {
 
     pub(super) async fn close(&self) {
         for replica in &self.all {
-            replica.pool.close().await;
+            replica.server.close().await;
         }
     }
 

@@ -13,6 +13,7 @@ mod tags;
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,7 +24,7 @@ use sqlx::{Row, SqlitePool};
 
 use super::{
     Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, PoolUse, Read, Renamed, Selection,
-    Settled, StoreError, TagCount,
+    Settled, Share, StoreError, TagCount, schema_fits,
 };
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
@@ -32,7 +33,8 @@ use crate::link::{
     Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
 };
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+/// A later schema is used as it is, so that one can go back to the version before.
+static MIGRATIONS: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/sqlite") };
 
 /// How long SQLite itself waits for another process's write before the call fails. Below every write deadline
 /// that makes sense; the commands that share the file write for milliseconds.
@@ -48,6 +50,7 @@ pub struct SqliteStore {
     reads: SqlitePool,
     // SQLite has one writer: waiting here is fair and quiet, waiting in SQLite is polling.
     writes: SqlitePool,
+    api: Arc<Share>,
     read_ms: u64,
     write_ms: u64,
 }
@@ -69,7 +72,8 @@ impl SqliteStore {
         let writes = pool(1, config.write_ms_max).connect_with(options.clone()).await.map_err(unavailable)?;
         let readers = config.read_connections_max.max(1);
         let reads = pool(readers, config.read_ms_max).connect_with(options).await.map_err(unavailable)?;
-        Ok(Self { reads, writes, read_ms: config.read_ms_max, write_ms: config.write_ms_max })
+        let api = Arc::new(Share::of(readers, Duration::from_millis(config.read_ms_max)));
+        Ok(Self { reads, writes, api, read_ms: config.read_ms_max, write_ms: config.write_ms_max })
     }
 
     fn options(path: &Path, sync_commits: bool) -> SqliteConnectOptions {
@@ -82,8 +86,13 @@ impl SqliteStore {
             .busy_timeout(Duration::from_millis(BUSY_MS))
     }
 
+    /// A read that is no visit's, on a connection of the API's share.
     async fn read<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        deadline(self.read_ms, query).await
+        deadline(self.read_ms, async {
+            let _place = self.api.take().await?;
+            query.await
+        })
+        .await
     }
 
     async fn write<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -123,15 +132,17 @@ impl LinkStore for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.read(async {
-            // A query of a table: that of a constant works without schema and without file.
-            sqlx::query("SELECT 1 FROM links LIMIT 1")
-                .fetch_optional(&self.reads)
-                .await
-                .map_err(unavailable)?;
-            Ok(())
-        })
-        .await
+        // A query of a table: that of a constant works without schema and without file.
+        let found = self.read(async {
+            let tables = "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
+            let tables: i64 = sqlx::query_scalar(tables).fetch_one(&self.reads).await.map_err(unavailable)?;
+            if tables == 0 {
+                return Ok(None);
+            }
+            let version = "SELECT max(version) FROM _sqlx_migrations WHERE success";
+            sqlx::query_scalar(version).fetch_one(&self.reads).await.map_err(unavailable)
+        });
+        schema_fits(&MIGRATIONS, found.await?)
     }
 
     async fn close(&self) {
@@ -144,7 +155,7 @@ impl LinkStore for SqliteStore {
     }
 
     fn pools(&self) -> Vec<PoolUse> {
-        vec![PoolUse::of("reads", &self.reads), PoolUse::of("writes", &self.writes)]
+        vec![PoolUse::of("reads", &self.reads), PoolUse::of("writes", &self.writes), self.api.used("api")]
     }
 
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {
@@ -184,8 +195,12 @@ impl LinkStore for SqliteStore {
         .await
     }
 
-    async fn find(&self, link: LinkRef<'_>, _: Read) -> Result<Option<Link>, StoreError> {
-        self.read(links::find(&self.reads, link)).await
+    async fn find(&self, link: LinkRef<'_>, read: Read) -> Result<Option<Link>, StoreError> {
+        let find = links::find(&self.reads, link);
+        match read {
+            Read::Recent => deadline(self.read_ms, find).await,
+            Read::Latest => self.read(find).await,
+        }
     }
 
     async fn find_match(&self, target: &str, by: &Match) -> Result<Option<Link>, StoreError> {

@@ -119,7 +119,9 @@ async fn a_server_that_was_away_is_used_again_within_the_bound_of_connections() 
     assert!((1..=6).contains(&connections(&url).await));
     until("its pool is seen to be in use", async || {
         let pools = store.pools();
-        assert!(pools.len() == 1 && pools[0].connections_max == 6 && pools[0].busy + pools[0].idle <= 6);
+        let all: Vec<_> = pools.iter().map(|pool| (pool.name, pool.connections_max)).collect();
+        assert_eq!(all, [("primary", 6), ("api", 3)]);
+        assert!(pools.iter().all(|pool| pool.busy + pool.idle <= pool.connections_max), "{pools:?}");
         pools[0].busy == 6
     })
     .await;
@@ -151,6 +153,56 @@ async fn a_server_that_was_away_is_used_again_within_the_bound_of_connections() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn visits_find_a_connection_whatever_the_api_waits_for() {
+    let Some(server) = testbed::shared_postgres() else { return };
+    let url = server.database();
+    let mut config = postgres_at(&url);
+    // Callers go long before the server ends a statement that waits, after half of this.
+    (config.write_ms_max, config.postgres.statement_ms_max) = (300, 20_000);
+    (config.postgres.connections_max, config.postgres.connect_ms_max) = (4, 100);
+    let store = Arc::new(PostgresStore::open(&config).unwrap());
+    store.migrate().await.unwrap();
+    create(&*store, &[link("locked")]).await;
+    let visited = link("visited");
+    create(&*store, &[visited]).await;
+    let id = store.find(LinkRef::on_default("visited"), Read::Latest).await.unwrap().unwrap().id;
+    let mut holder = PgConnection::connect(&url).await.unwrap();
+    let mut lock = holder.begin().await.unwrap();
+    sqlx::query("SELECT FROM links WHERE code = 'locked' FOR UPDATE").execute(&mut *lock).await.unwrap();
+
+    for _ in 0..3 {
+        let edits = (0..12).map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let edit = LinkEdit { title: Some(Some("new".to_owned())), ..LinkEdit::default() };
+                store.edit(LinkRef::on_default("locked"), &edit).await
+            })
+        });
+        let edits: Vec<_> = edits.collect();
+        until("the API has its share", async || store.pools()[1].idle == 0).await;
+        for _ in 0..20 {
+            let found = store.find(LinkRef::on_default("visited"), Read::Recent).await.unwrap();
+            assert!(found.is_some());
+            assert!(store.take_visit(id).await.unwrap());
+        }
+        for edit in edits {
+            let error = edit.await.unwrap().unwrap_err();
+            assert!(error.is_outage(), "{error:?}");
+        }
+        // Those that were given up wait at the server, each on a connection that is counted.
+        assert!(connections(&url).await <= 4);
+        assert!(store.find(LinkRef::on_default("visited"), Read::Latest).await.unwrap_err().is_outage());
+    }
+    lock.rollback().await.unwrap();
+    until("the API has connections again", async || {
+        store.find(LinkRef::on_default("visited"), Read::Latest).await.is_ok()
+    })
+    .await;
+    until("all are back", async || store.pools().iter().all(|pool| pool.busy == 0)).await;
+    assert!(connections(&url).await <= 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replicas_are_asked_first_and_not_relied_on() {
     let (Some(primary), Some(replica)) = (testbed::shared_postgres(), Postgres::start()) else { return };
     // No replication: what only one of them knows shows who was asked.
@@ -162,7 +214,7 @@ async fn replicas_are_asked_first_and_not_relied_on() {
     config.postgres.replica_urls = vec![SecretText::new(replica_url)];
     let store = PostgresStore::open(&config).unwrap();
     let pools: Vec<_> = store.pools().into_iter().map(|pool| (pool.name, pool.connections_max)).collect();
-    assert_eq!(pools, [("primary", 16), ("replicas", 16)]);
+    assert_eq!(pools, [("primary", 16), ("api", 8), ("replicas", 16)]);
     store.migrate().await.unwrap();
     create(&store, &[link("primary")]).await;
     let knows = async |code: &str, read| store.find(LinkRef::on_default(code), read).await.unwrap().is_some();

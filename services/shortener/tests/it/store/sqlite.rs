@@ -41,10 +41,21 @@ async fn the_file_is_its_owners_and_an_empty_one_says_so() {
     let mut config = ShortenerConfig::default().store;
     config.path = dir.path().join("links.db");
     let store = SqliteStore::open(&config).await.unwrap();
-    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))), "there is no schema yet");
+    assert!(matches!(store.ping().await, Err(StoreError::Schema { found: 0, .. })), "there is no schema yet");
     store.migrate().await.unwrap();
     store.migrate().await.unwrap();
     store.ping().await.unwrap();
+    // As a later version leaves it behind, and an older one.
+    let options = SqliteConnectOptions::new().filename(&config.path);
+    let mut file = SqliteConnection::connect_with(&options).await.unwrap();
+    let later = "INSERT INTO _sqlx_migrations SELECT 9999, 'later', installed_on, true, x'00', 0 FROM _sqlx_migrations LIMIT 1";
+    sqlx::query(later).execute(&mut file).await.unwrap();
+    store.ping().await.unwrap();
+    store.migrate().await.unwrap();
+    sqlx::query("DELETE FROM _sqlx_migrations WHERE version > 1").execute(&mut file).await.unwrap();
+    let error = store.ping().await.unwrap_err();
+    assert!(matches!(error, StoreError::Schema { found: 1, .. }), "{error:?}");
+    file.close().await.unwrap();
     store.secret("codes", [1; 32]).await.unwrap();
     #[cfg(unix)]
     for file in ["links.db", "links.db-wal", "links.db-shm"] {
