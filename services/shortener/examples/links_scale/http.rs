@@ -1,6 +1,6 @@
 //! The same of a shortener as its callers meet it: over HTTP, on connections that are kept.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bench::connection::Connection;
@@ -29,8 +29,10 @@ pub(crate) async fn redirects(address: &str, codes: &[String]) -> Result<Times> 
     Ok(Times(times))
 }
 
-/// Creations of links with codes that the shortener chooses.
-pub(crate) async fn creations(address: &str, key: &str) -> Result<Times> {
+/// Creations of links with codes that the shortener chooses: each creator's one after the other, or so many a second by all
+/// of them together. Those take from when they were due, so that one that had to wait for another is seen to have waited.
+pub(crate) async fn creations(address: &str, key: &str, rate_per_s: Option<u32>) -> Result<Times> {
+    let started = Instant::now();
     let creators = (0..CREATORS).map(|creator| {
         let (address, key) = (address.to_owned(), key.to_owned());
         tokio::spawn(async move {
@@ -46,9 +48,22 @@ pub(crate) async fn creations(address: &str, key: &str) -> Result<Times> {
                      Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                     body.len()
                 );
-                let started = Instant::now();
+                let due = rate_per_s.map(|rate| {
+                    let before = at * CREATORS + creator;
+                    started + Duration::from_secs_f64(before as f64 / f64::from(rate))
+                });
+                let now = Instant::now();
+                let begun = match due {
+                    Some(due) if due > now => {
+                        tokio::time::sleep_until(due.into()).await;
+                        // A sleep ends up to a millisecond late, which is nobody's waiting.
+                        Instant::now()
+                    }
+                    Some(due) => due,
+                    None => now,
+                };
                 let status = ask(&mut connection, &request).await?;
-                times.push(started.elapsed());
+                times.push(begun.elapsed());
                 ensure!(status == 201, "a creation was answered {status}");
             }
             anyhow::Ok(times)

@@ -13,6 +13,9 @@ use shortener::ShortenerConfig;
 use shortener::config::SecretText;
 use sqlx::PgPool;
 
+/// Creations a second where they are not as many as possible: a quarter of what two cores can do, forty million a day.
+const RATE_PER_S: u32 = 500;
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -32,7 +35,9 @@ async fn main() -> Result<()> {
     if let Some((address, key)) = &server {
         let codes = measure::codes(&database, links).await?;
         println!("redirect, cold  {}", http::redirects(address, &codes).await?.text());
-        println!("create by API, 8 at once {}", http::creations(address, key).await?.text());
+        let paced = http::creations(address, key, Some(RATE_PER_S)).await?;
+        println!("create by API, {RATE_PER_S} a second {}", paced.text());
+        println!("create by API, 8 at once {}", http::creations(address, key, None).await?.text());
     }
     println!("find, cold      {}", measure::finds(&*store, &database, links).await?.text());
     println!("create, 8 at once {}", measure::creations(&store).await?.text());
