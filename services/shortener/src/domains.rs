@@ -36,6 +36,8 @@ pub struct Domains {
     store: Arc<dyn LinkStore>,
     metrics: Metrics,
     table: RwLock<Table>,
+    /// Whether the table has a domain besides the default one. Without, nobody needs the lock to know that a host is none.
+    has_others: AtomicBool,
     started: Instant,
     /// Milliseconds since `started` at which the table is to be read again.
     due_ms: AtomicU64,
@@ -53,6 +55,12 @@ struct Table {
     domains: HashMap<Box<str>, DomainRedirects>,
     /// One more with each change made here: a reading that began before it is not taken.
     changes: u64,
+}
+
+impl Table {
+    fn has_others(&self) -> bool {
+        self.domains.keys().any(|domain| **domain != *DEFAULT_DOMAIN)
+    }
 }
 
 impl Domains {
@@ -76,6 +84,7 @@ impl Domains {
                 store,
                 metrics,
                 table: RwLock::default(),
+                has_others: AtomicBool::new(false),
                 started: Instant::now(),
                 due_ms: AtomicU64::new(0),
                 turn: Semaphore::new(1),
@@ -101,6 +110,16 @@ impl Domains {
             return authority;
         }
         Cow::Borrowed(DEFAULT_DOMAIN)
+    }
+
+    /// Whether a host, as it is written in requests and URLs, is that of one of the domains. Asked for each redirect, so it
+    /// makes nothing and waits for nothing.
+    pub fn has_host(&self, host: &str) -> bool {
+        let Some(authority) = authority(host) else { return false };
+        if *authority == *self.default {
+            return true;
+        }
+        self.has_others.load(Ordering::Acquire) && self.knows(&authority)
     }
 
     /// Whether two hosts, as they are written in requests and URLs, are one.
@@ -129,6 +148,7 @@ impl Domains {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.changes += 1;
         table.domains.insert(domain.authority.into(), domain.redirects);
+        self.has_others.store(table.has_others(), Ordering::Release);
     }
 
     /// A link was just stored, here, which makes its domain known.
@@ -154,6 +174,7 @@ impl Domains {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if table.changes == before {
             (table.read, table.domains) = (true, domains);
+            self.has_others.store(table.has_others(), Ordering::Release);
             self.due_ms.store(self.now_ms() + FRESH_MS, Ordering::Relaxed);
         } else {
             self.due_ms.store(self.now_ms() + RETRY_MS, Ordering::Relaxed);
@@ -227,8 +248,11 @@ fn authority(host: &str) -> Option<Cow<'_, str>> {
     }
     let bare = host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host);
     let bare = bare.strip_suffix('.').unwrap_or(bare);
-    if bare.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Some(Cow::Owned(bare.to_ascii_lowercase()));
+    // Nothing but a port follows a colon that a dot stands before.
+    if bare.bytes().any(|byte| byte.is_ascii_uppercase())
+        || bare.as_bytes().windows(2).any(|two| two == b".:")
+    {
+        return Some(Cow::Owned(bare.to_ascii_lowercase().replace(".:", ":")));
     }
     Some(Cow::Borrowed(bare))
 }
@@ -265,6 +289,8 @@ mod tests {
             ("S.Example.:443", Some("s.example")),
             ("s.example:80", Some("s.example")),
             ("s.example:8080", Some("s.example:8080")),
+            ("S.example.:8080", Some("s.example:8080")),
+            ("s.example.:8080", Some("s.example:8080")),
             ("[2001:db8::1]:80", Some("[2001:db8::1]")),
         ];
         for (host, expected) in cases {
@@ -301,6 +327,15 @@ mod tests {
         tokio::time::timeout(std::time::Duration::from_secs(30), seen).await.unwrap();
         domains.has_link("three.example");
         assert_eq!(domains.named("Three.example:443"), "three.example");
+        for (host, is_ours) in [
+            ("three.example", true),
+            ("THREE.example.:443", true),
+            ("s.example:80", true),
+            ("three.example:8443", false),
+            ("four.example", false),
+        ] {
+            assert_eq!(domains.has_host(host), is_ours, "{host}");
+        }
     }
 
     #[test]

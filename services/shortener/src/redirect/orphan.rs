@@ -22,7 +22,7 @@ pub(super) fn answer(
     }
     let sent = visit.app.domains.orphans_go(&domain, kind, visit.host, path).and_then(|url| {
         let location = HeaderValue::from_str(url.as_str()).ok()?;
-        (!visit.is_itself(url.host_str()?, &location)).then(|| answer::bare(StatusCode::FOUND, location))
+        (!visit.leads_here(&location)).then(|| answer::bare(StatusCode::FOUND, location))
     });
     sent.unwrap_or_else(|| {
         visit.hop.error_type(error_type);

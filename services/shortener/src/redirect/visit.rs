@@ -280,14 +280,14 @@ impl<'a> Visit<'a> {
         if decision.is_some() && self.app.blocklist.blocks(target_host) {
             return Err(self.blocked());
         }
+        if self.leads_here(location) {
+            self.hop.error_type("redirect_loop");
+            return Err(pages::not_found());
+        }
         let forwarded = Some(query).filter(|query| link.forward_query && !query.is_empty());
         let location = forwarded
             .and_then(|query| query::merge(location, query, self.app.config.links.url_bytes_max))
             .unwrap_or_else(|| location.clone());
-        if self.is_itself(target_host, &location) {
-            self.hop.error_type("redirect_loop");
-            return Err(pages::not_found());
-        }
         Ok(Going { location, decision })
     }
 
@@ -318,22 +318,20 @@ impl<'a> Visit<'a> {
         pages::blocked()
     }
 
-    /// Whether a location is what was asked for: a browser would come back here for ever.
-    pub(super) fn is_itself(&self, target_host: &str, location: &http::HeaderValue) -> bool {
-        let host = self.host;
-        if host.len() < target_host.len() || !host.is_char_boundary(target_host.len()) {
-            return false;
-        }
-        if !host[..target_host.len()].eq_ignore_ascii_case(target_host) {
-            return false;
-        }
-        let Some((_, rest)) = location.to_str().ok().and_then(|location| location.split_once("://")) else {
-            return false;
+    /// Whether a location is a URL of ours, whatever is there: from one to the next a browser could go on for ever. By the
+    /// host that was asked for, those of the configuration, and the domains that are known now.
+    pub(super) fn leads_here(&self, location: &http::HeaderValue) -> bool {
+        let url = location.as_bytes();
+        let (rest, default_port) = match (url.strip_prefix(b"https://"), url.strip_prefix(b"http://")) {
+            (Some(rest), _) => (rest, 443),
+            (None, Some(rest)) => (rest, 80),
+            (None, None) => return false,
         };
-        let rest = rest.split('#').next().unwrap_or_default();
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let asked = self.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        path == asked && self.app.domains.are_equal(authority, host)
+        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+        let authority = std::str::from_utf8(&rest[..end]).unwrap_or_default();
+        self.app.own_hosts.contains_authority(authority, default_port)
+            || self.app.domains.has_host(authority)
+            || self.app.domains.are_equal(authority, self.host)
     }
 
     fn visitor(&self, query: &'a str) -> Visitor<'a> {
