@@ -108,6 +108,12 @@ impl Access {
         })
     }
 
+    /// Whether it may make links on a domain that has none yet: whoever may do everything, and a key for that domain. From then
+    /// on nobody's link may lead there, so a key that may only make links could take any host from all others.
+    pub fn may_begin(&self, domain: &str) -> bool {
+        self.domain() == Some(domain) || self.may(Need::All, false).is_ok()
+    }
+
     /// Makes a creation one of this key: whose the link is, on the domain that the key is for, and what is found
     /// instead is in its reach.
     ///
@@ -190,6 +196,25 @@ mod tests {
         for (roles, need, reads, allowed) in cases {
             assert_eq!(access(roles).may(*need, *reads).is_ok(), *allowed, "{roles:?} {need:?} {reads}");
         }
+    }
+
+    #[test]
+    fn a_domain_is_begun_by_who_may_do_everything_and_by_its_own_keys() {
+        let domain = || Role::Domain { domain: "s.example".to_owned() };
+        let cases: &[(&[Role], bool)] = &[
+            (&[], true),
+            (&[Role::NoOrphanVisits], true),
+            (&[domain()], true),
+            (&[domain(), Role::CreateOnly], true),
+            (&[Role::Domain { domain: "t.example".to_owned() }], false),
+            (&[Role::CreateOnly], false),
+            (&[Role::OwnLinks], false),
+            (&[Role::ReadOnly], false),
+        ];
+        for (roles, may) in cases {
+            assert_eq!(access(roles).may_begin("s.example"), *may, "{roles:?}");
+        }
+        assert!(!Access::default().may_begin("s.example"), "without a key, nothing");
     }
 
     #[test]

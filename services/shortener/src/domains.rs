@@ -213,6 +213,12 @@ impl Domains {
         domain == DEFAULT_DOMAIN || table.domains.contains_key(domain)
     }
 
+    /// How many domains there are, the default one included.
+    pub fn count(&self) -> usize {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.domains.len()
+    }
+
     /// Has the table read again, by a task of its own, when it is time.
     fn read_if_due(self: &Arc<Self>) {
         let (now, due) = (self.now_ms(), self.due_ms.load(Ordering::Relaxed));

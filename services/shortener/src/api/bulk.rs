@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::names::other_domain;
 use super::problem::Problem;
 use super::short_urls::{document, read_creation, refused};
-use super::{Caller, idempotency, json};
+use super::{Caller, domains, idempotency, json};
 use crate::links::{CreateLink, Made};
 use crate::service::App;
 use emitter::Hop;
@@ -38,8 +38,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, request:
     let owner = caller.key.map(|key| key.owner);
     let read = |item: &Value| -> Result<CreateLink, Problem> {
         let mut request = read_item(&app, item, owner.clone())?;
-        let claimed = caller.access.claim(&mut request);
-        claimed.map_err(|error| Problem::invalid(&[("longUrl", error.to_string())]))?;
+        domains::claim(&app, &caller.access, &mut request)?;
         Ok(request)
     };
     let read: Vec<_> = items.iter().map(read).collect();

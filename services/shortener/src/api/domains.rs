@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 use super::fields::{Fields, text};
 use super::problem::Problem;
 use super::{Caller, json, names, targets};
+use crate::access::Access;
 use crate::domain::{DEFAULT_DOMAIN, Domain, DomainRedirects, DomainRedirectsEdit};
+use crate::links::CreateLink;
 use crate::service::App;
 use crate::target::Target;
 
@@ -51,6 +53,27 @@ pub(super) async fn set_redirects(State(app): State<Arc<App>>, caller: Caller, r
         Ok(None) => Problem::domain_not_found(&named).answer(hop),
         Err(error) => Problem::store(hop, &error),
     }
+}
+
+/// Makes a creation one of the key's, see [`Access::claim`], if it may go where it goes: not every key may begin a domain, and
+/// there are only so many.
+pub(super) fn claim(app: &App, access: &Access, request: &mut CreateLink) -> Result<(), Problem> {
+    let claimed = access.claim(request);
+    claimed.map_err(|error| Problem::invalid(&[("longUrl", error.to_string())]))?;
+    if app.domains.knows(&request.domain) {
+        return Ok(());
+    }
+    if !access.may_begin(&request.domain) {
+        // Another instance may have begun it just now: the next call knows.
+        app.domains.read_again();
+        return Err(Problem::forbidden_domain(&request.domain));
+    }
+    let domains_max = app.config.links.domains_max;
+    if app.domains.count() >= domains_max {
+        let why = format!("is a new domain, and there are {domains_max} already");
+        return Err(Problem::invalid(&[("domain", why)]));
+    }
+    Ok(())
 }
 
 /// The domain as it was named and as it is stored, and what is to be set.

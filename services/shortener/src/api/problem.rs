@@ -181,6 +181,15 @@ impl Problem {
         Self::shlink(StatusCode::FORBIDDEN, "forbidden", "forbidden", "Forbidden", detail)
     }
 
+    /// Nothing is on the domain yet, and the key may not begin it.
+    pub(crate) fn forbidden_domain(domain: &str) -> Self {
+        let mut problem = Self::forbidden();
+        problem.detail = format!(
+            "The roles of this API key do not let it make the first short URL of domain \"{domain}\"."
+        );
+        problem.on_domain(Some(domain))
+    }
+
     pub(crate) fn forbidden_tags() -> Self {
         let detail = "Only API keys without roles may rename or delete tags.";
         Self::shlink(

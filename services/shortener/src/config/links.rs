@@ -30,6 +30,9 @@ pub struct LinksConfig {
     /// The 256-bit key that codes are permuted with, 64 hexadecimal digits. Default: generated at the first
     /// start and kept in the store. Never change it on a store with links: codes would repeat.
     pub codes_key: Option<SecretKey>,
+    /// Most domains, the default one included. Default 10,000, which is 3 MB in memory, read every few seconds; a link that
+    /// would begin one more is refused. Raise it where more customers than that bring their own.
+    pub domains_max: usize,
     /// Most tags on a link. Default 32.
     pub tags_max: usize,
     /// Whether links may lead to private networks, this machine and names without a dot. Default true, since shorteners
@@ -50,6 +53,7 @@ impl Default for LinksConfig {
             code_length: 7,
             lease_ids: 1_000,
             codes_key: None,
+            domains_max: 10_000,
             tags_max: 32,
             private_targets: true,
             blocklist_files: Vec::new(),
@@ -74,5 +78,6 @@ impl LinksConfig {
         positive(wrong, "links.url_bytes_max", self.url_bytes_max as u64);
         positive(wrong, "links.slug_bytes_max", self.slug_bytes_max as u64);
         positive(wrong, "links.lease_ids", u64::from(self.lease_ids));
+        positive(wrong, "links.domains_max", self.domains_max as u64);
     }
 }

@@ -178,3 +178,68 @@ async fn a_key_for_a_domain_makes_no_loop_on_it_before_it_is_known() {
     let made = post("/rest/v3/short-urls", &json!({ "longUrl": "https://other.example/" })).await;
     assert_eq!((made.status.as_u16(), &made.json()["domain"]), (201, &json!("mine.example")));
 }
+
+#[tokio::test]
+async fn only_who_may_do_everything_begins_a_domain() {
+    const BULK: &str = "/rest/v3/short-urls/bulk";
+    const CSV: &str = "/rest/v3/short-urls.csv";
+    let server = Server::start().await;
+    let [admin, create, _, own, domain, no_orphans] = keys_of_all_roles(&server).await;
+    let target = "https://www.example.org/";
+    let on = |name: &str| json!({ "longUrl": "https://example.com/", "domain": name });
+    let post = async |key: &str, path: &str, body: &Value| {
+        server.call(Method::POST, path, &[("x-api-key", key)], &body.to_string()).await
+    };
+    let import = async |key: &str, name: &str| {
+        let file = format!("domain,shortCode,longUrl\n{name},imported,https://example.com/\n");
+        let headers = [("x-api-key", key), ("content-type", "text/csv")];
+        server.call(Method::POST, &format!("{CSV}?format=hoplog"), &headers, &file).await.json()
+    };
+    let forbidden = |problem: &Value| {
+        assert_eq!(problem["type"], "https://shlink.io/api/error/forbidden", "{problem}");
+        assert_eq!(problem["domain"], "www.example.org", "{problem}");
+    };
+    for key in [&create, &own] {
+        let refused = post(key, "/rest/v3/short-urls", &on("WWW.example.org")).await;
+        assert_eq!(refused.status, 403);
+        forbidden(&refused.json());
+        let bulk =
+            post(key, BULK, &json!({ "shortUrls": [on("DEFAULT"), on("www.example.org")] })).await.json();
+        assert_eq!(
+            (&bulk["results"][0]["status"], &bulk["results"][1]["status"]),
+            (&json!(201), &json!(403))
+        );
+        forbidden(&bulk["results"][1]["problem"]);
+        let imported = import(key, "www.example.org").await;
+        assert_eq!(imported["results"][0]["result"], "invalid", "{imported}");
+        forbidden(&imported["results"][0]["problem"]);
+    }
+    // So nobody is kept from it.
+    server.link(&json!({ "longUrl": target })).await;
+    // A key for a domain makes all its links there, and may make the first.
+    assert_eq!(
+        post(&domain, "/rest/v3/short-urls", &on("www.example.org")).await.json()["domain"],
+        "t.example"
+    );
+    assert_eq!(post(&no_orphans, "/rest/v3/short-urls", &on("u.example")).await.status, 201);
+    assert_eq!(post(&admin, "/rest/v3/short-urls", &on("www.example.org")).await.status, 201);
+    for key in [&create, &own] {
+        assert_eq!(post(key, "/rest/v3/short-urls", &on("www.example.org")).await.status, 201, "it is known");
+    }
+    assert_eq!(server.create(&json!({ "longUrl": target })).await.status, 400);
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_domains() {
+    let server = Server::with(|config| config.links.domains_max = 3).await;
+    let on = |name: &str| json!({ "longUrl": "https://example.com/", "domain": name });
+    for (name, status) in
+        [("a.example", 201), ("b.example", 201), ("c.example", 400), ("a.example", 201), ("DEFAULT", 201)]
+    {
+        let answer = server.create(&on(name)).await;
+        assert_eq!(answer.status, status, "{name} {}", answer.text());
+        if status == 400 {
+            assert_eq!(answer.json()["invalidElements"], json!(["domain"]));
+        }
+    }
+}

@@ -12,6 +12,7 @@ use super::Format;
 use super::cells::unguard;
 use super::columns::{Column, Header};
 use crate::access::Access;
+use crate::api::domains;
 use crate::api::fields::parse_date;
 use crate::api::problem::Problem;
 use crate::api::short_urls::{read_creation, read_rules};
@@ -68,8 +69,7 @@ impl RowReader {
         put("cacheLifetime", cell(Column::CacheLifetime).map(number));
         let mut request = read_creation(&self.app, object, None)?;
         // First, so that rules are of the domain that the link gets.
-        let claimed = self.access.claim(&mut request);
-        claimed.map_err(|error| Problem::invalid(&[("longUrl", error.to_string())]))?;
+        domains::claim(&self.app, &self.access, &mut request)?;
         let mut wrong = Vec::new();
         let mut time = |column, name: &'static str| {
             cell(column).and_then(|text| past(text).map_err(|why| wrong.push((name, why.to_owned()))).ok())

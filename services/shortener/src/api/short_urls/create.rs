@@ -18,7 +18,7 @@ use crate::api::fields::{
 use crate::api::names::{self, other_domain, tell};
 use crate::api::problem::Problem;
 use crate::api::visits::{put_none, put_summaries};
-use crate::api::{Caller, etag, idempotency, json, targets};
+use crate::api::{Caller, domains, etag, idempotency, json, targets};
 use crate::codes::{self, CODE_LENGTH_MAX, CODE_LENGTH_MIN, CodeError};
 use crate::domain::DEFAULT_DOMAIN;
 use crate::link::{Link, Match, Settings};
@@ -45,8 +45,8 @@ pub(in crate::api) async fn create(
         Ok(request) => request,
         Err(problem) => return problem.answer(hop),
     };
-    if let Err(error) = caller.access.claim(&mut request) {
-        return Problem::invalid(&[("longUrl", error.to_string())]).answer(hop);
+    if let Err(problem) = domains::claim(&app, &caller.access, &mut request) {
+        return problem.answer(hop);
     }
     let outcome = match app.create(hop, slice::from_ref(&request), once).await {
         Ok(outcome) => outcome,
