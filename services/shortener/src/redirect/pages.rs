@@ -53,14 +53,31 @@ pub(super) fn limited(after_s: u64) -> Response {
     response
 }
 
+/// Where a link leads other visitors than the one who asks.
+pub(super) struct Others<'a> {
+    pub(super) targets: &'a [&'a str],
+    /// Whether it would lead some to a host that is blocked here: which one, nobody is told.
+    pub(super) some_blocked: bool,
+}
+
 /// Where a link leads, to be read before it is followed.
-pub(super) fn preview(short_url: &str, target: &str, title: Option<&str>) -> Response {
+pub(super) fn preview(short_url: &str, target: &str, title: Option<&str>, others: &Others<'_>) -> Response {
     let (short_url, target) = (escape(short_url), escape(target));
     let heading = title.map(escape).unwrap_or_else(|| short_url.clone());
-    let body = format!(
+    let mut body = format!(
         "<p><code>{short_url}</code> leads to</p><p><code>{target}</code></p>\
          <p><a rel=\"noopener noreferrer nofollow\" href=\"{target}\">Go there</a></p>"
     );
+    if !others.targets.is_empty() || others.some_blocked {
+        body.push_str("<p>It may lead others, or you at another time, elsewhere:</p><ul>");
+        for target in others.targets {
+            let _ = write!(body, "<li><code>{}</code></li>", escape(target));
+        }
+        if others.some_blocked {
+            body.push_str("<li>where it is blocked here</li>");
+        }
+        body.push_str("</ul>");
+    }
     html(StatusCode::OK, page(&heading, &body))
 }
 

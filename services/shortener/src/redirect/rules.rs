@@ -105,6 +105,11 @@ impl Rules {
         self.rules.is_empty()
     }
 
+    /// Where each rule leads, with the host of it.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (&HeaderValue, &str)> {
+        self.rules.iter().map(|rule| (&rule.location, &*rule.target_host))
+    }
+
     /// The first rule whose conditions all hold.
     pub(crate) fn decide(&self, visitor: &Visitor<'_>) -> Option<Decision<'_>> {
         let (index, rule) = self

@@ -12,6 +12,7 @@ use http::{Extensions, HeaderMap, HeaderName, Method, Uri};
 use percent_encoding::percent_decode_str;
 use wide_event::{Cache, Orphan};
 
+use super::pages::Others;
 use super::rules::{Decision, Visitor};
 use super::{Arrival, answer, limit, orphan, pages, query};
 use crate::admission::Class;
@@ -234,21 +235,15 @@ impl<'a> Visit<'a> {
         self.hop.target_host(&link.target_host);
     }
 
-    /// The answer where the link is not followed: it may not be, or is only looked at.
+    /// The answer where the link may not be followed now, or not by this visitor.
     fn unfollowed(&self, asked: &Asked<'_>, link: &CachedLink) -> Option<Response> {
         if self.app.blocklist.blocks(&link.target_host) {
             return Some(self.blocked());
         }
         let (why, page): (_, fn() -> Response) = match standing(link) {
-            Standing::Open if asked.preview => {
-                let name = LinkRef { domain: &link.domain, code: &asked.code };
-                let (short_url, title) = (self.app.short_url(name), link.title.as_deref());
-                // Of a link with a limit the target is what each visit is counted for.
-                if link.max_visits.is_some() {
-                    return Some(pages::limited_preview(&short_url, title));
-                }
-                let target = link.location.to_str().unwrap_or_default();
-                return Some(pages::preview(&short_url, target, title));
+            // Of a link with a limit the target is what each visit is counted for.
+            Standing::Open if link.max_visits.is_some() && asked.preview => {
+                return Some(pages::limited_preview(&self.short_url(asked, link), link.title.as_deref()));
             }
             // Who takes no visit does not learn where such a link leads, but for our own probes.
             Standing::Open if link.max_visits.is_some() && !self.follows() && !self.probes => {
@@ -265,7 +260,7 @@ impl<'a> Visit<'a> {
         Some(orphan::answer(*self, Orphan::InvalidShortUrl, why, page))
     }
 
-    /// Where the visitor goes, or the answer where that is nowhere. Nothing is taken or counted yet.
+    /// Where the visitor goes, or the answer where that is nowhere or only looked at. Nothing is taken or counted yet.
     #[allow(clippy::result_large_err)] // it is the answer, and goes no further up
     fn decide<'l>(&self, asked: &Asked<'_>, link: &'l CachedLink) -> Result<Going<'l>, Response> {
         if let Some(answer) = self.unfollowed(asked, link) {
@@ -288,7 +283,30 @@ impl<'a> Visit<'a> {
         let location = forwarded
             .and_then(|query| query::merge(location, query, self.app.config.links.url_bytes_max))
             .unwrap_or_else(|| location.clone());
-        Ok(Going { location, decision })
+        let going = Going { location, decision };
+        if asked.preview { Err(self.preview(asked, link, &going)) } else { Ok(going) }
+    }
+
+    /// Where this visitor would be led, and where others would be.
+    fn preview(&self, asked: &Asked<'_>, link: &CachedLink, going: &Going<'_>) -> Response {
+        let this = going.decision.as_ref().map_or(&link.location, |decision| decision.location);
+        let mut others = Vec::new();
+        let mut some_blocked = false;
+        for (location, target_host) in link.rules.targets().chain([(&link.location, &*link.target_host)]) {
+            if self.app.blocklist.blocks(target_host) {
+                some_blocked = true;
+            } else if location != this && !others.contains(&location) {
+                others.push(location);
+            }
+        }
+        let others: Vec<_> = others.into_iter().map(|other| other.to_str().unwrap_or_default()).collect();
+        let target = going.location.to_str().unwrap_or_default();
+        let others = Others { targets: &others, some_blocked };
+        pages::preview(&self.short_url(asked, link), target, link.title.as_deref(), &others)
+    }
+
+    fn short_url(&self, asked: &Asked<'_>, link: &CachedLink) -> String {
+        self.app.short_url(LinkRef { domain: &link.domain, code: &asked.code })
     }
 
     fn go(&self, link: &CachedLink, going: Going<'_>) -> Response {

@@ -1,6 +1,7 @@
 //! Redirect rules: which one decides, and that the event says so.
 
 use http::Method;
+use serde_json::{Value, json};
 use shortener::link::NewLink;
 use shortener::rule::{Condition, Device, Rule};
 use shortener::store::LinkStore as _;
@@ -138,4 +139,64 @@ async fn all_conditions_of_a_rule_must_hold_and_a_query_is_forwarded_all_the_sam
     // Nobody's many parameters or languages cost more than some.
     let many = format!("?{}a=1", "b=1&".repeat(500));
     assert_eq!(server.call(Method::GET, &format!("/x{many}"), &english, "").await.status, 302);
+}
+
+#[tokio::test]
+async fn a_preview_shows_where_this_visitor_is_led_and_where_others_are() {
+    let ios = json!({ "type": "device", "matchValue": "ios" });
+    let german = json!({ "type": "language", "matchValue": "de" });
+    let rule = |target: &str, condition: &Value| json!({ "longUrl": target, "conditions": [condition] });
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("hosts");
+    std::fs::write(&list, "bad.example\n").unwrap();
+    let server = Server::with(|config| config.links.blocklist_files = vec![list.clone()]).await;
+    let default = "https://none.example/";
+    server.link(&json!({ "longUrl": default, "customSlug": "x" })).await;
+    let rules = json!({ "redirectRules": [
+        rule("https://ios.example/?a='<b>&c", &ios),
+        rule("https://german.example/", &german),
+        rule("https://german.example/", &ios),
+        rule(default, &ios),
+    ] });
+    let set = server.api(Method::POST, "/rest/v3/short-urls/x/redirect-rules", &rules).await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    let (ios, german) = ("https://ios.example/?a=%27%3Cb%3E&#38;c", "https://german.example/");
+    let preview = async |query: &str, headers: &[(&str, &str)]| {
+        let answer = server.call(Method::GET, &format!("/x+{query}"), headers, "").await;
+        assert_eq!(answer.status, 200);
+        answer.text()
+    };
+    let cases: &[(&str, Headers<'_>, &str, [&str; 2])] = &[
+        ("", &[], default, [ios, german]),
+        ("", &[("user-agent", IPHONE)], ios, [german, default]),
+        ("", &[("accept-language", "de")], german, [ios, default]),
+        ("?b=%3C\"", &[("accept-language", "de")], "https://german.example/?b=%3C%22", [ios, default]),
+    ];
+    server.events().await;
+    for (query, headers, leads_to, others) in cases {
+        let text = preview(query, headers).await;
+        assert!(text.contains(&format!("<p><code>{leads_to}</code></p>")), "{headers:?} {text}");
+        assert!(text.contains(&format!("href=\"{leads_to}\"")), "{headers:?} {text}");
+        let [one, other] = others;
+        let listed =
+            format!("elsewhere:</p><ul><li><code>{one}</code></li><li><code>{other}</code></li></ul>");
+        assert!(text.contains(&listed), "{headers:?} {text}");
+        assert!(!server.event().await.click);
+    }
+    server.link(&json!({ "longUrl": default, "customSlug": "plain" })).await;
+    assert!(!server.get("/plain+").await.text().contains("elsewhere"), "without rules there are no others");
+
+    // One from before the host was listed.
+    let target = target::parse(default, 2_048, &OwnHosts::default()).unwrap();
+    let condition = Condition::Device { device: Device::Ios };
+    let rules = vec![Rule { target: "https://bad.example/".to_owned(), conditions: vec![condition] }];
+    let link = NewLink { rules, ..NewLink::with_alias("old", target) };
+    server.store.create(&[link], None).await.unwrap();
+    let text = server.get("/old+").await.text();
+    assert!(text.contains(default) && text.contains("<ul><li>where it is blocked here</li></ul>"), "{text}");
+    let blocked = server.call(Method::GET, "/old+", &[("user-agent", IPHONE)], "").await;
+    assert_eq!(blocked.status, 410);
+    for text in [text, blocked.text()] {
+        assert!(!text.contains("bad.example"), "{text}");
+    }
 }
