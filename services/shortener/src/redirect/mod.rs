@@ -23,6 +23,7 @@ use bytes::Bytes;
 use emitter::Hop;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
+use url::Url;
 use wide_event::Orphan;
 
 use crate::admission::{Admission, Class, Place};
@@ -115,7 +116,7 @@ async fn robots(State(app): State<Arc<App>>, Arrival { hop, _place }: Arrival) -
     }
     match app.links.crawlable(&hop, ROBOTS_LINKS_MAX).await {
         Ok(codes) => {
-            let text = robots_text(&codes);
+            let text = robots_text(&app.base_url, &codes);
             app.robots.insert((), text.clone());
             pages::robots(text)
         }
@@ -126,14 +127,29 @@ async fn robots(State(app): State<Arc<App>>, Arrival { hop, _place }: Arrival) -
     }
 }
 
-fn robots_text(codes: &[String]) -> Bytes {
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+/// Paths as they are in short URLs, since robots compare byte by byte; `*` and `$` have a meaning here (RFC 9309, 2.2.3).
+fn robots_text(base_url: &Url, codes: &[String]) -> Bytes {
+    let mut url = base_url.clone();
     let mut text = String::from("User-agent: *\n");
     for code in codes {
-        text.push_str("Allow: /");
-        text.extend(utf8_percent_encode(code, NON_ALPHANUMERIC));
-        text.push_str("$\n");
+        url.set_path(code);
+        let path = url.path().replace('*', "%2A").replace('$', "%24");
+        text.extend(["Allow: ", &path, "$\n"]);
     }
     text.push_str("Disallow: /\n");
     Bytes::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn robots_are_told_paths_as_short_urls_have_them() {
+        let url = Url::parse("https://s.example/").unwrap();
+        let codes = ["a/b", "my-promo", "open.door_~", "gr\u{fc}\u{df}e", "*a$"].map(str::to_owned);
+        let expected = "User-agent: *\nAllow: /a/b$\nAllow: /my-promo$\nAllow: /open.door_~$\n\
+                        Allow: /gr%C3%BC%C3%9Fe$\nAllow: /%2Aa%24$\nDisallow: /\n";
+        assert_eq!(robots_text(&url, &codes), expected);
+    }
 }

@@ -181,10 +181,13 @@ async fn a_limit_lifted_elsewhere_refuses_nobody() {
 #[tokio::test]
 async fn robots_may_follow_what_is_crawlable() {
     let server = Server::start().await;
-    let body = json!({ "longUrl": "https://example.com/", "customSlug": "open.door", "crawlable": true });
-    server.link(&body).await;
+    for slug in ["open.door", "grüße/my-promo"] {
+        let body = json!({ "longUrl": "https://example.com/", "customSlug": slug, "crawlable": true });
+        server.link(&body).await;
+    }
     server.link(&json!({ "longUrl": "https://example.com/" })).await;
     let robots = server.get("/robots.txt").await;
-    assert_eq!(robots.text(), "User-agent: *\nAllow: /open%2Edoor$\nDisallow: /\n");
+    let allowed = "Allow: /gr%C3%BC%C3%9Fe/my-promo$\nAllow: /open.door$\n";
+    assert_eq!(robots.text(), format!("User-agent: *\n{allowed}Disallow: /\n"));
     assert_eq!(robots.header("content-type"), "text/plain; charset=utf-8");
 }
