@@ -379,9 +379,9 @@ impl Links {
         self.timed(hop, "set_orphan_visits_from", self.store.set_orphan_visits_from(at)).await
     }
 
-    /// Codes that robots may follow.
-    pub async fn crawlable(&self, hop: &Hop, limit: u32) -> Result<Vec<String>, StoreError> {
-        self.timed(hop, "crawlable", self.store.crawlable(limit)).await
+    /// Codes on a domain that robots may follow, the newest first.
+    pub async fn crawlable(&self, hop: &Hop, domain: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+        self.timed(hop, "crawlable", self.store.crawlable(domain, limit)).await
     }
 
     /// Whether the store answers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
-use moka::sync::Cache;
+use moka::future::Cache;
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -41,6 +41,9 @@ const SHARED_LINKS: &str = "hoplog shared links v1";
 
 /// How old the list of crawlable links in `/robots.txt` may be: robots ask a few times a day.
 const ROBOTS_AGE: Duration = Duration::from_secs(60);
+
+/// Bytes of such lists in memory: the longest ones of thirty domains, or those of any number with a few links each.
+const ROBOTS_CACHED_BYTES_MAX: u64 = 16 << 20;
 
 /// Pages of exports that are read from the store at once, by all clients together: a few of its connections.
 const EXPORT_READS_MAX: usize = 4;
@@ -112,7 +115,8 @@ pub(crate) struct App {
     pub(crate) limits: Arc<Limits>,
     pub(crate) blocklist: Arc<Blocklist>,
     pub(crate) statistics: Statistics,
-    pub(crate) robots: Cache<(), Bytes>,
+    /// `/robots.txt` by domain.
+    pub(crate) robots: Cache<Box<str>, Bytes>,
     /// Pages of exports that may be read now.
     pub(crate) export_reads: Semaphore,
     admission: Arc<Admission>,
@@ -166,7 +170,11 @@ impl Shortener {
             domains,
             agents: Mutex::default(),
             limits: Limits::start(&config.limits, Arc::clone(&shared), &secret),
-            robots: Cache::builder().max_capacity(1).time_to_live(ROBOTS_AGE).build(),
+            robots: Cache::builder()
+                .max_capacity(ROBOTS_CACHED_BYTES_MAX)
+                .weigher(|_, text: &Bytes| u32::try_from(text.len()).unwrap_or(u32::MAX))
+                .time_to_live(ROBOTS_AGE)
+                .build(),
             export_reads: Semaphore::new(EXPORT_READS_MAX),
             admission: Arc::new(Admission::new(&config.limits, metrics.clone())),
             metrics,

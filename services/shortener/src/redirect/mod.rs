@@ -29,10 +29,14 @@ use wide_event::Orphan;
 use crate::admission::{Admission, Class, Place};
 use crate::limits::Limited;
 use crate::service::App;
+use crate::store::StoreError;
 use visit::Visit;
 
-/// Links named in `/robots.txt`; robots read the first 500 KiB of it.
-const ROBOTS_LINKS_MAX: u32 = 1_000;
+/// Bytes of `/robots.txt` at most: robots read at least as many, and may leave what follows (RFC 9309, 2.5).
+const ROBOTS_BYTES_MAX: usize = 500 << 10;
+
+/// Links looked at for it: as many as these bytes have room for with codes of the default length.
+const ROBOTS_LINKS_MAX: u32 = 30_000;
 
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -110,33 +114,42 @@ async fn favicon(_: Arrival) -> Response {
     pages::favicon()
 }
 
-async fn robots(State(app): State<Arc<App>>, Arrival { hop, _place }: Arrival) -> Response {
-    if let Some(text) = app.robots.get(&()) {
-        return pages::robots(text);
-    }
-    match app.links.crawlable(&hop, ROBOTS_LINKS_MAX).await {
-        Ok(codes) => {
-            let text = robots_text(&app.base_url, &codes);
-            app.robots.insert((), text.clone());
-            pages::robots(text)
-        }
-        Err(error) => {
-            hop.fail(error.kind(), &error);
-            pages::unavailable()
+/// Of the links of the domain that was asked. Those of the default one are found on others, too, and named on their own.
+fn robots(State(app): State<Arc<App>>, arrival: Arrival, request: Request) -> impl Future<Output = Response> {
+    let (parts, _) = request.into_parts();
+    async move {
+        let domain = Visit::of(&app, &arrival, &parts).domain();
+        let hop = &arrival.hop;
+        let text = app.robots.try_get_with::<_, StoreError>(domain.as_ref().into(), async {
+            let codes = app.links.crawlable(hop, &domain, ROBOTS_LINKS_MAX).await?;
+            Ok(robots_text(&app.base_url, &codes))
+        });
+        match text.await {
+            Ok(text) => pages::robots(text),
+            Err(error) => {
+                hop.fail(error.kind(), &*error);
+                pages::unavailable()
+            }
         }
     }
 }
 
 /// Paths as they are in short URLs, since robots compare byte by byte; `*` and `$` have a meaning here (RFC 9309, 2.2.3).
+/// Codes that there is no room for are left out: `codes` begins with those that matter most.
 fn robots_text(base_url: &Url, codes: &[String]) -> Bytes {
+    const END: &str = "Disallow: /\n";
     let mut url = base_url.clone();
     let mut text = String::from("User-agent: *\n");
     for code in codes {
         url.set_path(code);
         let path = url.path().replace('*', "%2A").replace('$', "%24");
-        text.extend(["Allow: ", &path, "$\n"]);
+        let line = ["Allow: ", &path, "$\n"];
+        if text.len() + line.map(str::len).iter().sum::<usize>() + END.len() > ROBOTS_BYTES_MAX {
+            break;
+        }
+        text.extend(line);
     }
-    text.push_str("Disallow: /\n");
+    text.push_str(END);
     Bytes::from(text)
 }
 
@@ -151,5 +164,19 @@ mod tests {
         let expected = "User-agent: *\nAllow: /a/b$\nAllow: /my-promo$\nAllow: /open.door_~$\n\
                         Allow: /gr%C3%BC%C3%9Fe$\nAllow: /%2Aa%24$\nDisallow: /\n";
         assert_eq!(robots_text(&url, &codes), expected);
+    }
+
+    #[test]
+    fn robots_are_told_no_more_than_they_read() {
+        let url = Url::parse("https://s.example/").unwrap();
+        let codes: Vec<_> = (0..ROBOTS_LINKS_MAX).map(|n| format!("{n:07}")).collect();
+        let text = robots_text(&url, &codes);
+        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), codes.len() + 2, "all of them fit");
+        let codes: Vec<_> = codes.iter().map(|code| format!("{code}-{}", "\u{e4}".repeat(100))).collect();
+        let text = robots_text(&url, &codes);
+        assert!((ROBOTS_BYTES_MAX - 700..=ROBOTS_BYTES_MAX).contains(&text.len()), "{}", text.len());
+        assert!(
+            text.starts_with(b"User-agent: *\nAllow: /0000000-%C3%A4") && text.ends_with(b"$\nDisallow: /\n")
+        );
     }
 }

@@ -399,8 +399,8 @@ pub trait LinkStore: Send + Sync + 'static {
     /// How many links there are: of an owner, or all.
     async fn count(&self, owner: Option<&str>) -> Result<u64, StoreError>;
 
-    /// Codes on the default domain that robots may follow, the newest first, at most `limit`.
-    async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError>;
+    /// Codes on a domain that robots may follow, the newest first, at most `limit`.
+    async fn crawlable(&self, domain: &str, limit: u32) -> Result<Vec<String>, StoreError>;
 
     /// Takes one of the visits of a link with `max_visits`; false when none is left. Exact under concurrency.
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError>;

@@ -323,9 +323,9 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.inner.count(owner).await
     }
-    async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError> {
+    async fn crawlable(&self, domain: &str, limit: u32) -> Result<Vec<String>, StoreError> {
         self.check()?;
-        self.inner.crawlable(limit).await
+        self.inner.crawlable(domain, limit).await
     }
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
         self.takes.fetch_add(1, Ordering::SeqCst);

@@ -190,4 +190,14 @@ async fn robots_may_follow_what_is_crawlable() {
     let allowed = "Allow: /gr%C3%BC%C3%9Fe/my-promo$\nAllow: /open.door$\n";
     assert_eq!(robots.text(), format!("User-agent: *\n{allowed}Disallow: /\n"));
     assert_eq!(robots.header("content-type"), "text/plain; charset=utf-8");
+
+    // Each domain has its own.
+    let there = json!({ "longUrl": "https://example.com/", "customSlug": "there", "crawlable": true,
+                        "domain": "two.example" });
+    server.link(&there).await;
+    let of = async |host: &str| server.call(Method::GET, "/robots.txt", &[("host", host)], "").await.text();
+    assert_eq!(of("Two.example:80").await, "User-agent: *\nAllow: /there$\nDisallow: /\n");
+    assert_eq!(of("unknown.example").await, format!("User-agent: *\n{allowed}Disallow: /\n"));
+    server.store.set_down(true);
+    assert_eq!(of("two.example").await, "User-agent: *\nAllow: /there$\nDisallow: /\n", "from memory");
 }

@@ -9,6 +9,7 @@ use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, Row};
 
 use super::pool::failed;
 use super::{Counted, Selection, StoreError, counts, rows, tags};
+use crate::domain::DEFAULT_DOMAIN;
 use crate::link::{Cursor, Link, ListQuery, Order, Page};
 
 /// Both statements of a page see the same links.
@@ -280,8 +281,19 @@ fn counted(row: &PgRow) -> Result<Counted, sqlx::Error> {
     })
 }
 
-pub(super) async fn crawlable(connection: &mut PgConnection, limit: u32) -> Result<Vec<String>, StoreError> {
-    sqlx::query_scalar("SELECT code FROM links WHERE crawlable AND domain = '' ORDER BY id DESC LIMIT $1")
+pub(super) async fn crawlable(
+    connection: &mut PgConnection,
+    domain: &str,
+    limit: u32,
+) -> Result<Vec<String>, StoreError> {
+    // Each as its index has it: without the value, the planner can't tell which one serves.
+    let statement = if domain == DEFAULT_DOMAIN {
+        "SELECT code FROM links WHERE crawlable AND domain = '' AND domain = $1 ORDER BY id DESC LIMIT $2"
+    } else {
+        "SELECT code FROM links WHERE crawlable AND domain <> '' AND domain = $1 ORDER BY id DESC LIMIT $2"
+    };
+    sqlx::query_scalar(statement)
+        .bind(domain)
         .bind(i64::from(limit))
         .fetch_all(connection)
         .await

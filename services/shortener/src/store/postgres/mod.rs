@@ -239,8 +239,8 @@ impl LinkStore for PostgresStore {
         deadline(self.read_ms, lend!(self.primary, c => list::list_names(c, query, limit))).await
     }
 
-    async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError> {
-        deadline(self.read_ms, lend!(self.primary, c => list::crawlable(c, limit))).await
+    async fn crawlable(&self, domain: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+        deadline(self.read_ms, lend!(self.primary, c => list::crawlable(c, domain, limit))).await
     }
 
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {

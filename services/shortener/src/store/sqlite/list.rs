@@ -72,8 +72,13 @@ pub(super) async fn names(
     named.collect::<Result<_, sqlx::Error>>().map_err(unavailable)
 }
 
-pub(super) async fn crawlable(pool: &SqlitePool, limit: u32) -> Result<Vec<String>, StoreError> {
-    let rows = sqlx::query("SELECT code FROM links WHERE crawlable AND domain = '' ORDER BY id DESC LIMIT ?")
+pub(super) async fn crawlable(
+    pool: &SqlitePool,
+    domain: &str,
+    limit: u32,
+) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query("SELECT code FROM links WHERE crawlable AND domain = ? ORDER BY id DESC LIMIT ?")
+        .bind(domain)
         .bind(limit)
         .fetch_all(pool)
         .await

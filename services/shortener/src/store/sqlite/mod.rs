@@ -317,8 +317,8 @@ impl LinkStore for SqliteStore {
         self.read(list::names(&self.reads, query, limit)).await
     }
 
-    async fn crawlable(&self, limit: u32) -> Result<Vec<String>, StoreError> {
-        self.read(list::crawlable(&self.reads, limit)).await
+    async fn crawlable(&self, domain: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+        self.read(list::crawlable(&self.reads, domain, limit)).await
     }
 
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {

@@ -12,7 +12,7 @@ super::of_each_store!(
     a_search_takes_every_character_as_it_is,
     orders_are_those_of_bytes_and_ids,
     cursors_go_through_everything_once_while_links_are_added,
-    crawlable_codes_are_the_newest_of_the_default_domain,
+    crawlable_codes_are_the_newest_of_a_domain,
 );
 
 fn made_at(code: &str, at: i64, names: &[&str]) -> NewLink {
@@ -193,17 +193,25 @@ async fn cursors_go_through_everything_once_while_links_are_added(store: Arc<dyn
     }
 }
 
-async fn crawlable_codes_are_the_newest_of_the_default_domain(store: Arc<dyn LinkStore>) {
-    let links: Vec<_> = ["a", "b", "c", "d", "e"]
+async fn crawlable_codes_are_the_newest_of_a_domain(store: Arc<dyn LinkStore>) {
+    let links: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"]
         .iter()
         .map(|code| {
             let mut link = link(code);
-            link.settings.crawlable = *code != "b";
-            link.domain = if *code == "d" { "s.example".to_owned() } else { String::new() };
+            link.settings.crawlable = !matches!(*code, "b" | "f");
+            link.domain =
+                if matches!(*code, "d" | "f" | "g") { "s.example".to_owned() } else { String::new() };
             link
         })
         .collect();
     create(&*store, &links).await;
-    assert_eq!(store.crawlable(10).await.unwrap(), ["e", "c", "a"]);
-    assert_eq!(store.crawlable(1).await.unwrap(), ["e"]);
+    for (domain, limit, codes) in [
+        ("", 10, vec!["e", "c", "a"]),
+        ("", 1, vec!["e"]),
+        ("s.example", 10, vec!["g", "d"]),
+        ("s.example", 1, vec!["g"]),
+        ("t.example", 10, vec![]),
+    ] {
+        assert_eq!(store.crawlable(domain, limit).await.unwrap(), codes, "{domain} {limit}");
+    }
 }
