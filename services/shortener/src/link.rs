@@ -131,6 +131,13 @@ pub enum RedirectStatus {
     Permanent,
 }
 
+impl RedirectStatus {
+    /// Whether the target is asked with the method, and the body, that the link was asked with.
+    pub fn keeps_method(self) -> bool {
+        matches!(self, Self::Temporary | Self::Permanent)
+    }
+}
+
 impl From<RedirectStatus> for u16 {
     fn from(status: RedirectStatus) -> Self {
         match status {

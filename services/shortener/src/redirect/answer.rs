@@ -13,6 +13,11 @@ use crate::link::RedirectStatus;
 /// A redirect must be asked for again: an edit, an end of validity and the click depend on it.
 static NOT_CACHED: HeaderValue = HeaderValue::from_static("private, no-store");
 
+/// The status that a link redirects with.
+pub(super) fn status(config: &RedirectConfig, link: &CachedLink) -> RedirectStatus {
+    link.redirect_status.unwrap_or(config.status)
+}
+
 /// A redirect of a link. `follows` says whether the visitor is on the way, and does not only look.
 pub(super) fn redirect(
     config: &RedirectConfig,
@@ -20,7 +25,7 @@ pub(super) fn redirect(
     location: HeaderValue,
     follows: bool,
 ) -> Response {
-    let status = match link.redirect_status.unwrap_or(config.status) {
+    let status = match status(config, link) {
         RedirectStatus::MovedPermanently => StatusCode::MOVED_PERMANENTLY,
         RedirectStatus::Found => StatusCode::FOUND,
         RedirectStatus::Temporary => StatusCode::TEMPORARY_REDIRECT,

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{any, get};
 use bytes::Bytes;
 use emitter::Hop;
 use http::request::Parts;
@@ -32,6 +32,9 @@ use crate::service::App;
 use crate::store::StoreError;
 use visit::Visit;
 
+/// Methods of every path at the root, for `Allow`; some links take more.
+const ALLOW: &str = "GET, HEAD, OPTIONS";
+
 /// Bytes of `/robots.txt` at most: robots read at least as many, and may leave what follows (RFC 9309, 2.5).
 const ROBOTS_BYTES_MAX: usize = 500 << 10;
 
@@ -43,7 +46,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/", get(base).options(options))
         .route("/robots.txt", get(robots).options(options))
         .route("/favicon.ico", get(favicon).options(options))
-        .route("/{code}", get(visit::visit).options(options))
+        .route("/{code}", any(visit::visit).options(options))
         .method_not_allowed_fallback(refused_method)
         .fallback(several)
 }
@@ -75,14 +78,13 @@ fn limit(app: &App, hop: &Hop, limited: &Limited) -> Response {
 async fn options(_: Arrival) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(ALLOW));
     response
 }
 
 async fn refused_method(arrival: Arrival) -> Response {
     arrival.hop.error_type("method_not_allowed");
-    // The router adds `Allow`.
-    pages::method_not_allowed()
+    pages::method_not_allowed(ALLOW)
 }
 
 /// `/` is no error: who finds no redirect there gets a page.
@@ -102,7 +104,7 @@ fn several(
 ) -> impl Future<Output = Response> {
     let (parts, _) = request.into_parts();
     async move {
-        if matches!(parts.method, Method::GET | Method::HEAD) {
+        if parts.method != Method::OPTIONS {
             return Visit::of(&app, &arrival, &parts).answer().await;
         }
         arrival.hop.error_type("no_route");

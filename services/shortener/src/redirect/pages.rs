@@ -25,8 +25,12 @@ pub(super) fn not_found() -> Response {
     html(StatusCode::NOT_FOUND, page("Not found", "<p>There is no such link.</p>"))
 }
 
-pub(super) fn method_not_allowed() -> Response {
-    html(StatusCode::METHOD_NOT_ALLOWED, page("Method not allowed", "<p>Links are only followed.</p>"))
+/// `allow`: the methods that would do.
+pub(super) fn method_not_allowed(allow: &'static str) -> Response {
+    let text = page("Method not allowed", "<p>Links are only followed.</p>");
+    let mut response = html(StatusCode::METHOD_NOT_ALLOWED, text);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 pub(super) fn gone() -> Response {

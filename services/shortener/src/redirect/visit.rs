@@ -1,5 +1,5 @@
-//! `GET|HEAD /{code}` and `GET|HEAD /{code}+`, where a code may have several segments.
-//! Clicks are not counted here: the event of the hop is the click.
+//! `/{code}` and `/{code}+`, where a code may have several segments: read with GET and HEAD, and with any method where the
+//! status of the redirect keeps it. Clicks are not counted here: the event of the hop is the click.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,7 @@ use wide_event::{Cache, Orphan};
 
 use super::pages::Others;
 use super::rules::{Decision, Visitor};
-use super::{Arrival, answer, limit, orphan, pages, query};
+use super::{ALLOW, Arrival, answer, limit, orphan, pages, query};
 use crate::admission::Class;
 use crate::cache::CachedLink;
 use crate::client_addr;
@@ -78,7 +78,8 @@ pub(super) fn visit(
     arrival: Arrival,
     request: Request,
 ) -> impl Future<Output = Response> {
-    // The body goes before the future is made: nobody reads it, and what the future holds is copied and shared.
+    // The body goes before the future is made: nobody reads it, and what the future holds is copied and shared. A connection
+    // whose client has not sent all of it is closed after the answer.
     let (parts, _) = request.into_parts();
     async move { Visit::of(&app, &arrival, &parts).answer().await }
 }
@@ -131,10 +132,26 @@ impl<'a> Visit<'a> {
         let mut purposes = PURPOSES.iter().filter_map(|name| self.headers.get(name));
         // `Sec-Purpose` may have parameters.
         let is_prefetch = |purpose: &[u8]| purpose.trim_ascii().eq_ignore_ascii_case(b"prefetch");
-        *self.method == Method::GET
+        *self.method != Method::HEAD
             && !self.probes
             && !purposes
                 .any(|purpose| purpose.as_bytes().split(|byte| *byte == b';').next().is_some_and(is_prefetch))
+    }
+
+    /// Whether all links take the method.
+    fn reads(&self) -> bool {
+        matches!(*self.method, Method::GET | Method::HEAD)
+    }
+
+    /// The answer to another method than a path takes. Of several segments it is one only where a link is.
+    fn refused_method(&self, is_link: bool) -> Response {
+        let has_several = self.uri.path().trim_start_matches('/').contains('/');
+        if has_several && !is_link {
+            self.hop.error_type("no_route");
+            return pages::not_found();
+        }
+        self.hop.error_type("method_not_allowed");
+        pages::method_not_allowed(if has_several { "GET, HEAD" } else { ALLOW })
     }
 
     /// The domain that was asked for, by its name in the store.
@@ -145,6 +162,9 @@ impl<'a> Visit<'a> {
     pub(super) async fn answer(self) -> Response {
         let Some(asked) = self.asked() else {
             self.hop.cache(Cache::None);
+            if !self.reads() {
+                return self.refused_method(false);
+            }
             return orphan::answer(self, Orphan::Regular404, "no_route", pages::not_found);
         };
         if asked.preview {
@@ -157,6 +177,10 @@ impl<'a> Visit<'a> {
         };
         self.hop.route(asked.route());
         self.tell(&link);
+        let status = answer::status(&self.app.config.redirect, &link);
+        if !self.reads() && (asked.preview || !status.keeps_method()) {
+            return self.refused_method(true);
+        }
         let going = match self.decide(&asked, &link) {
             Ok(going) => going,
             Err(answer) => return answer,
@@ -214,6 +238,9 @@ impl<'a> Visit<'a> {
         lookup.link.ok_or_else(|| {
             if let Err(limited) = self.app.limits.unknown_code(self.hop) {
                 return limit(self.app, self.hop, &limited);
+            }
+            if !self.reads() {
+                return self.refused_method(false);
             }
             if asked.preview {
                 self.hop.error_type("unknown_code");

@@ -164,3 +164,27 @@ async fn broken_bodies_belong_to_the_request_that_has_them() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[tokio::test]
+async fn the_body_of_a_redirected_request_is_nobodys() {
+    let server = Server::start().await;
+    let kept = json!({ "longUrl": "https://example.com/", "customSlug": "kept", "redirectStatus": 307 });
+    server.link(&kept).await;
+    server.events().await;
+    let post = |more: &str| format!("POST /kept HTTP/1.1\r\nHost: h\r\n{more}");
+    let get = "GET /kept HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    for (bytes, statuses) in [
+        (post(&format!("Content-Length: 5\r\n\r\nhello{get}")), &[307, 307][..]),
+        (post(&format!("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n{get}")), &[307, 307]),
+        // Nobody waits for the rest, or asks for it.
+        (post("Content-Length: 1000000000\r\n\r\nhello"), &[307]),
+        (post("Content-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n"), &[307]),
+        (post("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"), &[307]),
+    ] {
+        assert_eq!(exchange(&server, bytes.as_bytes(), false).await, statuses, "{bytes}");
+        let events = server.events().await;
+        assert_eq!(events.len(), statuses.len(), "{bytes}");
+        assert!(events.iter().all(|event| event.click && event.status == 307), "{bytes}");
+    }
+    assert!(server.malformed.lock().unwrap().is_empty());
+}

@@ -5,6 +5,7 @@ use shortener::link::{NewLink, RedirectStatus, Settings};
 use shortener::rule::{Condition, Device, Rule};
 use shortener::store::LinkStore as _;
 use shortener::target::{self, OwnHosts};
+use wide_event::Orphan;
 
 use crate::server::Server;
 
@@ -127,4 +128,77 @@ async fn an_end_that_is_near_shortens_what_is_kept() {
         let kept: u32 = kept.parse().unwrap();
         assert!((1..=600).contains(&kept), "{path}: {kept}");
     }
+}
+
+#[tokio::test]
+async fn links_that_keep_the_method_take_any() {
+    use RedirectStatus::{Found, Permanent, Temporary};
+    let of = |status| Settings { redirect_status: Some(status), ..Settings::default() };
+    let limited = Settings { max_visits: Some(2), ..of(Temporary) };
+    let android = Condition::Device { device: Device::Android };
+    let links = [
+        link("none", Settings::default(), Vec::new()),
+        link("found", of(Found), Vec::new()),
+        link("temporary", of(Temporary), Vec::new()),
+        link("permanent", of(Permanent), vec![android]),
+        link("a/temporary", of(Temporary), Vec::new()),
+        link("a/found", of(Found), Vec::new()),
+        link("limited", limited, Vec::new()),
+    ];
+    let server = Server::on(
+        async |store| {
+            store.create(&links, None).await.unwrap();
+        },
+        |_| {},
+    )
+    .await;
+    let phone =
+        [("user-agent", "Mozilla/5.0 (Linux; Android 14; Pixel 8) Chrome/126.0.0.0 Mobile Safari/537.36")];
+    let cases = [
+        ("/none", 405, "GET, HEAD, OPTIONS"),
+        ("/found", 405, "GET, HEAD, OPTIONS"),
+        ("/unknown", 405, "GET, HEAD, OPTIONS"),
+        ("/a%20b", 405, "GET, HEAD, OPTIONS"),
+        ("/temporary+", 405, "GET, HEAD, OPTIONS"),
+        ("/a/found", 405, "GET, HEAD"),
+        ("/a/unknown", 404, ""),
+        ("/temporary?a=1", 307, "https://e.example/?a=1"),
+        ("/permanent", 308, "https://rule.example/"),
+        ("/a/temporary", 307, "https://e.example/"),
+    ];
+    for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
+        for (path, status, said) in cases {
+            // From the store and from memory.
+            let answer = server.call(method.parse().unwrap(), path, &phone, "").await;
+            let event = server.event().await;
+            assert_eq!(answer.status.as_u16(), status, "{method} {path}");
+            let (location, allow) = if status < 400 { (said, "") } else { ("", said) };
+            assert_eq!(
+                (answer.header("location"), answer.header("allow")),
+                (location, allow),
+                "{method} {path}"
+            );
+            assert_eq!((event.click, event.orphan), (status < 400, Orphan::None), "{method} {path}");
+            assert_eq!(
+                event.route.as_str(),
+                if path.starts_with("/a/") {
+                    if status == 404 { "" } else { "/{*code}" }
+                } else if path.ends_with('+') {
+                    "/{code}+"
+                } else {
+                    "/{code}"
+                },
+                "{method} {path}"
+            );
+        }
+    }
+    for (method, status) in [("POST", 307), ("HEAD", 200), ("PUT", 307), ("POST", 410), ("GET", 410)] {
+        let answer = server.call(method.parse().unwrap(), "/limited", &[], "").await;
+        let event = server.event().await;
+        assert_eq!((answer.status.as_u16(), event.click), (status, status == 307), "{method}");
+    }
+    let ahead = server.call(Method::POST, "/temporary", &[("sec-purpose", "prefetch")], "").await;
+    assert_eq!((ahead.status.as_u16(), server.event().await.click), (307, false));
+    let asked = server.call(Method::OPTIONS, "/temporary", &[], "").await;
+    assert_eq!((asked.status.as_u16(), asked.header("allow")), (204, "GET, HEAD, OPTIONS"));
 }
