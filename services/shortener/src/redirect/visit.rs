@@ -33,9 +33,13 @@ const PREVIEW_ROUTE: &str = "/{code}+";
 /// Routes of what visitors see of links: those that objectives are stated for.
 pub const VISIT_ROUTES: [&str; 3] = [ROUTE, ROUTE_OF_SEVERAL, PREVIEW_ROUTE];
 
-/// What browsers say when they fetch ahead: the standard field, and the one from before it.
-static PURPOSES: [HeaderName; 2] =
-    [HeaderName::from_static("sec-purpose"), HeaderName::from_static("purpose")];
+/// Where browsers say that they fetch ahead: the standard field, and those from before it, of Chrome, Safari and Firefox.
+static PURPOSES: [HeaderName; 4] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-purpose"),
+    HeaderName::from_static("x-moz"),
+];
 
 /// A request for something that visitors see.
 #[derive(Clone, Copy)]
@@ -131,7 +135,10 @@ impl<'a> Visit<'a> {
     pub(super) fn follows(&self) -> bool {
         let mut purposes = PURPOSES.iter().filter_map(|name| self.headers.get(name));
         // `Sec-Purpose` may have parameters.
-        let is_prefetch = |purpose: &[u8]| purpose.trim_ascii().eq_ignore_ascii_case(b"prefetch");
+        let is_prefetch = |purpose: &[u8]| {
+            let purpose = purpose.trim_ascii();
+            purpose.eq_ignore_ascii_case(b"prefetch") || purpose.eq_ignore_ascii_case(b"preview")
+        };
         *self.method != Method::HEAD
             && !self.probes
             && !purposes
