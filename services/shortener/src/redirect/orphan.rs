@@ -1,5 +1,5 @@
-//! Visits that reach no link: the event says of what kind, and the domain may send them somewhere.
-//! The page for those that it sends nowhere is the caller's.
+//! Visits that reach no link: the event says of what kind, and the domain may send them somewhere, unless that has come onto
+//! a blocklist. The page for those that it sends nowhere is the caller's.
 
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
@@ -22,7 +22,8 @@ pub(super) fn answer(
     }
     let sent = visit.app.domains.orphans_go(&domain, kind, visit.host, path).and_then(|url| {
         let location = HeaderValue::from_str(url.as_str()).ok()?;
-        (!visit.leads_here(&location)).then(|| answer::bare(StatusCode::FOUND, location))
+        let is_refused = visit.app.blocklist.blocks(url.host_str()?) || visit.leads_here(&location);
+        (!is_refused).then(|| answer::bare(StatusCode::FOUND, location))
     });
     sent.unwrap_or_else(|| {
         visit.hop.error_type(error_type);

@@ -33,6 +33,33 @@ async fn listed_hosts_are_refused_and_existing_links_blocked() {
 }
 
 #[tokio::test]
+async fn domains_send_nobody_to_a_host_that_was_listed_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hosts");
+    std::fs::write(&path, "bad.example\n").unwrap();
+    let to = |url: &str| Some(Some(shortener::target::parse(url, 2_048, &Default::default()).unwrap()));
+    let server = Server::on(
+        async |store| {
+            let edit = shortener::domain::DomainRedirectsEdit {
+                base_url: to("https://www.bad.example/"),
+                invalid_short_url: to("https://bad.example/{ORIGINAL_PATH}"),
+                regular_404: to("https://good.example/"),
+            };
+            shortener::store::LinkStore::set_domain_redirects(store, "", &edit).await.unwrap();
+        },
+        |config| config.links.blocklist_files = vec![path],
+    )
+    .await;
+    for (path, status, location) in
+        [("/", 200, ""), ("/unknown", 404, ""), ("/a/b", 302, "https://good.example/")]
+    {
+        let answer = server.get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.header("location")), (status, location), "{path}");
+        assert!(!answer.text().contains("bad.example"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn private_targets_can_be_refused() {
     let server = Server::with(|config| config.links.private_targets = false).await;
     for target in ["http://10.0.0.1/", "http://localhost:9000/", "http://intranet/"] {
