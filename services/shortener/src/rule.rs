@@ -29,6 +29,11 @@ pub enum Condition {
         /// Which one.
         device: Device,
     },
+    /// The browser, by its family.
+    Browser {
+        /// Which one.
+        browser: Browser,
+    },
     /// A language that the client accepts: `en`, or `en-GB`, which `en` alone does not satisfy.
     Language {
         /// A language tag, lower case.
@@ -71,6 +76,24 @@ pub enum Condition {
         /// Inclusive.
         at: UnixSeconds,
     },
+}
+
+/// Browsers that rules tell apart; Shlink's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Browser {
+    /// Google's, and Chromium where it says nothing else of itself.
+    Chrome,
+    /// Mozilla's.
+    Firefox,
+    /// Microsoft's.
+    Edge,
+    /// Apple's.
+    Safari,
+    /// Opera.
+    Opera,
+    /// Android's own, before Chrome.
+    AndroidBrowser,
 }
 
 /// Kinds of devices that rules tell apart; Shlink's.

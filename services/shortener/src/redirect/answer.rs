@@ -40,7 +40,7 @@ pub(super) fn redirect(
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, kept);
         let depends = link.rules.depends;
-        if depends.device {
+        if depends.agent {
             headers.append(header::VARY, HeaderValue::from_static("User-Agent"));
         }
         if depends.language {

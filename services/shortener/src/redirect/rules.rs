@@ -11,7 +11,7 @@ use wide_event::agent::{Agent, Agents};
 
 use crate::client_addr::Network;
 use crate::link::UnixSeconds;
-use crate::rule::{Condition, Device, Rule};
+use crate::rule::{Browser, Condition, Device, Rule};
 
 /// Languages looked at in `Accept-Language`, and parameters in a query. Browsers send up to ten and campaigns twenty;
 /// more is somebody who wants it to cost.
@@ -36,7 +36,7 @@ pub(crate) struct Rules {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Depends {
     /// The header `User-Agent`.
-    pub(crate) device: bool,
+    pub(crate) agent: bool,
     /// The header `Accept-Language`.
     pub(crate) language: bool,
     /// The address or the country, which no header of the client says.
@@ -62,6 +62,7 @@ struct Prepared {
 #[derive(Debug)]
 enum Test {
     Device(Device),
+    Browser(Browser),
     Language { language: Box<str>, region: Option<Box<str>> },
     Parameter { name: Box<str>, value: Wanted },
     Address(Option<Addresses>),
@@ -90,7 +91,7 @@ impl Rules {
         let mut depends = Depends::default();
         for condition in rules.iter().flat_map(|rule| &rule.conditions) {
             match condition {
-                Condition::Device { .. } => depends.device = true,
+                Condition::Device { .. } | Condition::Browser { .. } => depends.agent = true,
                 Condition::Language { .. } => depends.language = true,
                 Condition::IpAddress { .. } | Condition::Country { .. } => depends.place = true,
                 _ => {}
@@ -162,7 +163,7 @@ impl Test {
             Self::Parameter { name, value: Wanted::This(value) } => name.len() + value.len(),
             Self::Parameter { name, .. } => name.len(),
             Self::Country(country) => country.len(),
-            Self::Device(_) | Self::Address(_) | Self::Before(_) | Self::After(_) => 0,
+            Self::Device(_) | Self::Browser(_) | Self::Address(_) | Self::Before(_) | Self::After(_) => 0,
         };
         size_of::<Self>() + texts + 2 * ALLOCATION_BYTES
     }
@@ -171,6 +172,7 @@ impl Test {
         let parameter = |name: &String, value| Self::Parameter { name: name.as_str().into(), value };
         match condition {
             Condition::Device { device } => Self::Device(*device),
+            Condition::Browser { browser } => Self::Browser(*browser),
             Condition::Language { language } => {
                 let mut parts = language.split(['-', '_']);
                 let language = parts.next().unwrap_or_default().into();
@@ -189,6 +191,7 @@ impl Test {
     fn holds(&self, visitor: &Visitor<'_>) -> bool {
         match self {
             Self::Device(device) => is_device(visitor.agent(), *device),
+            Self::Browser(browser) => visitor.agent().browser == family(*browser),
             Self::Language { language, region } => accepts(visitor.headers, language, region.as_deref()),
             Self::Parameter { name, value } => match (visitor.parameter(name), value) {
                 (Some(found), Wanted::This(value)) => *found == **value,
@@ -263,6 +266,18 @@ fn is_device(agent: &Agent, device: Device) -> bool {
         Device::Linux => agent.os == "Linux",
         Device::Chromeos => agent.os == "ChromeOS",
         Device::Desktop => agent.device == "desktop",
+    }
+}
+
+/// As the event's classifier names it. A browser inside an app, or one that names itself, is none of these, and a bot has none.
+fn family(browser: Browser) -> &'static str {
+    match browser {
+        Browser::Chrome => "Chrome",
+        Browser::Firefox => "Firefox",
+        Browser::Edge => "Edge",
+        Browser::Safari => "Safari",
+        Browser::Opera => "Opera",
+        Browser::AndroidBrowser => "Android Browser",
     }
 }
 

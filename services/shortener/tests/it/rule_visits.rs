@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 use shortener::link::NewLink;
-use shortener::rule::{Condition, Device, Rule};
+use shortener::rule::{Browser, Condition, Device, Rule};
 use shortener::store::LinkStore as _;
 use shortener::target::{self, OwnHosts};
 
@@ -72,6 +72,37 @@ async fn devices_are_told_apart() {
             decides(&server, "", &[("user-agent", agent)], u8::from(devices.contains(&device))).await;
         }
         decides(&server, "", &[("user-agent", "curl/8.5.0")], 0).await;
+        decides(&server, "", &[], 0).await;
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_told_apart() {
+    use Browser::{AndroidBrowser, Chrome, Edge, Firefox, Opera, Safari};
+    let old = "Mozilla/5.0 (Linux; U; Android 4.0.3; de-de; GT-I9100) AppleWebKit/534.30 (KHTML, like Gecko) Version/4.0 Mobile Safari/534.30";
+    let (edge, opera) = (format!("{WINDOWS} Edg/126.0.0.0"), format!("{WINDOWS} OPR/112.0.0.0"));
+    let brave = format!("{IPHONE} Brave/1.60");
+    let agents = [
+        (IPHONE, Some(Safari)),
+        (MAC, Some(Safari)),
+        (ANDROID, Some(Chrome)),
+        (CHROMEOS, Some(Chrome)),
+        (LINUX, Some(Firefox)),
+        (&*edge, Some(Edge)),
+        (&*opera, Some(Opera)),
+        (old, Some(AndroidBrowser)),
+        (&*brave, None),
+        ("curl/8.5.0", None),
+        (
+            "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html) Chrome/126.0.0.0 Safari/537.36",
+            None,
+        ),
+    ];
+    for browser in [Chrome, Firefox, Edge, Safari, Opera, AndroidBrowser] {
+        let server = server(vec![vec![Condition::Browser { browser }]]).await;
+        for (agent, found) in agents {
+            decides(&server, "", &[("user-agent", agent)], u8::from(found == Some(browser))).await;
+        }
         decides(&server, "", &[], 0).await;
     }
 }

@@ -14,15 +14,16 @@ async fn rules_are_set_and_read_as_in_shlink() {
     assert_eq!(server.api(Method::GET, &path, &Value::Null).await.json(), none);
     let device = json!({ "type": "device", "matchKey": null, "matchValue": "android" });
     let query = json!({ "type": "query-param", "matchKey": "utm", "matchValue": "x" });
+    let browser = json!({ "type": "browser", "matchKey": null, "matchValue": "android_browser" });
     let sent = json!({ "redirectRules": [
         { "longUrl": "https://EXAMPLE.com/android", "conditions": [device] },
-        { "longUrl": "https://example.com/both", "priority": 7, "conditions": [query, device] },
+        { "longUrl": "https://example.com/both", "priority": 7, "conditions": [query, device, browser] },
     ] });
     let set = server.api(Method::POST, &path, &sent).await;
     assert_eq!(set.status, 200, "{}", set.text());
     let expected = json!({ "defaultLongUrl": "https://example.com/", "redirectRules": [
         { "longUrl": "https://example.com/android", "priority": 1, "conditions": [device] },
-        { "longUrl": "https://example.com/both", "priority": 2, "conditions": [query, device] },
+        { "longUrl": "https://example.com/both", "priority": 2, "conditions": [query, device, browser] },
     ] });
     assert_eq!(set.json(), expected);
     assert_eq!(server.api(Method::GET, &path, &Value::Null).await.json(), expected);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::document::date_text;
 use crate::api::fields::parse_date;
 use crate::client_addr::Network;
-use crate::rule::{Condition, Device};
+use crate::rule::{Browser, Condition, Device};
 
 /// Longest key or value, in bytes; Shlink's columns.
 const BYTES_MAX: usize = 512;
@@ -25,6 +25,16 @@ const DEVICES: [(&str, Device); 8] = [
     ("desktop", Device::Desktop),
 ];
 
+/// Browsers by Shlink's names.
+const BROWSERS: [(&str, Browser); 6] = [
+    ("chrome", Browser::Chrome),
+    ("firefox", Browser::Firefox),
+    ("edge", Browser::Edge),
+    ("safari", Browser::Safari),
+    ("opera", Browser::Opera),
+    ("android_browser", Browser::AndroidBrowser),
+];
+
 pub(super) fn read(condition: &Value) -> Result<Condition, &'static str> {
     let Value::Object(condition) = condition else { return Err("is not an object") };
     let kind = text(condition, "type")?.ok_or("has no type")?;
@@ -33,6 +43,7 @@ pub(super) fn read(condition: &Value) -> Result<Condition, &'static str> {
     let value = || value.ok_or("has no matchValue");
     Ok(match kind {
         "device" => Condition::Device { device: device(value()?)? },
+        "browser" => Condition::Browser { browser: browser(value()?)? },
         "language" => Condition::Language { language: language(value()?)? },
         "query-param" => Condition::QueryParam { name: key()?, value: value()?.to_owned() },
         "any-value-query-param" => Condition::AnyValueQueryParam { name: key()? },
@@ -42,7 +53,6 @@ pub(super) fn read(condition: &Value) -> Result<Condition, &'static str> {
         "before-date" => Condition::Before { at: parse_date(value()?, false)? },
         "after-date" => Condition::After { at: parse_date(value()?, false)? },
         "geolocation-city-name" => return Err("asks for a city, and none are known here"),
-        "browser" => return Err("asks for a browser, which rules here can't tell"),
         _ => return Err("has an unknown type"),
     })
 }
@@ -52,6 +62,10 @@ pub(super) fn write(condition: &Condition) -> Value {
         Condition::Device { device } => {
             let named = DEVICES.iter().find(|(_, known)| known == device);
             ("device", None, named.map(|(name, _)| (*name).to_owned()))
+        }
+        Condition::Browser { browser } => {
+            let named = BROWSERS.iter().find(|(_, known)| known == browser);
+            ("browser", None, named.map(|(name, _)| (*name).to_owned()))
         }
         Condition::Language { language } => ("language", None, Some(language.clone())),
         Condition::QueryParam { name, value } => ("query-param", Some(name), Some(value.clone())),
@@ -78,6 +92,11 @@ fn text<'a>(condition: &'a Map<String, Value>, name: &str) -> Result<Option<&'a 
 fn device(name: &str) -> Result<Device, &'static str> {
     let known = DEVICES.iter().find(|(known, _)| *known == name);
     known.map(|(_, device)| *device).ok_or("names an unknown device")
+}
+
+fn browser(name: &str) -> Result<Browser, &'static str> {
+    let known = BROWSERS.iter().find(|(known, _)| *known == name);
+    known.map(|(_, browser)| *browser).ok_or("names an unknown browser")
 }
 
 /// A tag as RFC 5646 builds them, of a language and what narrows it down; people write `_` for `-`.
@@ -123,6 +142,8 @@ mod tests {
         let cases = [
             condition("device", None, Some("android")),
             condition("device", None, Some("desktop")),
+            condition("browser", None, Some("firefox")),
+            condition("browser", None, Some("android_browser")),
             condition("language", None, Some("en")),
             condition("language", None, Some("en-gb")),
             condition("query-param", Some("utm"), Some("x y")),
@@ -172,7 +193,8 @@ mod tests {
             condition("ip-address", None, Some("192.168.1.0/33")),
             condition("geolocation-country-code", None, Some("Germany")),
             condition("geolocation-city-name", None, Some("Berlin")),
-            condition("browser", None, Some("firefox")),
+            condition("browser", None, Some("netscape")),
+            condition("browser", Some("firefox"), None),
             condition("before-date", None, Some("soon")),
             condition("after-date", None, None),
         ];
