@@ -331,7 +331,7 @@ pub struct ListQuery {
     pub after: Option<Cursor>,
     /// Whether [`Page::total`] is wanted; counting costs more than a page.
     pub count: bool,
-    /// Part of the target, code, title or a tag.
+    /// Part of the target, code, title or a tag. The case of ASCII letters is ignored; in tags, that of all letters.
     pub search: Option<String>,
     /// Tags, lower case.
     pub tags: BTreeSet<String>,

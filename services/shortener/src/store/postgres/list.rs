@@ -57,7 +57,8 @@ impl<'q> Filter<'q> {
         // No link has all of them where one is unknown.
         let excludes = !query.exclude_tags_all || excluded.len() == query.exclude_tags.len();
         let search_tags = match &query.search {
-            Some(term) => tags::holding(connection, &term.to_ascii_lowercase()).await?,
+            // Tags are stored in lower case, that of all letters.
+            Some(term) => tags::holding(connection, &term.to_lowercase()).await?,
             None => Vec::new(),
         };
         Ok(Some(Self {

@@ -96,15 +96,16 @@ fn push_filter(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
     }
     if let Some(term) = &query.search {
         // instr and not LIKE: a term with % or _ means these characters.
-        let term = term.to_lowercase();
+        // Only ASCII has a lower case here; tags are stored in that of all letters.
+        let (tag, term) = (term.to_lowercase(), term.to_ascii_lowercase());
         sql.push(" AND (instr(lower(links.target), ").push_bind(term.clone());
         sql.push(") OR instr(lower(links.code), ").push_bind(term.clone());
-        sql.push(") OR instr(lower(coalesce(links.title, '')), ").push_bind(term.clone());
+        sql.push(") OR instr(lower(coalesce(links.title, '')), ").push_bind(term);
         sql.push(
             ") OR EXISTS (SELECT 1 FROM link_tags JOIN tags ON tags.id = link_tags.tag_id
                            WHERE link_tags.link_id = links.id AND instr(tags.name, ",
         );
-        sql.push_bind(term).push(")))");
+        sql.push_bind(tag).push(")))");
     }
     if !query.tags.is_empty() {
         push_tags_in_common(sql, &query.tags);

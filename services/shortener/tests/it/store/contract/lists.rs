@@ -10,6 +10,7 @@ use crate::store::{create, everything, link, tagged, tags, target};
 super::of_each_store!(
     filters_say_what_is_listed_and_counted,
     a_search_takes_every_character_as_it_is,
+    a_search_finds_letters_of_all_alphabets,
     orders_are_those_of_bytes_and_ids,
     cursors_go_through_everything_once_while_links_are_added,
     crawlable_codes_are_the_newest_of_a_domain,
@@ -115,6 +116,24 @@ async fn a_search_takes_every_character_as_it_is(store: Arc<dyn LinkStore>) {
         ("e", "Alpha_1 beta gamma delta"),
     ];
     for (term, expected) in cases {
+        assert_eq!(codes(&*store, |query| query.search = Some(term.to_owned())).await, expected, "{term}");
+    }
+}
+
+async fn a_search_finds_letters_of_all_alphabets(store: Arc<dyn LinkStore>) {
+    let mut links = [link("a"), link("ÜBER"), tagged("c", &["größe"]), tagged("d", &["ärger"])];
+    links[0].settings.title = Some("Viel Ärger".to_owned());
+    create(&*store, &links).await;
+    for (term, expected) in [
+        ("Ärger", "a d"),
+        ("viel ÄRGER", "a"),
+        ("über", ""),
+        ("Über", "ÜBER"),
+        ("größe", "c"),
+        ("GRÖßE", "c"),
+        ("ÄRG", "a d"),
+        ("ärg", "d"),
+    ] {
         assert_eq!(codes(&*store, |query| query.search = Some(term.to_owned())).await, expected, "{term}");
     }
 }
