@@ -251,6 +251,19 @@ async fn find_if_exists_finds_what_is_as_good_and_makes_one_in_a_race() {
 }
 
 #[tokio::test]
+async fn find_if_exists_takes_empty_fields_for_none() {
+    let server = Server::start().await;
+    let tagged = server.link(&json!({ "longUrl": "https://example.com/tagged", "tags": ["x"] })).await;
+    let found = json!({ "longUrl": "https://example.com/tagged", "tags": [], "findIfExists": true });
+    let answer = server.create(&found).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["shortCode"]), (200, &json!(tagged)));
+    let untitled = json!({ "longUrl": "https://example.com/", "title": "", "findIfExists": true });
+    let made = server.link(&untitled).await;
+    let again = server.create(&untitled).await;
+    assert_eq!((again.status.as_u16(), &again.json()["shortCode"]), (200, &json!(made)));
+}
+
+#[tokio::test]
 async fn other_paths_and_methods_are_refused_as_problems() {
     let server = Server::start().await;
     for path in ["/rest", "/rest/v3/nothing", "/rest/v3/short-urls/a/b/c", "/rest/v1/short-urls"] {

@@ -121,8 +121,10 @@ pub(in crate::api) fn read_creation(
         fields.refuse("longUrl", "is missing");
     }
     let alias = read_alias(app, &mut fields);
-    let named_title = fields.optional("title", title);
+    // As in Shlink, an empty title and no tags are none given: they ask for nothing of a link that is there.
+    let named_title = fields.optional("title", title).filter(|title| !title.is_empty());
     let named_tags = fields.optional("tags", |value| tags(value, limits.tags_max));
+    let named_tags = named_tags.filter(|tags| !tags.is_empty());
     let valid_since = fields.optional("validSince", date);
     let valid_until = fields.optional("validUntil", date);
     check_period(&mut fields, valid_since, valid_until);
@@ -146,7 +148,7 @@ pub(in crate::api) fn read_creation(
         max_visits,
     });
     let settings = Settings {
-        title: named_title.filter(|title| !title.is_empty()),
+        title: named_title,
         tags: named_tags.unwrap_or_default(),
         valid_since,
         valid_until,
