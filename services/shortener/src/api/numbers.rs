@@ -37,6 +37,11 @@ pub(in crate::api) fn items_at_most(asked: Option<u64>, max: u32) -> u32 {
     asked.and_then(|items| u32::try_from(items).ok()).unwrap_or(max).min(max)
 }
 
+/// How many pages some items are on. An empty list has one, which is empty, as in Shlink.
+pub(in crate::api) fn pages(items: u64, per_page: u64) -> u64 {
+    items.div_ceil(per_page).max(1)
+}
+
 /// A truth value. Who writes anything else would be answered for something else than was meant.
 pub(in crate::api) fn truth(text: &str) -> Result<bool, &'static str> {
     match text {
@@ -66,6 +71,12 @@ mod tests {
             let items = items_per_page(text).ok();
             assert_eq!(items, if text == "-1" { Some(None) } else { answer.map(Some) }, "{text}");
         }
+    }
+
+    #[test]
+    fn an_empty_list_has_a_page() {
+        let counts = [(0, 1), (1, 1), (10, 1), (11, 2)].map(|(items, count)| (pages(items, 10), count));
+        assert!(counts.iter().all(|(pages, count)| pages == count), "{counts:?}");
     }
 
     #[test]

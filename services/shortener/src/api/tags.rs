@@ -108,7 +108,7 @@ async fn answer(
     }
     list["pagination"] = json!({
         "currentPage": asked.page,
-        "pagesCount": total.div_ceil(per_page),
+        "pagesCount": numbers::pages(total as u64, per_page as u64),
         "itemsPerPage": per_page,
         "itemsInCurrentPage": page.len(),
         "totalItems": total,

@@ -13,7 +13,7 @@ use crate::access::Access;
 use crate::api::problem::Problem;
 use crate::api::query::ListRequest;
 use crate::api::visits::{put_counts, put_summaries};
-use crate::api::{Caller, cursor, json, names, query};
+use crate::api::{Caller, cursor, json, names, numbers, query};
 use crate::link::Page;
 use crate::service::App;
 
@@ -53,7 +53,7 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, caller: Caller, ur
                 "data": documents,
                 "pagination": {
                     "currentPage": request.page,
-                    "pagesCount": page.total.map(|total| total.div_ceil(per_page)),
+                    "pagesCount": page.total.map(|total| numbers::pages(total, per_page)),
                     "itemsPerPage": per_page,
                     "itemsInCurrentPage": page.links.len(),
                     "totalItems": page.total,

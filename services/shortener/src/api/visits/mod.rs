@@ -18,7 +18,7 @@ use self::query::Asked;
 use super::names::{Found, LinkName};
 use super::problem::Problem;
 use super::statistics_scope::Named;
-use super::{Caller, deletable, json, read_only, statistics_scope};
+use super::{Caller, deletable, json, numbers, read_only, statistics_scope};
 use crate::keys::now;
 use crate::link::{LinkEdit, UnixSeconds};
 use crate::service::App;
@@ -203,7 +203,7 @@ async fn list(
         "data": page.visits.iter().map(|visit| document(app, visit)).collect::<Vec<_>>(),
         "pagination": {
             "currentPage": asked.page,
-            "pagesCount": page.total.div_ceil(u64::from(asked.per_page)),
+            "pagesCount": numbers::pages(page.total, u64::from(asked.per_page)),
             "itemsPerPage": asked.per_page,
             "itemsInCurrentPage": page.visits.len(),
             "totalItems": page.total,
