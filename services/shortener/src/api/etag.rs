@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use super::json;
+use super::names::LinkName;
 use super::problem::Problem;
-use crate::link::{Link, LinkRef, LinkState};
+use crate::link::{Link, LinkState};
 use crate::service::App;
 use emitter::Hop;
 
@@ -15,21 +16,21 @@ use emitter::Hop;
 const TAGS_MAX: usize = 32;
 
 /// The state that `If-Match` asks a link to have; nothing where any will do. Weak tags, and tags that are none of
-/// ours, match nothing. An unknown link meets every condition, as its change is answered 404 anyway. `document` is what
-/// the tags are of.
+/// ours, match nothing. An unknown link is answered for at once: one that is made under the name after this is not the
+/// one that was meant. `document` is what the tags are of.
 pub(super) async fn wanted(
     app: &App,
     hop: &Hop,
     headers: &HeaderMap,
-    name: LinkRef<'_>,
+    name: &LinkName,
     document: impl Fn(&Link) -> Value,
 ) -> Result<Option<LinkState>, Response> {
     let Some(states) = if_match(headers).map_err(|problem| problem.answer(hop))? else { return Ok(None) };
-    let link = app.links.find(hop, name).await.map_err(|error| Problem::store(hop, &error))?;
+    let link = app.links.find(hop, name.link()).await.map_err(|error| Problem::store(hop, &error))?;
     match link {
         Some(link) if states.contains(&link.state()) => Ok(Some(link.state())),
         Some(link) => Err(conflict(hop, &link, &document(&link))),
-        None => Ok(None),
+        None => Err(name.not_found().answer(hop)),
     }
 }
 

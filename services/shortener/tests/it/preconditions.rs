@@ -1,9 +1,11 @@
 //! `ETag`, `If-Match` and `If-None-Match`: no edit is lost, and nothing is sent that is known.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Server};
+use crate::server::{Answer, Server, until};
 
 async fn send(server: &Server, method: Method, path: &str, field: (&str, &str), body: &Value) -> Answer {
     let headers = [("x-api-key", server.key.as_str()), field];
@@ -66,6 +68,36 @@ async fn a_tag_is_of_one_link_and_not_of_its_name() {
     server.link(&body).await;
     let edit = send(&server, Method::PATCH, path, ("if-match", &tag), &json!({ "title": "x" })).await;
     assert_eq!(edit.status, 412, "it has the first revision too, and is another link");
+}
+
+/// The link is gone when the precondition is looked at, and made again before the change would be.
+#[tokio::test]
+async fn a_link_that_is_made_again_meanwhile_is_not_changed() {
+    let server = Arc::new(Server::start().await);
+    let body = json!({ "longUrl": "https://example.com/", "customSlug": "again" });
+    let tag = server.create(&body).await.header("etag").to_owned();
+    let path = "/rest/v3/short-urls/again";
+    let rules = format!("{path}/redirect-rules");
+    for (method, path, change) in [
+        (Method::PATCH, path, json!({ "title": "x" })),
+        (Method::POST, &*rules, json!({ "redirectRules": [] })),
+        (Method::DELETE, path, Value::Null),
+    ] {
+        assert_eq!(server.api(Method::DELETE, "/rest/v3/short-urls/again", &Value::Null).await.status, 204);
+        server.store.hold_finds(true);
+        let before = server.store.find_count();
+        let (sender, tag, path) = (Arc::clone(&server), tag.clone(), path.to_owned());
+        let changed = tokio::spawn(async move {
+            send(&sender, method, &path, ("if-match", &tag), &change).await.status.as_u16()
+        });
+        until("looked at", || server.store.find_count() > before).await;
+        let made = server.create(&body).await.header("etag").to_owned();
+        server.store.hold_finds(false);
+        // It may just have been made when it was looked at: then it is another one.
+        assert!(matches!(changed.await.unwrap(), 404 | 412));
+        let shown = server.api(Method::GET, "/rest/v3/short-urls/again", &Value::Null).await;
+        assert_eq!((shown.status.as_u16(), shown.header("etag")), (200, &*made), "as it was made");
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub(in crate::api) async fn edit(
         Ok(edit) => edit,
         Err(problem) => return problem.answer(hop),
     };
-    edit.if_state = match etag::wanted(&app, hop, &headers, name.link(), |link| document(&app, link)).await {
+    edit.if_state = match etag::wanted(&app, hop, &headers, &name, |link| document(&app, link)).await {
         Ok(state) => state,
         Err(response) => return response,
     };

@@ -51,7 +51,7 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Response {
     let hop = &hop;
-    let state = match etag::wanted(&app, hop, &headers, name.link(), |link| document(&app, link)).await {
+    let state = match etag::wanted(&app, hop, &headers, &name, |link| document(&app, link)).await {
         Ok(state) => state,
         Err(response) => return response,
     };

@@ -38,7 +38,7 @@ pub(in crate::api) async fn set_rules(
         Ok(rules) => rules,
         Err(why) => return Problem::invalid(&[("redirectRules", why)]).answer(hop),
     };
-    let if_state = match etag::wanted(&app, hop, &headers, name.link(), document).await {
+    let if_state = match etag::wanted(&app, hop, &headers, &name, document).await {
         Ok(state) => state,
         Err(response) => return response,
     };
