@@ -77,7 +77,12 @@ pub struct CreateLink {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Alias {
     /// Chosen.
-    Custom(String),
+    Custom {
+        /// All of it.
+        slug: String,
+        /// What it begins with, if that was chosen apart: suggestions go behind it.
+        prefix: String,
+    },
     /// Generated.
     Generated {
         /// Stands before the code.

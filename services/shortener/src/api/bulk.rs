@@ -81,7 +81,7 @@ fn read_item(app: &App, item: &Value, owner: Option<String>) -> Result<CreateLin
 
 async fn results(app: &App, hop: &Hop, requests: &[CreateLink], all: Vec<Made>) -> Vec<Value> {
     let taken = requests.iter().zip(&all).filter(|(_, made)| **made == Made::Taken);
-    let asked: Vec<_> = taken.map(|(request, _)| (request.domain.as_str(), request.slug())).collect();
+    let asked: Vec<_> = taken.map(|(request, _)| request).collect();
     let free = app.links.suggestions(hop, &asked, app.config.links.slug_bytes_max).await;
     let mut free = free.into_iter();
     let result = |(request, made): (&CreateLink, Made)| match made {

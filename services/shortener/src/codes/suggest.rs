@@ -17,8 +17,9 @@ pub const RANDOM_BYTES: usize = RANDOM * RANDOM_LETTERS;
 /// Lower case letters and digits without `l` and `o`, which look like digits.
 const ALPHABET: &[u8; 34] = b"abcdefghijkmnpqrstuvwxyz0123456789";
 
-/// Slugs like `slug`, the nicest first, each possible within `bytes_max`. Those with random letters come of `random`.
-pub fn candidates(slug: &str, bytes_max: usize, random: &[u8; RANDOM_BYTES]) -> Vec<String> {
+/// Slugs like `slug`, the nicest first, each possible behind `prefix` and with it within `bytes_max`. Those with random
+/// letters come of `random`.
+pub fn candidates(prefix: &str, slug: &str, bytes_max: usize, random: &[u8; RANDOM_BYTES]) -> Vec<String> {
     let (stem, after) = numbered(slug);
     let numbers = (after..after.saturating_add(NUMBERED)).map(|number| format!("-{number}"));
     let letters = random.chunks(RANDOM_LETTERS).map(|bytes| {
@@ -27,13 +28,14 @@ pub fn candidates(slug: &str, bytes_max: usize, random: &[u8; RANDOM_BYTES]) -> 
     });
     let mut all: Vec<String> = Vec::new();
     for tail in numbers.chain(letters) {
-        let room = bytes_max.saturating_sub(tail.len());
+        let room = bytes_max.saturating_sub(prefix.len() + tail.len());
         let mut end = room.min(stem.len());
         while !stem.is_char_boundary(end) {
             end -= 1;
         }
         let candidate = format!("{}{tail}", stem[..end].trim_end_matches(['-', '/']));
-        if candidate != slug && is_possible(&candidate, bytes_max) && !all.contains(&candidate) {
+        let is_possible = is_possible(&format!("{prefix}{candidate}"), bytes_max);
+        if candidate != slug && is_possible && !all.contains(&candidate) {
             all.push(candidate);
         }
     }
@@ -59,23 +61,31 @@ mod tests {
 
     #[test]
     fn candidates_are_like_the_slug_and_within_the_limit() {
-        let all = candidates("promo", 32, &BYTES);
+        let all = candidates("", "promo", 32, &BYTES);
         assert_eq!(all[..3], ["promo-2", "promo-3", "promo-4"]);
         assert_eq!(all.len(), 12, "{all:?}");
         assert!(all.iter().all(|slug| slug.starts_with("promo-")));
-        assert_eq!(candidates("sale-7", 32, &BYTES)[0], "sale-8");
-        assert_eq!(candidates("a/b", 32, &BYTES)[0], "a/b-2");
-        assert_eq!(candidates("2024-01", 32, &BYTES)[0], "2024-01-2", "a month is no count");
-        assert_eq!(candidates("x-4294967295", 32, &BYTES)[0], "x-4294967295-2");
+        assert_eq!(candidates("", "sale-7", 32, &BYTES)[0], "sale-8");
+        assert_eq!(candidates("", "a/b", 32, &BYTES)[0], "a/b-2");
+        assert_eq!(candidates("", "2024-01", 32, &BYTES)[0], "2024-01-2", "a month is no count");
+        assert_eq!(candidates("", "x-4294967295", 32, &BYTES)[0], "x-4294967295-2");
+    }
+
+    #[test]
+    fn candidates_go_behind_the_prefix() {
+        assert_eq!(candidates("p/", "x", 32, &BYTES)[0], "x-2");
+        assert_eq!(candidates("p-7", "", 32, &BYTES)[0], "-2", "the number is not the slug's");
+        assert!(candidates("p/", "abcdefgh", 8, &BYTES).contains(&"abcd-2".to_owned()));
+        assert_eq!(candidates("p/q/r/s/", "x", 8, &BYTES), [""; 0]);
     }
 
     #[test]
     fn what_is_too_long_is_cut_between_characters() {
         for slug in ["grüße", "üüü", "a", "abcdefgh"] {
-            for candidate in candidates(slug, 8, &BYTES) {
+            for candidate in candidates("", slug, 8, &BYTES) {
                 assert!(candidate.len() <= 8 && candidate != slug, "{slug}: {candidate}");
             }
         }
-        assert!(candidates("üüüü", 8, &BYTES).contains(&"üüü-2".to_owned()));
+        assert!(candidates("", "üüüü", 8, &BYTES).contains(&"üüü-2".to_owned()));
     }
 }

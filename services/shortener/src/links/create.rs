@@ -145,7 +145,7 @@ impl Links {
 
     async fn code(&self, alias: &Alias) -> Result<String, CreateError> {
         match alias {
-            Alias::Custom(slug) => Ok(slug.clone()),
+            Alias::Custom { slug, .. } => Ok(slug.clone()),
             Alias::Generated { prefix, length } => {
                 let code = self.codes.next(*length).await.map_err(CreateError::Code)?;
                 Ok(format!("{prefix}{code}"))
@@ -167,18 +167,20 @@ impl Links {
         Ok(settled.iter().map(made).collect())
     }
 
-    /// Free slugs like those that were asked for, given as domain and slug: for each the nicest few. None where the
-    /// store does not answer: they are a courtesy.
-    pub async fn suggestions(&self, hop: &Hop, asked: &[(&str, &str)], bytes_max: usize) -> Vec<Vec<String>> {
+    /// Free slugs like those of links that could not be made, each behind the same prefix: for each the nicest few. None
+    /// where the store does not answer: they are a courtesy.
+    pub async fn suggestions(&self, hop: &Hop, asked: &[&CreateLink], bytes_max: usize) -> Vec<Vec<String>> {
         let mut random = [0; codes::RANDOM_BYTES];
         let mut all = Vec::with_capacity(asked.len());
         let mut by_domain = BTreeMap::<&str, Vec<String>>::new();
-        for (domain, slug) in asked {
+        for request in asked {
             if getrandom::fill(&mut random).is_err() {
                 return vec![Vec::new(); asked.len()];
             }
-            let candidates = codes::candidates(slug, bytes_max, &random);
-            by_domain.entry(domain).or_default().extend(candidates.iter().cloned());
+            let (prefix, slug) = request.prefix_and_rest();
+            let candidates = codes::candidates(prefix, slug, bytes_max, &random);
+            let aliases = candidates.iter().map(|candidate| format!("{prefix}{candidate}"));
+            by_domain.entry(&request.domain).or_default().extend(aliases);
             all.push(candidates);
         }
         let mut taken = HashSet::new();
@@ -188,8 +190,9 @@ impl Links {
                 Err(_) => return vec![Vec::new(); asked.len()],
             }
         }
-        for ((domain, _), candidates) in asked.iter().zip(&mut all) {
-            candidates.retain(|candidate| !taken.contains(&(*domain, candidate.clone())));
+        for (request, candidates) in asked.iter().zip(&mut all) {
+            let (domain, (prefix, _)) = (request.domain.as_str(), request.prefix_and_rest());
+            candidates.retain(|candidate| !taken.contains(&(domain, format!("{prefix}{candidate}"))));
             candidates.truncate(SUGGESTIONS_MAX);
         }
         all
@@ -215,8 +218,17 @@ impl CreateLink {
     /// The slug asked for; empty where a code is to be generated.
     pub fn slug(&self) -> &str {
         match &self.alias {
-            Alias::Custom(slug) => slug,
+            Alias::Custom { slug, .. } => slug,
             Alias::Generated { .. } => "",
+        }
+    }
+
+    /// What was chosen apart of the slug, and what comes after it; both are empty where a code is to be generated.
+    fn prefix_and_rest(&self) -> (&str, &str) {
+        match &self.alias {
+            // Space at an end of a slug is dropped, so that one without anything else leaves less than the prefix.
+            Alias::Custom { slug, prefix } => (prefix, slug.strip_prefix(&**prefix).unwrap_or_default()),
+            Alias::Generated { .. } => ("", ""),
         }
     }
 

@@ -78,6 +78,28 @@ async fn slugs_have_segments_and_prefixes() {
 }
 
 #[tokio::test]
+async fn suggestions_go_behind_the_prefix_that_was_asked_for() {
+    let server = Server::start().await;
+    for (prefix, slug, suggested, code) in
+        [("p/", "x", "x-2", "p/x-2"), ("a b-", " c", "-c-2", "a-b--c-2"), ("", "x", "x-2", "x-2")]
+    {
+        let body = json!({ "longUrl": "https://example.com/", "pathPrefix": prefix, "customSlug": slug });
+        server.link(&body).await;
+        let taken = server.create(&body).await;
+        assert_eq!(taken.status, 409, "{prefix}{slug}");
+        let suggestions = taken.json()["suggestions"].clone();
+        assert_eq!(suggestions[0], suggested, "{suggestions}");
+        let mut body = body;
+        body["customSlug"] = suggestions[0].clone();
+        assert_eq!(server.link(&body).await, code);
+        // What is free is asked of whole aliases: that one is taken by now.
+        body["customSlug"] = json!(slug);
+        let again = server.create(&body).await.json()["suggestions"].clone();
+        assert_eq!(again[0], suggested.replace('2', "3"), "{again}");
+    }
+}
+
+#[tokio::test]
 async fn domains_are_those_with_links_or_redirects() {
     let server = Server::start().await;
     let none =

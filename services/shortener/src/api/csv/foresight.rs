@@ -36,7 +36,7 @@ impl Foresight {
         let mut fates = Vec::with_capacity(requests.len());
         for request in requests {
             fates.push(match &request.alias {
-                Alias::Custom(slug) => self.named(app, &known, request, slug),
+                Alias::Custom { slug, .. } => self.named(app, &known, request, slug),
                 Alias::Generated { .. } => self.generated(app, hop, request).await?,
             });
         }

@@ -174,7 +174,7 @@ impl Import {
     /// Free slugs for those that are taken, in their order.
     async fn suggestions(&self, requests: &[CreateLink], fates: &[Fate]) -> Vec<Vec<String>> {
         let taken = requests.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Taken);
-        let asked: Vec<_> = taken.map(|(request, _)| (request.domain.as_str(), request.slug())).collect();
+        let asked: Vec<_> = taken.map(|(request, _)| request).collect();
         self.app.links.suggestions(&self.hop, &asked, self.app.config.links.slug_bytes_max).await
     }
 }

@@ -74,9 +74,8 @@ pub(in crate::api) async fn create(
         }
         Some(Made::Gone) => Problem::deleted_since().answer(hop),
         Some(Made::Taken) | None => {
-            let (domain, slug) = (request.domain.as_str(), request.slug());
-            let free = app.links.suggestions(hop, &[(domain, slug)], app.config.links.slug_bytes_max).await;
-            Problem::slug_taken(slug, other_domain(domain), &free.concat()).answer(hop)
+            let free = app.links.suggestions(hop, &[&request], app.config.links.slug_bytes_max).await;
+            Problem::slug_taken(request.slug(), other_domain(&request.domain), &free.concat()).answer(hop)
         }
     };
     idempotency::mark(response, outcome.replayed)
@@ -138,7 +137,7 @@ pub(in crate::api) fn read_creation(
         return Err(Problem::invalid(&fields.wrong));
     };
     let unless = find_if_exists.then(|| Match {
-        code: if let Alias::Custom(slug) = &alias { Some(slug.clone()) } else { None },
+        code: if let Alias::Custom { slug, .. } = &alias { Some(slug.clone()) } else { None },
         domain: domain.clone(),
         owner: None,
         title: named_title.clone(),
@@ -194,8 +193,10 @@ fn read_alias(app: &App, fields: &mut Fields) -> Option<Alias> {
     // Shlink's clients send an empty slug where none was entered.
     let slug = fields.optional("customSlug", text).filter(|slug| !slug.is_empty());
     if let Some(slug) = slug {
-        return match codes::normalise(&format!("{prefix}{slug}"), limits.slug_bytes_max) {
-            Ok(slug) => Some(Alias::Custom(slug)),
+        let slug = codes::normalise(&format!("{prefix}{slug}"), limits.slug_bytes_max);
+        let prefix = codes::normalise_prefix(&prefix, limits.slug_bytes_max);
+        return match slug.and_then(|slug| Ok(Alias::Custom { slug, prefix: prefix? })) {
+            Ok(alias) => Some(alias),
             Err(error) => {
                 fields.refuse("customSlug", error);
                 None
