@@ -364,6 +364,23 @@ pub struct Cursor {
     pub id: i64,
 }
 
+impl Cursor {
+    /// Where a page ends whose last link is `link`.
+    pub fn at(order: Order, link: &Link) -> Self {
+        let value = match order {
+            Order::Created => link.created_at.to_string(),
+            Order::Code => link.code.clone(),
+            Order::Target => link.target.chars().take(ORDERED_CHARS_MAX).collect(),
+            Order::Title => link.settings.title.clone().unwrap_or_default(),
+        };
+        Self { value, id: link.id }
+    }
+}
+
+/// Characters of a target that lists are ordered by; among those that begin alike so far, the id decides. So a cursor has
+/// a limit and targets need none. It is all of a target of the longest that is configured by default.
+pub const ORDERED_CHARS_MAX: usize = 2_048;
+
 /// What links are listed by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
@@ -372,7 +389,7 @@ pub enum Order {
     Created,
     /// By code.
     Code,
-    /// By target.
+    /// By target, see [`ORDERED_CHARS_MAX`].
     Target,
     /// By title.
     Title,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::link::{Cursor, Link, ListQuery, Order};
 
-/// Longest cursor looked at, in bytes: that of a list by targets of twice the longest that is configured by default.
+/// Longest cursor looked at, in bytes. The longest that is made has 2,048 bytes of a target
+/// ([`crate::link::ORDERED_CHARS_MAX`]), a code or a title, and is some 2,900 bytes long.
 const BYTES_MAX: usize = 8_192;
 
 /// What is in a cursor. The order is, so that one is not used for a list in another.
@@ -21,21 +22,13 @@ struct Content {
     after: Cursor,
 }
 
-/// Where a page ends whose last link is `link`.
-pub(super) fn at(query: &ListQuery, link: &Link) -> Cursor {
-    let value = match query.order {
-        Order::Created => link.created_at.to_string(),
-        Order::Code => link.code.clone(),
-        Order::Target => link.target.clone(),
-        Order::Title => link.settings.title.clone().unwrap_or_default(),
-    };
-    Cursor { value, id: link.id }
-}
-
 /// The cursor for what comes after `link`.
 pub(super) fn write(query: &ListQuery, link: &Link) -> String {
-    let content =
-        Content { order: name(query.order).to_owned(), descending: query.descending, after: at(query, link) };
+    let content = Content {
+        order: name(query.order).to_owned(),
+        descending: query.descending,
+        after: Cursor::at(query.order, link),
+    };
     // Strings and numbers always serialise.
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&content).unwrap_or_default())
 }

@@ -8,6 +8,9 @@ use url::Url;
 use super::{SecretKey, Wrong, positive};
 use crate::codes::{CODE_LENGTH_MAX, CODE_LENGTH_MIN};
 
+/// Longest slug that may be configured: with its domain, PostgreSQL's index takes some 2,700 bytes of it.
+const SLUG_BYTES_MAX: usize = 2_048;
+
 /// What links may look like.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,7 +23,7 @@ pub struct LinksConfig {
     /// Longest target accepted, in bytes, as given and as serialised. Default 2,048, what every browser and
     /// proxy takes; raise it for targets with long queries.
     pub url_bytes_max: usize,
-    /// Longest custom slug, in bytes. Default 255, Shlink's limit.
+    /// Longest custom slug, in bytes. Default 255, Shlink's limit; at most 2,048.
     pub slug_bytes_max: usize,
     /// Length of generated codes where a request names none. Default 7.
     pub code_length: u32,
@@ -76,7 +79,9 @@ impl LinksConfig {
             wrong.push(("links.code_length", format!("must be {CODE_LENGTH_MIN} to {CODE_LENGTH_MAX}")));
         }
         positive(wrong, "links.url_bytes_max", self.url_bytes_max as u64);
-        positive(wrong, "links.slug_bytes_max", self.slug_bytes_max as u64);
+        if !(1..=SLUG_BYTES_MAX).contains(&self.slug_bytes_max) {
+            wrong.push(("links.slug_bytes_max", format!("must be 1 to {SLUG_BYTES_MAX}")));
+        }
         positive(wrong, "links.lease_ids", u64::from(self.lease_ids));
         positive(wrong, "links.domains_max", self.domains_max as u64);
     }

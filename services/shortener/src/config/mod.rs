@@ -93,6 +93,7 @@ mod tests {
         config.http.header_bytes_max = 100;
         config.limits.in_flight_max = 1;
         config.cache.stale_s = 0;
+        config.links.slug_bytes_max = 2_049;
         config.links.lease_ids = 0;
         let named: Vec<_> = config.check().into_iter().map(|(name, _)| name).collect();
         assert_eq!(
@@ -100,6 +101,7 @@ mod tests {
             [
                 "links.base_url",
                 "links.code_length",
+                "links.slug_bytes_max",
                 "links.lease_ids",
                 "cache.stale_s",
                 "limits.api_in_flight_max",

@@ -2,6 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
+use shortener::ShortenerConfig;
 
 use crate::server::{Answer, Server};
 
@@ -60,6 +61,40 @@ async fn every_link_is_read_once_while_links_are_added_and_removed() {
         seen.sort();
         all.sort();
         assert_eq!(seen, all, "{order}");
+    }
+}
+
+/// Targets of the longest that is configured, which may be any: what a cursor is made of them is one that is taken.
+#[tokio::test]
+async fn lists_by_long_urls_have_cursors_that_are_taken() {
+    const BYTES: usize = 20_000;
+    let longer = |config: &mut ShortenerConfig| config.links.url_bytes_max = BYTES;
+    let mut servers = vec![Server::with(longer).await];
+    servers.extend(Server::on_postgres(longer).await);
+    for server in &servers {
+        let mut all = Vec::new();
+        // Some differ only at their ends.
+        for end in ["b", "a", "", "b"] {
+            let begin = "https://example.com/?";
+            let target = format!("{begin}{}{end}", "x".repeat(BYTES - begin.len() - end.len()));
+            all.push(server.link(&json!({ "longUrl": target })).await);
+        }
+        all.push(server.link(&json!({ "longUrl": "https://example.com/" })).await);
+        all.sort();
+        for direction in ["ASC", "DESC"] {
+            let (mut read, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let query = format!("orderBy=longUrl-{direction}&itemsPerPage=1&cursor={cursor}");
+                let answer = list(server, &query).await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                let (codes, next) = page(&answer);
+                read.extend(codes);
+                let Some(next) = next else { break };
+                cursor = next;
+            }
+            read.sort();
+            assert_eq!(read, all, "{direction}");
+        }
     }
 }
 

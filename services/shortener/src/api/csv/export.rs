@@ -21,8 +21,8 @@ use crate::api::names::other_domain;
 use crate::api::problem::Problem;
 use crate::api::short_urls::{date_text, list_of, read_list};
 use crate::api::visits::totals;
-use crate::api::{Caller, cursor};
-use crate::link::{Link, ListQuery};
+use crate::api::Caller;
+use crate::link::{Cursor, Link, ListQuery};
 use crate::service::App;
 use crate::store::StoreError;
 use emitter::Hop;
@@ -122,7 +122,7 @@ impl Export {
         };
         // A page that is not full is the last one.
         self.more = links.len() == self.query.limit as usize;
-        self.query.after = links.last().map(|link| cursor::at(&self.query, link));
+        self.query.after = links.last().map(|link| Cursor::at(self.query.order, link));
         let visits = match self.format {
             Format::Shlink => totals(&self.app, &links).await,
             _ => vec![None; links.len()],

@@ -10,7 +10,7 @@ use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, Row};
 use super::pool::failed;
 use super::{Counted, Selection, StoreError, counts, rows, tags};
 use crate::domain::DEFAULT_DOMAIN;
-use crate::link::{Cursor, Link, ListQuery, Order, Page};
+use crate::link::{Cursor, Link, ListQuery, ORDERED_CHARS_MAX, Order, Page};
 
 /// Both statements of a page see the same links.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -94,10 +94,10 @@ impl<'q> Filter<'q> {
         let mut sql = QueryBuilder::<Postgres>::new("SELECT ");
         sql.push(rows::LINK_COLUMNS).push(" FROM links");
         self.push_to(&mut sql);
-        let column = match query.order {
+        let column: &str = match query.order {
             Order::Created => "links.created_at",
             Order::Code => "links.code",
-            Order::Target => "links.target",
+            Order::Target => &format!("left(links.target, {ORDERED_CHARS_MAX})"),
             Order::Title => "coalesce(links.title, '')",
         };
         if let Some(after) = &query.after {

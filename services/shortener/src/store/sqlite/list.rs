@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use super::counted::counted;
 use super::{Counted, StoreError, rows, unavailable};
-use crate::link::{ListQuery, Order, Page, UnixSeconds};
+use crate::link::{ListQuery, ORDERED_CHARS_MAX, Order, Page, UnixSeconds};
 
 pub(super) async fn list(pool: &SqlitePool, query: &ListQuery) -> Result<Page, StoreError> {
     // One transaction, so that the total is that of the page.
@@ -29,10 +29,10 @@ pub(super) async fn list(pool: &SqlitePool, query: &ListQuery) -> Result<Page, S
     select.push(rows::LINK_COLUMNS).push(" FROM links");
     push_filter(&mut select, query);
     let direction = if query.descending { " DESC" } else { " ASC" };
-    let column = match query.order {
+    let column: &str = match query.order {
         Order::Created => "links.created_at",
         Order::Code => "links.code",
-        Order::Target => "links.target",
+        Order::Target => &format!("substr(links.target, 1, {ORDERED_CHARS_MAX})"),
         // No title is as good as an empty one: nothing compares with NULL, so no page would come after it.
         Order::Title => "coalesce(links.title, '')",
     };

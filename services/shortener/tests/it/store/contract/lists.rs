@@ -165,16 +165,6 @@ async fn orders_are_those_of_bytes_and_ids(store: Arc<dyn LinkStore>) {
     }
 }
 
-fn cursor(order: Order, link: &Link) -> Cursor {
-    let value = match order {
-        Order::Created => link.created_at.to_string(),
-        Order::Code => link.code.clone(),
-        Order::Target => link.target.clone(),
-        Order::Title => link.settings.title.clone().unwrap_or_default(),
-    };
-    Cursor { value, id: link.id }
-}
-
 async fn cursors_go_through_everything_once_while_links_are_added(store: Arc<dyn LinkStore>) {
     let links: Vec<_> = (0..50_i64)
         .map(|at| {
@@ -193,7 +183,7 @@ async fn cursors_go_through_everything_once_while_links_are_added(store: Arc<dyn
             loop {
                 let page = store.list(&query).await.unwrap();
                 let Some(last) = page.links.last() else { break };
-                query.after = Some(cursor(order, last));
+                query.after = Some(Cursor::at(order, last));
                 assert_eq!(page.total.is_some(), seen.is_empty(), "a cursor counts nothing");
                 seen.extend(page.links.into_iter().map(|link| link.code));
                 // Before and after the place, and not of those that are looked for.
