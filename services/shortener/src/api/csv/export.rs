@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::cells::guard;
 use super::columns::{Column, HOPLOG, SHLINK};
-use super::{Format, parameter};
+use super::{Format, parameter, tags};
 use crate::api::names::other_domain;
 use crate::api::problem::Problem;
 use crate::api::short_urls::{date_text, list_of, read_list};
@@ -143,7 +143,6 @@ impl Export {
 
     fn cell<'a>(&self, link: &'a Link, column: Column) -> Cow<'a, str> {
         let settings = &link.settings;
-        let tags = |separator| settings.tags.iter().map(String::as_str).collect::<Vec<_>>().join(separator);
         match column {
             Column::Code => link.code.as_str().into(),
             Column::ShortUrl => self.app.short_url(link.name()).into(),
@@ -154,8 +153,7 @@ impl Export {
             Column::Domain => other_domain(&link.domain).unwrap_or_default().into(),
             Column::LongUrl => link.target.as_str().into(),
             Column::Title => settings.title.as_deref().unwrap_or_default().into(),
-            Column::Tags if self.format == Format::Shlink => tags("|").into(),
-            Column::Tags => tags(",").into(),
+            Column::Tags => tags::joined(self.format, settings.tags.iter().map(String::as_str)).into(),
             Column::ValidSince => settings.valid_since.map(date_text).unwrap_or_default().into(),
             Column::ValidUntil => settings.valid_until.map(date_text).unwrap_or_default().into(),
             Column::MaxVisits => number(settings.max_visits),

@@ -9,6 +9,7 @@ mod foresight;
 mod import;
 mod results;
 mod row;
+mod tags;
 
 use std::sync::Arc;
 

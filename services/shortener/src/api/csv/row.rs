@@ -11,6 +11,7 @@ use url::Url;
 use super::Format;
 use super::cells::unguard;
 use super::columns::{Column, Header};
+use super::tags;
 use crate::access::Access;
 use crate::api::domains;
 use crate::api::fields::parse_date;
@@ -59,7 +60,7 @@ impl RowReader {
         put("domain", Some(domain.into()));
         put("longUrl", cell(Column::LongUrl).map(Value::from));
         put("title", cell(Column::Title).map(|title| printable(header.format, title).into()));
-        put("tags", cell(Column::Tags).map(|tags| tags.split(separators(header.format)).collect()));
+        put("tags", cell(Column::Tags).map(|cell| tags::split(header.format, cell).into()));
         put("validSince", cell(Column::ValidSince).map(Value::from));
         put("validUntil", cell(Column::ValidUntil).map(Value::from));
         put("maxVisits", cell(Column::MaxVisits).map(number));
@@ -141,15 +142,6 @@ fn text(format: Format, cell: &str) -> &str {
 /// Titles that others took from pages may have line breaks.
 fn printable(format: Format, title: &str) -> String {
     if format == Format::Hoplog { title.to_owned() } else { title.replace(['\r', '\n', '\t'], " ") }
-}
-
-/// What stands between tags: no tag of ours has a comma.
-fn separators(format: Format) -> &'static [char] {
-    match format {
-        Format::Hoplog => &[','],
-        Format::Shlink => &['|'],
-        Format::Yourls | Format::Bitly => &[',', ';', '|'],
-    }
 }
 
 /// What is none is left for the field to refuse.
