@@ -205,6 +205,9 @@ async function visits(client, own) {
   for (const list of [await client.getDomainVisits('DEFAULT'), await client.getNonOrphanVisits()]) {
     assert.ok(list.data.some((visit) => visit.visitedUrl === `${baseUrl}/${shortCode}`), JSON.stringify(list));
   }
+  const linked = (list) => list.data.some((visit) => visit.visitedUrl === `${baseUrl}/${shortCode}`);
+  assert.ok(linked(await client.getNonOrphanVisits({ domain: 'DEFAULT' })));
+  assert.equal(total(await client.getNonOrphanVisits({ domain })), 0);
   // Again and again: one in the second in which the client before deleted them counts as deleted.
   const visitedInVain = async () => {
     await visit(`unknown-${own}`, browser);
@@ -213,6 +216,8 @@ async function visits(client, own) {
   const orphans = await until(visitedInVain,
     (list) => list.data.some((visit) => visit.visitedUrl === `${baseUrl}/unknown-${own}`));
   assert.ok(orphans.data.every(({ type }) => type === 'invalid_short_url'));
+  assert.ok(total(await client.getOrphanVisits({ domain: 'DEFAULT' })) >= 1);
+  assert.equal(total(await client.getOrphanVisits({ domain })), 0);
   const overview = await client.getVisitsOverview();
   assert.ok(overview.nonOrphanVisits.total >= 2 && overview.orphanVisits.total >= 1, JSON.stringify(overview));
   await assert.rejects(client.getShortUrlVisits({ shortCode: 'no-such-link' }), problem('short-url-not-found'));

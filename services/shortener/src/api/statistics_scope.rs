@@ -9,10 +9,10 @@ use super::fields::tag;
 use super::names;
 use super::problem::Problem;
 use crate::access::Access;
-use crate::domain::DEFAULT_DOMAIN;
+use crate::domain::{AuthorityError, DEFAULT_DOMAIN};
 use crate::link::Link;
 use crate::service::App;
-use crate::statistics::Scope;
+use crate::statistics::{OrphanKind, Scope};
 use crate::store::{Counted, Selection};
 use emitter::Hop;
 
@@ -44,6 +44,24 @@ pub(super) async fn of_all(app: &App, hop: &Hop, access: &Access) -> Result<Name
     of_selection(app, hop, access, Selection::default()).await.map(Option::unwrap_or_default)
 }
 
+/// `/rest/v3/visits/non-orphan`: visits of all links, or of those of the domain in the query.
+pub(super) async fn of_links(app: &App, hop: &Hop, access: &Access, uri: &Uri) -> Result<Named, Response> {
+    let of = match asked_domain(app, uri) {
+        None => return of_all(app, hop, access).await,
+        Some(Err(_)) => return Ok(Named::default()),
+        Some(Ok(domain)) => Selection { domain: Some(domain), ..Selection::default() },
+    };
+    of_selection(app, hop, access, of).await.map(Option::unwrap_or_default)
+}
+
+/// `/rest/v3/visits/orphan`: visits that reached no link, of the domain in the query where there is one.
+pub(super) fn of_orphans(app: &App, uri: &Uri, kind: Option<OrphanKind>) -> Named {
+    match asked_domain(app, uri).transpose() {
+        Ok(domain) => Named { scope: Scope::Orphans { domain, kind }, cut: false },
+        Err(_) => Named::default(),
+    }
+}
+
 /// Visits of a link, which is known to be in reach.
 pub(super) fn of_link(link: Link) -> Named {
     let from = link.counts_from();
@@ -58,12 +76,11 @@ pub(super) async fn of_tag(app: &App, hop: &Hop, access: &Access, uri: &Uri) -> 
     let named = of_selection(app, hop, access, of.clone()).await?;
     let named = named.filter(|named| !named.is_empty());
     let named = named.ok_or_else(|| Problem::tag_not_found(&name).answer(hop))?;
-    let asked = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-        .find_map(|(name, value)| (name == "domain").then_some(value));
-    let Some(text) = asked else { return Ok(named) };
-    // What is no domain has no links.
-    let Ok(domain) = names::domain(app, &text) else { return Ok(Named::default()) };
-    of.domain = Some(domain);
+    match asked_domain(app, uri) {
+        None => return Ok(named),
+        Some(Err(_)) => return Ok(Named::default()),
+        Some(Ok(domain)) => of.domain = Some(domain),
+    }
     of_selection(app, hop, access, of).await.map(Option::unwrap_or_default)
 }
 
@@ -111,6 +128,12 @@ async fn of_clicks(app: &App, hop: &Hop, domain: Option<String>) -> Result<Named
     let cut = deleted.len() > limit as usize;
     let deleted = deleted.into_iter().take(limit as usize).collect();
     Ok(Named { scope: Scope::Clicks { domain, deleted }, cut })
+}
+
+/// The domain in a query, where there is one. What can't be a domain has no visits, and is no error, as in Shlink.
+fn asked_domain(app: &App, uri: &Uri) -> Option<Result<String, AuthorityError>> {
+    url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .find_map(|(name, value)| (name == "domain").then(|| names::domain(app, &value)))
 }
 
 /// The fourth segment of a path.

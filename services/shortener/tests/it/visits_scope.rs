@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use shortener::keys::{self, NewKey, Role};
 
 use crate::server::Server;
-use crate::statistics::{click, now, put, shared};
+use crate::statistics::{Visit, click, now, put, shared};
 
 async fn key(server: &Server, role: Role) -> String {
     let new = NewKey { roles: vec![role], ..NewKey::named("narrow") };
@@ -63,6 +63,58 @@ async fn totals_and_tags_are_narrowed_to_what_a_key_reaches() {
     assert_eq!(read(&server, &domain, "/rest/v3/domains/t.example/stats").await["stats"]["total"], 12);
     let counts = read(&server, &domain, "/rest/v3/tags/stats").await["tags"]["data"].clone();
     assert_eq!(counts[0]["shortUrlsCount"], 2);
+}
+
+/// Visits of links and visits that reached none, of each domain another number.
+#[tokio::test]
+async fn lists_of_visits_are_narrowed_to_a_domain() {
+    let warehouse = shared("visits_scope_domain").await;
+    let server = Server::with_warehouse(warehouse.clone(), |_| {}).await;
+    let own = key(&server, Role::OwnLinks).await;
+    let bound = key(&server, Role::Domain { domain: "t.example".to_owned() }).await;
+    make(&server, &server.key, "one", None).await;
+    make(&server, &own, "two", Some("t.example")).await;
+    make(&server, &server.key, "three", Some("t.example")).await;
+    let mut visits = Vec::new();
+    for (count, code, domain, kind) in [
+        (1, "one", "", "click"),
+        (2, "two", "t.example", "click"),
+        (4, "three", "t.example", "click"),
+        (8, "/", "", "base_url"),
+        (16, "/", "t.example", "base_url"),
+        (32, "/a/b", "t.example", "regular_404"),
+    ] {
+        visits.extend((0..count).map(|_| Visit { kind, ..click(domain, code, now() + 5) }));
+    }
+    put(&warehouse, &visits).await;
+    let at = server.addr.to_string();
+    for (path, all, default, other) in
+        [("non-orphan?", 7, 1, 6), ("orphan?", 56, 8, 48), ("orphan?type=base_url&", 24, 8, 16)]
+    {
+        for (domain, total) in [
+            ("", all),
+            ("domain=DEFAULT", default),
+            (&format!("domain={at}"), default),
+            ("domain=t.example", other),
+            ("domain=T.EXAMPLE", other),
+            ("domain=unknown.example", 0),
+            ("domain=a..b", 0),
+        ] {
+            let path = format!("/rest/v3/visits/{path}{domain}&itemsPerPage=5");
+            let list = read(&server, &server.key, &path).await["visits"].clone();
+            assert_eq!(list["pagination"]["totalItems"], total, "{path}");
+            assert_eq!(list["data"].as_array().unwrap().len(), total.min(5), "{path}");
+            let marks = ["completeThrough", "stale", "linksCut"].map(|mark| list.get(mark).is_some());
+            assert_eq!(marks, [true; 3], "{path}");
+        }
+    }
+    // No key gets to see more for it.
+    for (key, domain, total) in
+        [(&own, "DEFAULT", 0), (&own, "t.example", 2), (&bound, "DEFAULT", 0), (&bound, "t.example", 6)]
+    {
+        let list = read(&server, key, &format!("/rest/v3/visits/non-orphan?domain={domain}")).await;
+        assert_eq!(list["visits"]["pagination"]["totalItems"], total, "{domain}");
+    }
 }
 
 #[tokio::test]

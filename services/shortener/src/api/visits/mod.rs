@@ -138,7 +138,7 @@ async fn non_orphan(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Re
         Ok(asked) => asked,
         Err(wrong) => return Problem::invalid(&wrong).answer(hop),
     };
-    match statistics_scope::of_all(&app, hop, &caller.access).await {
+    match statistics_scope::of_links(&app, hop, &caller.access, &uri).await {
         Ok(scope) => list(&app, &caller, asked, scope, document::visit).await,
         Err(response) => response,
     }
@@ -154,8 +154,8 @@ async fn orphan(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Respon
         Ok(from) => asked.span.from = asked.span.from.max(from),
         Err(error) => return Problem::store(hop, &error),
     }
-    let scope = Scope::Orphans { domain: None, kind: asked.kind };
-    list(&app, &caller, asked, Named { scope, cut: false }, document::orphan_visit).await
+    let named = statistics_scope::of_orphans(&app, &uri, asked.kind);
+    list(&app, &caller, asked, named, document::orphan_visit).await
 }
 
 /// As [`delete_of_link`]: by a time.
