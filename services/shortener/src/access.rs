@@ -135,9 +135,13 @@ impl Access {
         Ok(())
     }
 
-    /// Narrows a list to links in its reach; false when there can be none.
+    /// Narrows a list to links in its reach; false when there can be none. As in Shlink, who does not reach all of them
+    /// may name no key but its own, and another one counts for nothing: whose links others are, is not its to know.
     #[must_use]
     pub fn narrow_list(&self, query: &mut ListQuery) -> bool {
+        if !self.reaches_all() {
+            query.key_name = query.key_name.take().filter(|name| self.0.as_ref().is_some_and(|key| key.name == *name));
+        }
         narrow(&mut query.owner, self.own_only()) && narrow(&mut query.domain, self.domain())
     }
 

@@ -322,6 +322,8 @@ pub struct ListQuery {
     pub domain: Option<String>,
     /// Only links of this owner.
     pub owner: Option<String>,
+    /// Only links made with a key of this name, see [`crate::keys::ApiKey::name`], or one that it was rotated from or into.
+    pub key_name: Option<String>,
     /// Without links that have one of these tags.
     pub exclude_tags: BTreeSet<String>,
     /// Whether all of `exclude_tags` are needed to be left out, or one.

@@ -47,6 +47,7 @@ pub(super) fn parse(query: Option<&str>) -> Result<ListRequest, Vec<(&'static st
                 "itemsPerPage",
                 numbers::items_per_page(&value).map(|items| list.limit = items_at_most(items, ITEMS_MAX)),
             ),
+            "apiKeyName" if !value.is_empty() => list.key_name = Some(value.into_owned()),
             "searchTerm" if !value.is_empty() => list.search = Some(value.into_owned()),
             name if is_array(name, "tags") => {
                 list.tags.insert(tag(&value));
@@ -175,12 +176,13 @@ mod tests {
         let read = parse(Some(
             "page=3&itemsPerPage=20&searchTerm=x%20y&tags[]=A&tags%5B1%5D=b&tagsMode=all&orderBy=title-DESC\
              &startDate=1970-01-02&endDate=1970-01-02&unknown=1&excludeMaxVisitsReached=true\
-             &excludeTags[]=C&excludeTagsMode=all",
+             &excludeTags[]=C&excludeTagsMode=all&apiKeyName=my%20key",
         ))
         .unwrap();
         assert_eq!(read.page, Some(3));
         assert_eq!(read.query.offset, 40);
         assert_eq!(read.query.search.as_deref(), Some("x y"));
+        assert_eq!(read.query.key_name.as_deref(), Some("my key"));
         assert_eq!(read.query.tags.iter().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(read.query.exclude_tags.iter().collect::<Vec<_>>(), ["c"]);
         assert!(read.query.exclude_tags_all);

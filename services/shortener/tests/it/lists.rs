@@ -2,6 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
+use shortener::keys::{self, NewKey, Role};
 
 use crate::server::Server;
 
@@ -68,5 +69,56 @@ async fn lists_are_filtered_ordered_and_paged() {
         let answer = server.api(Method::GET, &format!("/rest/v3/short-urls{query}"), &Value::Null).await;
         assert_eq!(answer.status, 400, "{query}");
         assert_eq!(answer.json()["type"], "https://shlink.io/api/error/invalid-data");
+    }
+}
+
+/// Whose key may name whom, in lists and in what is made of them.
+#[tokio::test]
+async fn lists_are_of_the_key_that_is_named() {
+    let server = Server::start().await;
+    let mut keys = Vec::new();
+    for (name, role) in [
+        ("own", Role::OwnLinks),
+        ("bound", Role::Domain { domain: "t.example".to_owned() }),
+        ("reader", Role::ReadOnly),
+    ] {
+        let new = NewKey { roles: vec![role], ..NewKey::named(name) };
+        keys.push(keys::create(server.store.as_ref(), new).await.unwrap().1);
+    }
+    let [own, bound, reader] = [&*keys[0], &*keys[1], &*keys[2]];
+    let admin = &*server.key;
+    for (key, code, domain) in
+        [(admin, "a", ""), (own, "b", ""), (bound, "c", "t.example"), (own, "d", "t.example")]
+    {
+        let link = json!({ "longUrl": "https://example.com/", "customSlug": code, "domain": domain });
+        let headers = [("x-api-key", key)];
+        let made = server.call(Method::POST, "/rest/v3/short-urls", &headers, &link.to_string()).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
+    for (key, name, codes) in [
+        (admin, "test", "a"),
+        (admin, "own", "b d"),
+        (admin, "own&domain=t.example", "d"),
+        (admin, "bound", "c"),
+        (admin, "reader", ""),
+        (admin, "unknown", ""),
+        (admin, "", "a b c d"),
+        (reader, "own", "b d"),
+        (own, "own", "b d"),
+        (bound, "bound", "c"),
+        // As in Shlink.
+        (own, "test", "b d"),
+        (bound, "own", "c d"),
+    ] {
+        for query in ["orderBy=shortCode", "orderBy=shortCode&cursor="] {
+            let path = format!("/rest/v3/short-urls?{query}&apiKeyName={name}");
+            let answer = server.call(Method::GET, &path, &[("x-api-key", key)], "").await.json();
+            let data = answer["shortUrls"]["data"].as_array().unwrap();
+            let found: Vec<_> = data.iter().map(|link| link["shortCode"].as_str().unwrap()).collect();
+            assert_eq!(found.join(" "), codes, "{path}");
+        }
+        let path = format!("/rest/v3/short-urls.csv?apiKeyName={name}");
+        let file = server.call(Method::GET, &path, &[("x-api-key", key)], "").await.text();
+        assert_eq!(file.lines().count() - 1, codes.split_whitespace().count(), "{file}");
     }
 }

@@ -50,6 +50,15 @@ pub(super) async fn list(connection: &mut PgConnection) -> Result<Vec<ApiKey>, S
     found.iter().map(|row| rows::key(row).map_err(failed)).collect()
 }
 
+/// Whose links the keys with this name make.
+pub(super) async fn owners(connection: &mut PgConnection, name: &str) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar("SELECT DISTINCT owner FROM api_keys WHERE name = $1")
+        .bind(name)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)
+}
+
 pub(super) async fn revoke(
     connection: &mut PgConnection,
     id: &str,

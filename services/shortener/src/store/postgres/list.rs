@@ -8,8 +8,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, Row};
 
 use super::pool::failed;
-use super::{Counted, Selection, StoreError, counts, rows, tags};
 use crate::domain::DEFAULT_DOMAIN;
+use super::{Counted, Selection, StoreError, counts, keys, rows, tags};
 use crate::link::{Cursor, Link, ListQuery, ORDERED_CHARS_MAX, Order, Page};
 
 /// Both statements of a page see the same links.
@@ -21,6 +21,8 @@ const SEARCHED: &str = "lower(links.code || E'\\n' || links.target || E'\\n' || 
 /// A query with names of tags looked up.
 struct Filter<'q> {
     query: &'q ListQuery,
+    /// One at least, where not all links are wanted.
+    owners: Option<Vec<String>>,
     tags: Vec<i32>,
     exclude_tags: Vec<i32>,
     /// Tags that the search term is a part of.
@@ -45,8 +47,17 @@ pub(super) async fn list(connection: &mut PgConnection, query: &ListQuery) -> Re
 }
 
 impl<'q> Filter<'q> {
-    /// `None` where a tag is wanted that no link has.
+    /// `None` where a tag or a key is wanted that no link has.
     async fn of(connection: &mut PgConnection, query: &'q ListQuery) -> Result<Option<Self>, StoreError> {
+        let mut owners = query.owner.clone().map(|owner| vec![owner]);
+        if let Some(name) = &query.key_name {
+            let mut named = keys::owners(&mut *connection, name).await?;
+            named.retain(|owner| query.owner.as_ref().is_none_or(|only| only == owner));
+            if named.is_empty() {
+                return Ok(None);
+            }
+            owners = Some(named);
+        }
         let names = |tags: &BTreeSet<String>| tags.iter().cloned().collect::<Vec<_>>();
         let wanted = tags::known(&mut *connection, &names(&query.tags)).await?;
         let least = if query.tags_all { query.tags.len() } else { query.tags.len().min(1) };
@@ -63,6 +74,7 @@ impl<'q> Filter<'q> {
         };
         Ok(Some(Self {
             query,
+            owners,
             tags: wanted.into_values().collect(),
             exclude_tags: if excludes { excluded.into_values().collect() } else { Vec::new() },
             search_tags,
@@ -79,8 +91,15 @@ impl<'q> Filter<'q> {
             && !query.exclude_exhausted
             && query.exclude_expired_at.is_none();
         if is_kept {
-            let (tag, domain, owner) = (self.tags.first(), query.domain.as_deref(), query.owner.as_deref());
-            return counts::total(connection, tag.copied(), domain, owner).await;
+            let (tag, domain) = (self.tags.first().copied(), query.domain.as_deref());
+            let Some(owners) = &self.owners else {
+                return counts::total(connection, tag, domain, None).await;
+            };
+            let mut total = 0;
+            for owner in owners {
+                total += counts::total(&mut *connection, tag, domain, Some(owner)).await?;
+            }
+            return Ok(total);
         }
         let mut sql = QueryBuilder::<Postgres>::new("SELECT count(*) AS total FROM links");
         self.push_to(&mut sql);
@@ -117,8 +136,14 @@ impl<'q> Filter<'q> {
         if let Some(domain) = &query.domain {
             sql.push(" AND links.domain = ").push_bind(domain.clone());
         }
-        if let Some(owner) = &query.owner {
-            sql.push(" AND links.owner = ").push_bind(owner.clone());
+        match self.owners.as_deref() {
+            None => {}
+            Some([owner]) => {
+                sql.push(" AND links.owner = ").push_bind(owner.clone());
+            }
+            Some(owners) => {
+                sql.push(" AND links.owner = ANY (").push_bind(owners.to_vec()).push(")");
+            }
         }
         if let Some(term) = &query.search {
             sql.push(" AND (").push(SEARCHED).push(" LIKE ").push_bind(pattern(term));

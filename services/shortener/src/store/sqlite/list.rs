@@ -94,6 +94,10 @@ fn push_filter(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
     if let Some(owner) = &query.owner {
         sql.push(" AND links.owner = ").push_bind(owner.clone());
     }
+    if let Some(name) = &query.key_name {
+        sql.push(" AND links.owner IN (SELECT owner FROM api_keys WHERE name = ").push_bind(name.clone());
+        sql.push(")");
+    }
     if let Some(term) = &query.search {
         // instr and not LIKE: a term with % or _ means these characters.
         // Only ASCII has a lower case here; tags are stored in that of all letters.

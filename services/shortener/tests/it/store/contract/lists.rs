@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shortener::keys::ApiKey;
 use shortener::link::{Cursor, Link, ListQuery, NewLink, Order};
 use shortener::store::{Counted, LinkStore};
 
@@ -9,6 +10,7 @@ use crate::store::{create, everything, link, tagged, tags, target};
 
 super::of_each_store!(
     filters_say_what_is_listed_and_counted,
+    links_are_found_by_the_name_of_the_key_that_made_them,
     a_search_takes_every_character_as_it_is,
     a_search_finds_letters_of_all_alphabets,
     orders_are_those_of_bytes_and_ids,
@@ -94,6 +96,47 @@ async fn filters_say_what_is_listed_and_counted(store: Arc<dyn LinkStore>) {
     assert_eq!(found.links.iter().map(|link| link.id).collect::<Vec<_>>(), [made[3].id, made[2].id]);
     page.count = false;
     assert_eq!(store.list(&page).await.unwrap().total, None);
+}
+
+async fn links_are_found_by_the_name_of_the_key_that_made_them(store: Arc<dyn LinkStore>) {
+    let store = &*store;
+    // Two of one name, and one that was rotated into a second, which is no other maker.
+    for (number, id, name, owner) in
+        [(1, "k1", "one", "k1"), (2, "k2", "two", "k2"), (3, "k3", "two", "k3"), (4, "k4", "one", "k1")]
+    {
+        let key = ApiKey {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            owner: owner.to_owned(),
+            roles: Vec::new(),
+            created_at: 1,
+            expires_at: None,
+            revoked_at: None,
+        };
+        store.insert_key(&key, &[number; 32]).await.unwrap();
+    }
+    store.revoke_key("k2", 7).await.unwrap();
+    let mut links = [tagged("a", &["x"]), tagged("b", &["x"]), tagged("c", &["y"]), tagged("d", &["x"])];
+    for (link, owner) in links.iter_mut().zip([Some("k1"), Some("k2"), Some("k3"), None]) {
+        link.owner = owner.map(str::to_owned);
+    }
+    create(store, &links).await;
+    for (name, expected) in [("one", "a"), ("two", "b c"), ("One", ""), ("k1", ""), ("", "")] {
+        assert_eq!(codes(store, |query| query.key_name = Some(name.to_owned())).await, expected, "{name}");
+    }
+    let two = |query: &mut ListQuery| query.key_name = Some("two".to_owned());
+    let with = async |set: fn(&mut ListQuery)| {
+        codes(store, |query| {
+            two(query);
+            set(query);
+        })
+        .await
+    };
+    assert_eq!(with(|query| query.owner = Some("k3".to_owned())).await, "c");
+    assert_eq!(with(|query| query.owner = Some("k1".to_owned())).await, "");
+    assert_eq!(with(|query| query.tags = tags(&["x"])).await, "b");
+    assert_eq!(with(|query| query.search = Some("c".to_owned())).await, "b c", "all lead to example.com");
+    assert_eq!(with(|query| query.created_from = Some(9_999_999_999)).await, "");
 }
 
 async fn a_search_takes_every_character_as_it_is(store: Arc<dyn LinkStore>) {
