@@ -140,7 +140,8 @@ impl Access {
     #[must_use]
     pub fn narrow_list(&self, query: &mut ListQuery) -> bool {
         if !self.reaches_all() {
-            query.key_name = query.key_name.take().filter(|name| self.0.as_ref().is_some_and(|key| key.name == *name));
+            query.key_name =
+                query.key_name.take().filter(|name| self.0.as_ref().is_some_and(|key| key.name == *name));
         }
         narrow(&mut query.owner, self.own_only()) && narrow(&mut query.domain, self.domain())
     }

@@ -5,6 +5,7 @@ use super::numbers::items_at_most;
 use super::{cursor, numbers};
 use crate::keys::now;
 use crate::link::{ListQuery, Order};
+use crate::statistics::Counts;
 
 /// Links on a page where the request does not say.
 const ITEMS_DEFAULT: u32 = 10;
@@ -19,6 +20,16 @@ pub(super) enum VisitsOrder {
     All,
     /// By those that no rule says a bot made.
     NonBots,
+}
+
+impl VisitsOrder {
+    /// What comes first, if it has least of it.
+    pub(super) fn of(self, counts: &Counts) -> u64 {
+        match self {
+            Self::All => counts.total(),
+            Self::NonBots => counts.non_bots,
+        }
+    }
 }
 
 /// A list that was asked for.

@@ -11,17 +11,18 @@ use serde_json::{Value, json};
 
 use super::fields::{Fields, tag, tag_name};
 use super::problem::Problem;
-use super::query::is_array;
-use super::visits::put_tag_summaries;
+use super::query::{VisitsOrder, is_array};
+use super::visits::{TagCounts, TagsError, of_tags, put_tag_counts, put_tag_summaries};
 use super::{Caller, json, numbers};
 use crate::service::App;
+use crate::statistics::Answer;
 use crate::store::{Renamed, TagCount};
 
 /// Tags deleted by one request at most, so that its transaction stays short.
 const DELETE_MAX: usize = 100;
 
 pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
-    answer(&app, &caller, &uri, |asked, tags| {
+    answer(&app, &caller, &uri, Order::parse_stored, |asked, tags| {
         let names = || tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>();
         if asked.with_stats {
             json!({ "data": names(), "stats": tags.iter().map(stats_of).collect::<Vec<_>>() })
@@ -33,8 +34,9 @@ pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller, uri: Uri) 
 }
 
 pub(super) async fn stats(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
-    answer(&app, &caller, &uri, |_, tags| json!({ "data": tags.iter().map(stats_of).collect::<Vec<_>>() }))
-        .await
+    let document =
+        |_: &Asked, tags: &[TagCount]| json!({ "data": tags.iter().map(stats_of).collect::<Vec<_>>() });
+    answer(&app, &caller, &uri, Order::parse, document).await
 }
 
 pub(super) async fn rename(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
@@ -84,10 +86,11 @@ async fn answer(
     app: &App,
     caller: &Caller,
     uri: &Uri,
+    order: fn(&str) -> Result<Order, &'static str>,
     document: impl Fn(&Asked, &[TagCount]) -> Value,
 ) -> Response {
     let hop = &caller.hop;
-    let asked = match Asked::parse(uri.query().unwrap_or_default()) {
+    let asked = match Asked::parse(uri.query().unwrap_or_default(), order) {
         Ok(asked) => asked,
         Err(wrong) => return Problem::invalid(&wrong).answer(hop),
     };
@@ -95,7 +98,10 @@ async fn answer(
         Ok(tags) => tags,
         Err(error) => return Problem::store(hop, &error),
     };
-    asked.select(&mut tags);
+    let counts = match asked.select(app, caller, &mut tags).await {
+        Ok(counts) => counts,
+        Err(response) => return response,
+    };
     let total = tags.len();
     let per_page = asked.per_page.unwrap_or_else(|| total.max(1));
     let skipped = (asked.page - 1).saturating_mul(per_page).min(total);
@@ -104,7 +110,10 @@ async fn answer(
     let stats = if asked.with_stats { "stats" } else { "data" };
     // The data of a plain list are names, and those of the rest documents.
     if let Some(documents) = list[stats].as_array_mut().filter(|data| data.iter().all(Value::is_object)) {
-        put_tag_summaries(app, caller, page, documents).await;
+        match &counts {
+            Some(counts) => put_tag_counts(page, documents, counts),
+            None => put_tag_summaries(app, caller, page, documents).await,
+        }
     }
     list["pagination"] = json!({
         "currentPage": asked.page,
@@ -116,6 +125,34 @@ async fn answer(
     json::answer(StatusCode::OK, &json!({ "tags": list }))
 }
 
+/// What tags are ordered by. Equal ones are by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Name,
+    Links,
+    Visits(VisitsOrder),
+}
+
+impl Order {
+    fn parse(field: &str) -> Result<Self, &'static str> {
+        match field {
+            "visits" => Ok(Self::Visits(VisitsOrder::All)),
+            "nonBotVisits" => Ok(Self::Visits(VisitsOrder::NonBots)),
+            _ => Self::parse_stored(field)
+                .map_err(|_| "is not tag, shortUrlsCount, visits or nonBotVisits with -ASC or -DESC"),
+        }
+    }
+
+    /// One that the link store knows.
+    fn parse_stored(field: &str) -> Result<Self, &'static str> {
+        match field {
+            "tag" => Ok(Self::Name),
+            "shortUrlsCount" => Ok(Self::Links),
+            _ => Err("is not tag or shortUrlsCount with -ASC or -DESC"),
+        }
+    }
+}
+
 /// Which tags are wanted.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
@@ -123,18 +160,22 @@ struct Asked {
     /// Without it, all on one page, as in Shlink.
     per_page: Option<usize>,
     search: Option<String>,
-    by_links: bool,
+    order: Order,
     descending: bool,
     with_stats: bool,
 }
 
 impl Asked {
-    fn parse(query: &str) -> Result<Self, Vec<(&'static str, String)>> {
+    /// Reads it; `order` says what may be ordered by.
+    fn parse(
+        query: &str,
+        order: fn(&str) -> Result<Order, &'static str>,
+    ) -> Result<Self, Vec<(&'static str, String)>> {
         let mut asked = Self {
             page: 1,
             per_page: None,
             search: None,
-            by_links: false,
+            order: Order::Name,
             descending: false,
             with_stats: false,
         };
@@ -157,10 +198,11 @@ impl Asked {
                 },
                 "orderBy" => {
                     let (field, direction) = value.split_once('-').unwrap_or((&value, "ASC"));
-                    asked.by_links = field == "shortUrlsCount";
                     asked.descending = direction == "DESC";
-                    if !matches!(field, "tag" | "shortUrlsCount") || !matches!(direction, "ASC" | "DESC") {
-                        refuse("orderBy", "is not tag or shortUrlsCount with -ASC or -DESC");
+                    match order(field) {
+                        Ok(order) if matches!(direction, "ASC" | "DESC") => asked.order = order,
+                        Ok(_) => refuse("orderBy", "ends neither in -ASC nor in -DESC"),
+                        Err(why) => refuse("orderBy", why),
                     }
                 }
                 _ => {}
@@ -169,16 +211,51 @@ impl Asked {
         if wrong.is_empty() { Ok(asked) } else { Err(wrong) }
     }
 
-    fn select(&self, tags: &mut Vec<TagCount>) {
+    /// Leaves those that are wanted, in their order; with their visits, where these are what they are ordered by.
+    async fn select(
+        &self,
+        app: &App,
+        caller: &Caller,
+        tags: &mut Vec<TagCount>,
+    ) -> Result<Option<Answer<TagCounts>>, Response> {
         if let Some(term) = &self.search {
             tags.retain(|tag| tag.name.contains(term));
         }
         // They come by name, which settles ties.
-        match (self.by_links, self.descending) {
-            (false, false) => {}
-            (false, true) => tags.reverse(),
-            (true, false) => tags.sort_by_key(|tag| tag.links),
-            (true, true) => tags.sort_by_key(|tag| Reverse(tag.links)),
+        match (self.order, self.descending) {
+            (Order::Name, false) => {}
+            (Order::Name, true) => tags.reverse(),
+            (Order::Links, false) => tags.sort_by_key(|tag| tag.links),
+            (Order::Links, true) => tags.sort_by_key(|tag| Reverse(tag.links)),
+            (Order::Visits(order), descending) => {
+                let counts = counts(app, caller, tags).await?;
+                let visits =
+                    |tag: &TagCount| counts.value.get(&tag.name).map_or(0, |counts| order.of(counts));
+                if descending {
+                    tags.sort_by_key(|tag| Reverse(visits(tag)));
+                } else {
+                    tags.sort_by_key(visits);
+                }
+                return Ok(Some(counts));
+            }
         }
+        Ok(None)
     }
+}
+
+/// The visits of all of these tags, which the link store does not know: so there is a limit to how many links they are on.
+async fn counts(app: &App, caller: &Caller, tags: &[TagCount]) -> Result<Answer<TagCounts>, Response> {
+    let (hop, limit) = (&caller.hop, app.config.statistics.ordered_links_max);
+    let names: Vec<String> = tags.iter().map(|tag| tag.name.clone()).collect();
+    of_tags(app, caller, &names, limit).await.map_err(|error| match error {
+        TagsError::TooMany => {
+            let why = format!(
+                "orders tags of at most {limit} short URLs by their visits, each counted for each of its tags: narrow \
+                 the list down"
+            );
+            Problem::invalid(&[("orderBy", why)]).answer(hop)
+        }
+        TagsError::Store(error) => Problem::store(hop, &error),
+        TagsError::Statistics(error) => Problem::statistics(hop, &error),
+    })
 }

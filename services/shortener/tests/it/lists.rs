@@ -64,7 +64,11 @@ async fn lists_are_filtered_ordered_and_paged() {
     );
     let empty = server.api(Method::GET, "/rest/v3/short-urls?searchTerm=nowhere", &Value::Null).await.json();
     let pagination = &empty["shortUrls"]["pagination"];
-    assert_eq!((&pagination["pagesCount"], &pagination["totalItems"]), (&json!(1), &json!(0)), "as in Shlink");
+    assert_eq!(
+        (&pagination["pagesCount"], &pagination["totalItems"]),
+        (&json!(1), &json!(0)),
+        "as in Shlink"
+    );
     for query in ["?page=0", "?page=x", "?orderBy=visits-UP", "?domain=a..b", "?tagsMode=x"] {
         let answer = server.api(Method::GET, &format!("/rest/v3/short-urls{query}"), &Value::Null).await;
         assert_eq!(answer.status, 400, "{query}");

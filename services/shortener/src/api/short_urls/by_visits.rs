@@ -8,7 +8,7 @@ use crate::api::problem::Problem;
 use crate::api::query::{ListRequest, VisitsOrder};
 use crate::link::Page;
 use crate::service::App;
-use crate::statistics::{Answer, Counts, LinkCounts};
+use crate::statistics::{Answer, LinkCounts};
 
 /// A page of the list that was asked for, with the counts that it was ordered by. Links with as many visits are ordered
 /// by their ids, in the same direction.
@@ -30,14 +30,12 @@ pub(super) async fn page(
     let counted = found.iter().map(|(_, link)| link.clone()).collect();
     let counts = app.statistics.of_links(counted).await;
     let counts = counts.map_err(|error| Problem::statistics(hop, &error))?;
-    let visits = |counts: &Counts| match order {
-        VisitsOrder::All => counts.total(),
-        VisitsOrder::NonBots => counts.non_bots,
-    };
     let total = found.len() as u64;
     let mut places: Vec<(u64, i64)> = found
         .into_iter()
-        .map(|(id, link)| (counts.value.get(&(link.domain, link.code)).map_or(0, visits), id))
+        .map(|(id, link)| {
+            (counts.value.get(&(link.domain, link.code)).map_or(0, |counts| order.of(counts)), id)
+        })
         .collect();
     places.sort_unstable();
     if request.query.descending {

@@ -26,7 +26,10 @@ use crate::statistics::{Answer, Scope, SingleVisit, Span, Visits, VisitsQuery};
 use crate::store::Changed;
 
 pub(super) use document::{put_marks, summary};
-pub(super) use summaries::{put_counts, put_none, put_summaries, put_tag_summaries, totals};
+pub(super) use summaries::{
+    TagCounts, TagsError, of_tags, put_counts, put_none, put_summaries, put_tag_counts, put_tag_summaries,
+    totals,
+};
 
 /// Shlink's routes of visits.
 pub(super) fn routes() -> Router<Arc<App>> {
