@@ -7,6 +7,7 @@ use http::{Method, Uri};
 
 use super::names::LinkName;
 use super::problem::Problem;
+use super::work::{self, SHORTEN};
 use crate::access::{Access, Need, Refusal};
 use crate::service::App;
 use emitter::Hop;
@@ -21,11 +22,12 @@ const CSV: &str = "/rest/v3/short-urls.csv";
 
 /// What a key needs for a route.
 fn need(route: &str, method: &Method) -> Need {
-    let reads = method.is_safe();
+    let reads = work::reads(method, route);
     match route {
         SHORT_URLS | CSV if !reads => Need::Create,
         BULK if *method == Method::POST => Need::Create,
-        BULK => Need::One,
+        SHORTEN if *method == Method::GET => Need::Create,
+        BULK | SHORTEN => Need::One,
         SHORT_URLS | CSV | "/rest/v3/domains" | "/rest/v3/mercure-info" if reads => Need::Some,
         "/rest/v3/tags" | "/rest/v3/tags/stats" if reads => Need::Some,
         "/rest/v3/tags" => Need::Tags,
@@ -50,7 +52,7 @@ pub(super) async fn check(
     uri: &Uri,
 ) -> Result<(), Response> {
     let need = need(route, method);
-    access.may(need, method.is_safe()).map_err(|refusal| match refusal {
+    access.may(need, work::reads(method, route)).map_err(|refusal| match refusal {
         Refusal::Role => Problem::forbidden().answer(hop),
         Refusal::Tags => Problem::forbidden_tags().answer(hop),
     })?;

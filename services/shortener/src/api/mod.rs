@@ -27,6 +27,7 @@ mod targets;
 mod visits;
 mod work;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -54,9 +55,6 @@ const SHLINK_VERSION: &str = "5.0.0";
 
 /// Methods of each path, for `Allow`.
 const ALLOW_COLLECTION: &str = "GET, HEAD, POST, OPTIONS";
-const ALLOW_BULK: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
-const ALLOW_ITEM: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
-const ALLOW_RULES: &str = "GET, HEAD, POST, PATCH, OPTIONS";
 const ALLOW_TAGS: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
 const ALLOW_EDIT: &str = "PATCH, OPTIONS";
 const ALLOW_DELETE: &str = "GET, HEAD, DELETE, OPTIONS";
@@ -64,40 +62,6 @@ const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
 
 pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let with_key = Router::new()
-        .route(
-            "/rest/v3/short-urls",
-            get(short_urls::list)
-                .post(short_urls::create)
-                .options(|| async { allow(ALLOW_COLLECTION) })
-                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_COLLECTION)),
-        )
-        .route(
-            // A link may have this code too: only creation is another thing here.
-            "/rest/v3/short-urls/bulk",
-            get(short_urls::show)
-                .patch(short_urls::edit)
-                .delete(short_urls::delete)
-                .post(bulk::create)
-                .options(|| async { allow(ALLOW_BULK) })
-                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_BULK)),
-        )
-        .route(
-            "/rest/v3/short-urls/{short_code}",
-            get(short_urls::show)
-                .patch(short_urls::edit)
-                .delete(short_urls::delete)
-                .options(|| async { allow(ALLOW_ITEM) })
-                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_ITEM)),
-        )
-        .route(
-            "/rest/v3/short-urls/{short_code}/redirect-rules",
-            get(short_urls::show_rules)
-                .post(short_urls::set_rules)
-                .patch(short_urls::set_rules)
-                .options(|| async { allow(ALLOW_RULES) })
-                .fallback(async |hop: Hop| refused_method(&hop, ALLOW_RULES)),
-        )
-        .route("/rest/v3/short-urls/{short_code}/history", read_only(get(short_urls::history)))
         .route(
             "/rest/v3/tags",
             get(tags::list)
@@ -115,6 +79,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
                 .fallback(async |hop: Hop| refused_method(&hop, ALLOW_EDIT)),
         )
         .route("/rest/v3/mercure-info", read_only(get(mercure)))
+        .merge(short_urls::routes())
         .merge(csv::routes())
         .merge(visits::routes())
         .merge(stats::routes())
@@ -165,13 +130,11 @@ async fn require_key(State(app): State<Arc<App>>, hop: Hop, request: Request, ne
     if request.method() == Method::OPTIONS {
         return next.run(request).await;
     }
-    let mut given = request.headers().get_all("x-api-key").iter();
-    let (Some(key), None) = (given.next(), given.next()) else {
-        return Problem::missing_authentication().answer(&hop);
+    let text = match given_key(&request) {
+        Ok(text) => text,
+        Err(problem) => return problem.answer(&hop),
     };
-    // What is no text is no key; it is still somebody's try, and answered as such.
-    let text = key.to_str().unwrap_or_default();
-    match app.links.authenticate(&hop, &app.limits, text).await {
+    match app.links.authenticate(&hop, &app.limits, &text).await {
         Ok(Some(key)) => with_key(&app, &hop, key, request, next).await,
         Ok(None) => Problem::invalid_api_key().answer(&hop),
         Err(AuthenticateError::Store(error)) => Problem::store(&hop, &error),
@@ -180,6 +143,21 @@ async fn require_key(State(app): State<Arc<App>>, hop: Hop, request: Request, ne
             Problem::limited(&limited).into_response()
         }
     }
+}
+
+/// The key that a request comes with.
+fn given_key(request: &Request) -> Result<Cow<'_, str>, Problem> {
+    if route(request) == work::SHORTEN && request.method() == Method::GET {
+        return short_urls::key_in_query(request.uri())
+            .map(Cow::Owned)
+            .ok_or_else(Problem::missing_key_in_query);
+    }
+    let mut given = request.headers().get_all("x-api-key").iter();
+    let (Some(key), None) = (given.next(), given.next()) else {
+        return Err(Problem::missing_authentication());
+    };
+    // What is no text is no key; it is still somebody's try, and answered as such.
+    Ok(Cow::Borrowed(key.to_str().unwrap_or_default()))
 }
 
 /// A request with a key that is accepted: within its quota, and if its roles allow it.

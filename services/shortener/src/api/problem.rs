@@ -171,6 +171,18 @@ impl Problem {
         .with("expectedTypes", json!(["X-Api-Key"]))
     }
 
+    pub(crate) fn missing_key_in_query() -> Self {
+        let detail = "Expected authentication to be provided in \"apiKey\" query param";
+        Self::shlink(
+            StatusCode::UNAUTHORIZED,
+            "missing-authentication",
+            "key_missing",
+            "Invalid authorization",
+            detail,
+        )
+        .with("param", "apiKey")
+    }
+
     pub(crate) fn invalid_api_key() -> Self {
         let detail = "Provided API key does not exist or is invalid.";
         Self::shlink(StatusCode::UNAUTHORIZED, "invalid-api-key", "key_invalid", "Invalid API key", detail)

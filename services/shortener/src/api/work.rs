@@ -12,6 +12,14 @@ const BULK: &str = "/rest/v3/short-urls/bulk";
 /// The route of imports and exports.
 const CSV: &str = "/rest/v3/short-urls.csv";
 
+/// The route that makes a link by an address alone: a GET that changes something.
+pub(super) const SHORTEN: &str = "/rest/v3/short-urls/shorten";
+
+/// Whether a call changes nothing.
+pub(super) fn reads(method: &Method, route: &str) -> bool {
+    method.is_safe() && !(route == SHORTEN && *method == Method::GET)
+}
+
 /// Which places a call may take.
 pub(super) fn class(route: &str) -> Class {
     // Statistics are asked of ClickHouse, in whole scans.
@@ -24,7 +32,7 @@ pub(super) fn class(route: &str) -> Class {
 pub(super) fn calls(method: &Method, route: &str) -> Calls {
     if route == BULK || (route == CSV && !method.is_safe()) {
         Calls::Bulk
-    } else if method.is_safe() {
+    } else if reads(method, route) {
         Calls::Read
     } else {
         Calls::Write

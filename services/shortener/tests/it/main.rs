@@ -43,6 +43,7 @@ mod rules;
 mod segments;
 mod server;
 mod shared_limits;
+mod shorten;
 mod shutdown;
 mod stages;
 mod statistics;

@@ -119,7 +119,8 @@ function requestOf(operation) {
 function curl(request, keyed) {
   const quote = (text) => `'${text.replace(/'/g, "'\\''")}'`;
   const parts = [`curl -X ${request.method} ${quote(location.origin + request.url)}`];
-  if (keyed) parts.push('-H "X-Api-Key: $HOPLOG_API_KEY"');
+  if (keyed?.in === "query") parts[0] += `"${request.url.includes("?") ? "&" : "?"}${keyed.name}=$HOPLOG_API_KEY"`;
+  else if (keyed) parts.push(`-H "${keyed.name}: $HOPLOG_API_KEY"`);
   for (const [name, value] of Object.entries(request.headers)) parts.push(`-H ${quote(`${name}: ${value}`)}`);
   if (request.body !== undefined) parts.push(`--data-binary ${quote(request.body)}`);
   return parts.join(" \\\n  ");
@@ -134,7 +135,9 @@ async function send(operation, result, button) {
   result.className = "result";
   result.replaceChildren(make("p", {}, "Waiting for the answer…"));
   try {
-    if (operation.keyed && key) headers.set("X-Api-Key", key);
+    if (operation.keyed?.in === "query" && key) {
+      request.url += `${request.url.includes("?") ? "&" : "?"}${operation.keyed.name}=${encodeURIComponent(key)}`;
+    } else if (operation.keyed && key) headers.set(operation.keyed.name, key);
     const started = performance.now();
     const options = { method: request.method, headers, body: request.body, cache: "no-store", credentials: "omit" };
     const response = await fetch(request.url, options);
@@ -255,7 +258,9 @@ function card(operation) {
 function operations() {
   return Object.entries(spec.paths).flatMap(([path, item]) => METHODS.filter((method) => item[method]).map((method) => {
     const definition = item[method];
-    const keyed = (definition.security || spec.security || []).length > 0;
+    // How the key is sent, where there is to be one.
+    const [scheme] = (definition.security || spec.security || []).flatMap(Object.keys);
+    const keyed = scheme && spec.components.securitySchemes[scheme];
     return { path, method, item, definition, keyed, id: definition.operationId, tag: (definition.tags || ["Other"])[0] };
   }));
 }
