@@ -8,8 +8,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, Row};
 
 use super::pool::failed;
-use crate::domain::DEFAULT_DOMAIN;
 use super::{Counted, Selection, StoreError, counts, keys, rows, tags};
+use crate::domain::DEFAULT_DOMAIN;
 use crate::link::{Cursor, Link, ListQuery, ORDERED_CHARS_MAX, Order, Page};
 
 /// Both statements of a page see the same links.
