@@ -150,15 +150,15 @@ impl<'a> Visit<'a> {
         matches!(*self.method, Method::GET | Method::HEAD)
     }
 
-    /// The answer to another method than a path takes. Of several segments it is one only where a link is.
+    /// The answer to another method than a path takes. One of several segments, or none, takes any only where a link is.
     fn refused_method(&self, is_link: bool) -> Response {
-        let has_several = self.uri.path().trim_start_matches('/').contains('/');
-        if has_several && !is_link {
+        let has_one_segment = self.uri.path().strip_prefix('/').is_some_and(|path| !path.contains('/'));
+        if !has_one_segment && !is_link {
             self.hop.error_type("no_route");
             return pages::not_found();
         }
         self.hop.error_type("method_not_allowed");
-        pages::method_not_allowed(if has_several { "GET, HEAD" } else { ALLOW })
+        pages::method_not_allowed(if has_one_segment { ALLOW } else { "GET, HEAD" })
     }
 
     /// The domain that was asked for, by its name in the store.

@@ -188,7 +188,7 @@ async fn no_links_lead_to_each_other_on_a_domain_that_was_none_when_they_were_ma
     let path = "/rest/v3/short-urls/ruled/redirect-rules";
     assert_eq!(server.api(Method::POST, path, &rules).await.status, 200);
     let orphans = json!({ "domain": "DEFAULT", "baseUrlRedirect": "https://two.example/",
-                          "invalidShortUrlRedirect": "https://two.example{ORIGINAL_PATH}?from={DOMAIN}" });
+                          "invalidShortUrlRedirect": "https://two.example/{ORIGINAL_PATH}?from={DOMAIN}" });
     let path = "/rest/v3/domains/redirects";
     assert_eq!(server.api(Method::PATCH, path, &orphans).await.status, 200);
     let iphone =

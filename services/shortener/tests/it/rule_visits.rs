@@ -201,7 +201,7 @@ async fn a_preview_shows_where_this_visitor_is_led_and_where_others_are() {
         ("", &[], default, [ios, german]),
         ("", &[("user-agent", IPHONE)], ios, [german, default]),
         ("", &[("accept-language", "de")], german, [ios, default]),
-        ("?b=%3C\"", &[("accept-language", "de")], "https://german.example/?b=%3C%22", [ios, default]),
+        ("?b=%3C'", &[("accept-language", "de")], "https://german.example/?b=%3C%27", [ios, default]),
     ];
     server.events().await;
     for (query, headers, leads_to, others) in cases {
