@@ -59,6 +59,12 @@ pub struct SingleVisit {
     /// Whether a rule says that a bot made it.
     #[serde(rename = "visit_bot")]
     pub bot: bool,
+    /// See [`crate::link::Link::version`]. It is read for visits of some links only, and 0 for others.
+    #[serde(rename = "visit_version")]
+    pub version: u32,
+    /// Place of the redirect rule that chose where the visit went, from 1; 0 where none did, or as above.
+    #[serde(rename = "visit_rule")]
+    pub rule: u8,
 }
 
 /// Some of the visits asked for.
@@ -169,14 +175,22 @@ fn rows(query: &VisitsQuery, from: UnixSeconds, to: UnixSeconds, offset: i64) ->
     });
     sql.push(
         "toString(country) AS visit_country, toString(device) AS visit_device, toString(browser) AS visit_browser, \
-         toString(os) AS visit_os, toString(referrer_host) AS visit_referrer_host, bot AS visit_bot FROM ",
+         toString(os) AS visit_os, toString(referrer_host) AS visit_referrer_host, bot AS visit_bot, ",
     );
+    // Not in the projection `by_time`, which answers for everything else.
+    let is_of_links = matches!(visits.scope, Scope::Links(_));
+    sql.push(if is_of_links {
+        "link_version AS visit_version, rule AS visit_rule FROM "
+    } else {
+        "toUInt32(0) AS visit_version, toUInt8(0) AS visit_rule FROM "
+    });
     sql.push(visits.singles()).push(" WHERE ");
     visits.single(&mut sql, from, to);
     // Visits of the same second need an order of their own, or one could be on two pages: which of two comes first that are
-    // alike in all that is told nobody sees. Only columns of the projection `by_time`, or it could not answer.
+    // alike in all that is told nobody sees. For all but links only columns of that projection, or it could not answer.
     sql.push(" ORDER BY ts DESC, ").push(if visits.is_orphans() { "path, kind" } else { "code" });
-    sql.push(", domain, referrer_host, browser, os, country, device, bot LIMIT ")
+    sql.push(", domain, referrer_host, browser, os, country, device, bot");
+    sql.push(if is_of_links { ", link_version, rule LIMIT " } else { " LIMIT " })
         .number(i64::from(query.limit));
     sql.push(" OFFSET ").number(offset.max(0));
     sql

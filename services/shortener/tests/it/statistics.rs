@@ -20,10 +20,21 @@ pub(crate) struct Visit<'a> {
     pub(crate) visitor: u64,
     pub(crate) country: &'a str,
     pub(crate) bot: bool,
+    pub(crate) version: u32,
+    pub(crate) rule: u8,
 }
 
-const CLICK: Visit<'_> =
-    Visit { ts: 0, domain: "", code: "", kind: "click", visitor: 1, country: "DE", bot: false };
+const CLICK: Visit<'_> = Visit {
+    ts: 0,
+    domain: "",
+    code: "",
+    kind: "click",
+    visitor: 1,
+    country: "DE",
+    bot: false,
+    version: 1,
+    rule: 0,
+};
 
 pub(crate) fn click<'a>(domain: &'a str, code: &'a str, ts: i64) -> Visit<'a> {
     Visit { ts, domain, code, ..CLICK }
@@ -49,14 +60,17 @@ pub(crate) fn now() -> i64 {
 /// Puts visits into every table, as the collector does.
 pub(crate) async fn put(warehouse: &Warehouse, visits: &[Visit<'_>]) {
     let mut rows = String::new();
-    for Visit { ts, domain, code, kind, visitor, country, bot } in visits {
-        let _ = write!(rows, "({ts}, '{domain}', '{code}', '{kind}', {visitor}, '{country}', {bot}),");
+    for Visit { ts, domain, code, kind, visitor, country, bot, version, rule } in visits {
+        let _ = write!(
+            rows,
+            "({ts}, '{domain}', '{code}', '{kind}', {visitor}, '{country}', {bot}, {version}, {rule}),"
+        );
     }
     let rows = rows.trim_end_matches(',');
     let batch = format!(
         "(SELECT toDateTime(t.1, 'UTC') AS ts, t.2 AS domain, t.3 AS code, t.4 AS kind, toUInt64(t.5) AS visitor, \
          t.6 AS country, 'desktop' AS device, 'Firefox' AS browser, 'Linux' AS os, 'news.example' AS referrer_host, \
-         t.7 AS bot FROM (SELECT arrayJoin([{rows}]) AS t))"
+         t.7 AS bot, toUInt32(t.8) AS link_version, toUInt8(t.9) AS rule FROM (SELECT arrayJoin([{rows}]) AS t))"
     );
     let single = "visitor, country, device, browser, os, referrer_host, bot";
     let dimensions = "ARRAY JOIN [('country', country), ('device', device), ('browser', browser), ('os', os), \
@@ -64,7 +78,7 @@ pub(crate) async fn put(warehouse: &Warehouse, visits: &[Visit<'_>]) {
     let of_link = dimensions.replace('[', "[('all', ''), ('day', ''), ");
     for sql in [
         format!(
-            "INSERT INTO clicks (ts, domain, code, {single}) SELECT ts, domain, code, {single} FROM {batch} WHERE kind = 'click'"
+            "INSERT INTO clicks (ts, domain, code, link_version, rule, {single}) SELECT ts, domain, code, link_version, rule, {single} FROM {batch} WHERE kind = 'click'"
         ),
         format!(
             "INSERT INTO orphan_visits (ts, domain, path, kind, {single}) SELECT ts, domain, code, kind, {single} FROM {batch} WHERE kind != 'click'"
@@ -275,6 +289,28 @@ async fn pages(server: &Server, path: &str, count: usize) -> Vec<(i64, String, S
         (time.unix_timestamp(), code, country)
     };
     sorted(seen.iter().map(told).collect())
+}
+
+#[tokio::test]
+async fn a_visit_of_a_link_says_where_it_was_sent() {
+    let warehouse = shared("statistics_targets").await;
+    let server = Server::with_warehouse(warehouse.clone(), |_| {}).await;
+    let start = now() - 100;
+    link(&server, "sent", start).await;
+    let edit = json!({ "longUrl": "https://two.example/" });
+    assert_eq!(server.api(Method::PATCH, "/rest/v3/short-urls/sent", &edit).await.status, 200);
+    let at = |after, version, rule| Visit { version, rule, ..click("", "sent", start + after) };
+    put(&warehouse, &[at(1, 1, 0), at(2, 2, 0), at(3, 2, 1), at(4, 9, 0)]).await;
+    let list = read(&server, "/rest/v3/short-urls/sent/visits").await["visits"]["data"].take();
+    let targets: Vec<_> = list.as_array().unwrap().iter().map(|visit| visit["redirectUrl"].clone()).collect();
+    let known = ["https://two.example/", "https://example.com/"];
+    assert_eq!(targets, [Value::Null, Value::Null, json!(known[0]), json!(known[1])], "the newest first");
+    let page = read(&server, "/rest/v3/short-urls/sent/visits?itemsPerPage=1&page=3").await;
+    assert_eq!(page["visits"]["data"][0]["redirectUrl"], known[0]);
+    for path in ["tags/t", "domains/DEFAULT"] {
+        let list = read(&server, &format!("/rest/v3/{path}/visits")).await["visits"]["data"].take();
+        assert_eq!((list.as_array().unwrap().len(), list[0].get("redirectUrl")), (4, None), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! Less is kept of a visit than Shlink keeps: of the referrer its host (shown as an `https` URL), of the user agent the
 //! families of browser and system (shown as `Firefox, Linux`), of the place the country.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -22,6 +24,14 @@ pub(super) fn visit(app: &App, visit: &SingleVisit) -> Value {
         "potentialBot": visit.bot,
         "visitedUrl": url(app, &visit.domain, &visit.asked),
     })
+}
+
+/// A visit of one link, whose targets are given by version. Where a rule sent it is not known: rules have no history.
+pub(super) fn visit_of(app: &App, targets: &HashMap<u32, String>, one: &SingleVisit) -> Value {
+    let mut document = visit(app, one);
+    let target = targets.get(&one.version).filter(|_| one.rule == 0);
+    document["redirectUrl"] = target.map(String::as_str).into();
+    document
 }
 
 /// A visit that reached no link.

@@ -82,10 +82,16 @@ async fn overview(State(app): State<Arc<App>>, caller: Caller) -> Response {
 }
 
 async fn of_link(State(app): State<Arc<App>>, caller: Caller, Found(link): Found, uri: Uri) -> Response {
-    match query::parse(uri.query()) {
-        Ok(asked) => list(&app, &caller, asked, statistics_scope::of_link(link), document::visit).await,
-        Err(wrong) => Problem::invalid(&wrong).answer(&caller.hop),
-    }
+    let asked = match query::parse(uri.query()) {
+        Ok(asked) => asked,
+        Err(wrong) => return Problem::invalid(&wrong).answer(&caller.hop),
+    };
+    let targets = match app.links.history(&caller.hop, link.id).await {
+        Ok(past) => past.into_iter().map(|past| (past.version, past.target)).collect(),
+        Err(error) => return Problem::store(&caller.hop, &error),
+    };
+    let document = |app: &App, visit: &SingleVisit| document::visit_of(app, &targets, visit);
+    list(&app, &caller, asked, statistics_scope::of_link(link), document).await
 }
 
 /// Visits of a link are deleted by a time: those up to now, its second included, are shown no more.
