@@ -23,7 +23,7 @@ pub(super) enum VisitsOrder {
 }
 
 impl VisitsOrder {
-    /// What comes first, if it has least of it.
+    /// How many of the visits count.
     pub(super) fn of(self, counts: &Counts) -> u64 {
         match self {
             Self::All => counts.total(),

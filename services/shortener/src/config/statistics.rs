@@ -25,8 +25,8 @@ pub struct StatisticsConfig {
     /// the answer says so. Default 1,000; the time of a question grows with it, to seconds at a billion clicks where it
     /// names a span of time.
     pub links_max: u32,
-    /// Links that a list ordered by visits may be of: all of them are counted for each page. Lists of more are refused.
-    /// Default 10,000; lower it where such lists take too long.
+    /// Links that a list ordered by visits may be of, or tags ordered by visits may be on together: all of them are counted for
+    /// each page. Lists of more are refused. Default 10,000; lower it where such lists take too long.
     pub ordered_links_max: u32,
     /// The longest that a visit may take from its first byte to its event, and clocks of instances may differ, seconds:
     /// what is said to be complete ends so long ago at least. Default 30, above every deadline of a redirect.

@@ -120,7 +120,7 @@ pub(in crate::api) fn read_creation(
         fields.refuse("longUrl", "is missing");
     }
     let alias = read_alias(app, &mut fields);
-    // As in Shlink, an empty title and no tags are none given: they ask for nothing of a link that is there.
+    // An empty title and no tags are none given, and ask for nothing of a link that is there.
     let named_title = fields.optional("title", title).filter(|title| !title.is_empty());
     let named_tags = fields.optional("tags", |value| tags(value, limits.tags_max));
     let named_tags = named_tags.filter(|tags| !tags.is_empty());
