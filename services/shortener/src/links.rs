@@ -24,7 +24,7 @@ use crate::link::{
 };
 use crate::metrics::Metrics;
 use crate::rule::Rule;
-use crate::shared::{Change, SharedState};
+use crate::shared::{Change, News, SharedState};
 use crate::store::{Changed, Counted, LinkStore, Read, Renamed, Selection, StoreError, TagCount};
 use crate::target::Target;
 use emitter::{Hop, Wait};
@@ -133,7 +133,6 @@ pub struct Links {
     domains: Arc<Domains>,
     /// Codes that a domain was seen not to have. Only asked while the store fails: it may be as old as a stale link.
     defaulted: Cache<(Box<str>, Box<str>), ()>,
-    shared: Arc<dyn SharedState>,
     codes: Codes,
     keyring: Keyring,
     writes: Breaker,
@@ -148,16 +147,16 @@ impl Links {
         store: Arc<dyn LinkStore>,
         cache: Arc<LinkCache>,
         domains: Arc<Domains>,
-        shared: Arc<dyn SharedState>,
+        shared: &dyn SharedState,
         codes: Codes,
         breaker: &BreakerConfig,
         metrics: Metrics,
     ) -> Self {
         let defaulted = Cache::builder().max_capacity(DEFAULTED_MAX).time_to_live(cache.stale()).build();
         let writes = Breaker::new(WRITES, breaker, &metrics.dependencies);
-        let keyring = Keyring::new(shared.as_ref());
+        let keyring = Keyring::new(shared);
         let visits = Semaphore::new(VISITS_AT_ONCE);
-        Self { store, cache, domains, defaulted, shared, codes, keyring, writes, visits, metrics }
+        Self { store, cache, domains, defaulted, codes, keyring, writes, visits, metrics }
     }
 
     /// The link for a visit, from memory where possible. As in Shlink, a code that the domain does not have is looked
@@ -274,13 +273,6 @@ impl Links {
         });
     }
 
-    async fn announce(&self, change: &Change) {
-        // Others see a change that they are not told of when their copies age.
-        if self.shared.announce(change).await.is_err() {
-            self.metrics.dependencies.unannounced.inc();
-        }
-    }
-
     /// Lists links.
     pub async fn list(&self, hop: &Hop, query: &ListQuery) -> Result<Page, StoreError> {
         self.timed(hop, "list", self.store.list(query)).await
@@ -354,7 +346,7 @@ impl Links {
         let set = set.inspect_err(|_| self.domains.read_again())?;
         if let Some(domain) = &set {
             self.domains.put(domain.clone());
-            self.announce(&Change::Domains).await;
+            self.cache.announcer().tell(Change::Domains, News::Change).await;
         }
         Ok(set)
     }

@@ -158,7 +158,7 @@ impl Shortener {
                 store,
                 Arc::clone(&cache),
                 Arc::clone(&domains),
-                Arc::clone(&shared),
+                shared.as_ref(),
                 codes,
                 &config.breaker,
                 metrics.clone(),
@@ -200,6 +200,12 @@ impl Shortener {
     /// The metrics, to be registered once.
     pub fn metrics(&self) -> &Metrics {
         &self.app.metrics
+    }
+
+    /// Tells other instances what they could not be told yet, once more and for a moment: when nothing is served any
+    /// longer.
+    pub async fn close(&self) {
+        self.app.cache.announcer().close().await;
     }
 
     /// Asks the store, with its read deadline. Not for every request: for a readiness probe.

@@ -92,6 +92,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
     tracing::info!(address = %config.serve.listen, boot_id = emitter.boot_id(), "serving");
     let http = config.serve.shortener.http;
     let drained = serve(tcp, &http, &emitter, &opened.shortener, stop).await;
+    opened.shortener.close().await;
     let flushed = publisher.shutdown(flush_within).await?;
     producer.close().await;
     opened.store.close().await;

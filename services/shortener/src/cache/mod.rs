@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
@@ -31,7 +30,9 @@ use crate::domain::DEFAULT_DOMAIN;
 use crate::link::{Link, LinkRef};
 use crate::metrics::Metrics;
 use crate::shared::local::LocalState;
-use crate::shared::{self, Change, DEPENDENCY as REDIS, Entry, Listener, SharedState, Version};
+use crate::shared::{
+    self, Announcer, Change, DEPENDENCY as REDIS, Entry, Listener, News, SharedState, Version,
+};
 use crate::store::{LinkStore, StoreError};
 use emitter::Hop;
 use wide_event::Cache as Tier;
@@ -127,6 +128,7 @@ pub struct LinkCache {
     flights: Flights,
     store: Arc<dyn LinkStore>,
     shared: Arc<dyn SharedState>,
+    announcer: Arc<Announcer>,
     /// Whether there is anybody to share with.
     shares: bool,
     encoding: Encoding,
@@ -152,7 +154,18 @@ impl LinkCache {
                     cache.heard(&change);
                 }
             });
+            // What is told too late is not what holds: somebody has told of a later change.
+            let late = cache.clone();
+            let on_late = move |change: &Change| {
+                if let (Some(cache), Change::Link { domain, code }) = (late.upgrade(), change) {
+                    cache.outdate(&key(LinkRef { domain, code }));
+                }
+            };
+            let within = Duration::from_millis(config.fresh_ms);
+            let announcer =
+                Announcer::new(Arc::clone(&behind.shared), within, metrics.dependencies.clone(), on_late);
             Self {
+                announcer,
                 links: links::of_bytes(config.bytes_max),
                 unknown: Cache::builder()
                     .max_capacity(config.negative_entries_max)
@@ -269,18 +282,12 @@ impl LinkCache {
             return;
         }
         let change = Change::Link { domain: name.domain.to_owned(), code: name.code.to_owned() };
-        let told = match self.shared.get(&code).await {
-            // The same version without a value, which is none: later ones replace it.
-            Ok(Some(copy)) => {
-                let emptied = Entry { value: Bytes::new(), ..copy };
-                self.shared.put(&code, emptied, Some(&change)).await.map(drop)
-            }
-            Ok(None) => self.shared.announce(&change).await,
-            Err(error) => Err(error),
-        };
-        if told.is_err() {
-            self.metrics.dependencies.unannounced.inc();
-        }
+        self.announcer.tell(change, News::Doubt { key: code.into_owned() }).await;
+    }
+
+    /// Who tells other instances.
+    pub fn announcer(&self) -> &Arc<Announcer> {
+        &self.announcer
     }
 
     /// Whether a link is in memory, and not too old to be served from there.
@@ -316,17 +323,14 @@ impl LinkCache {
 
     async fn tell(&self, link: &Link, entry: Entry) {
         let change = Change::Link { domain: link.domain.clone(), code: link.code.clone() };
-        self.give(&key(link.name()), entry, Some(&change)).await;
+        self.announcer.tell(change, News::Entry { key: key(link.name()).into_owned(), entry }).await;
     }
 
-    /// Gives others an entry. Where they have a later one, ours came late and is not what holds.
-    async fn give(&self, code: &str, entry: Entry, change: Option<&Change>) {
-        match self.shared.put(code, entry, change).await {
-            Ok(true) => {}
-            Ok(false) => self.outdate(code),
-            // Others see a change that they are not told of when their copies age.
-            Err(_) if change.is_some() => _ = self.metrics.dependencies.unannounced.inc(),
-            Err(_) => {}
+    /// Gives others an entry that was read. Where they have a later one, ours came late and is not what holds; where they
+    /// can't be given it, they read it themselves.
+    async fn give(&self, code: &str, entry: Entry) {
+        if let Ok(false) = self.shared.put(code, entry, None).await {
+            self.outdate(code);
         }
     }
 

@@ -122,7 +122,7 @@ impl LinkCache {
         tokio::spawn(async move {
             let name = LinkRef { domain: &domain, code: &name };
             if let Some(entry) = cache.read(name, &code, flight, want).await {
-                cache.give(&code, entry, None).await;
+                cache.give(&code, entry).await;
             }
             drop(place);
         });

@@ -21,7 +21,7 @@ pub struct Dependencies {
     breaker_turns: Family<[(&'static str, &'static str); 2], Counter>,
     shared_calls: Histograms,
     shared_errors: Family<Labels, Counter>,
-    /// Changes of links that other instances were not told of.
+    /// Changes that other instances could not be told of, however often it was tried.
     pub unannounced: Counter,
     /// Changes that other instances told of, lost messages included.
     pub changes_heard: Counter,
@@ -64,7 +64,7 @@ impl Dependencies {
         );
         registry.register(
             "changes_unannounced",
-            "Changes of links that other instances were not told of: they see them when their copies age",
+            "Changes that other instances could not be told of for as long as they serve copies from before, or before this one ended",
             self.unannounced.clone(),
         );
         registry.register(

@@ -2,11 +2,14 @@
 //! Locally there is nobody to share with; Redis, or a Redis Cluster, is behind it otherwise. Losing it loses no data:
 //! callers go on without.
 
+mod announcer;
+mod backoff;
 mod guarded;
 mod listener;
 pub mod local;
 pub mod redis;
 
+pub use announcer::{Announcer, News};
 pub use guarded::{DEPENDENCY, Guarded};
 pub use listener::{Listener, listen};
 
@@ -87,7 +90,7 @@ pub struct Entry {
 }
 
 /// What another instance has changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A link: created, edited or deleted.
     Link {

@@ -3,6 +3,7 @@
 // Clippy takes helpers of an integration test for no tests.
 #![allow(clippy::unwrap_used)]
 
+mod announcements;
 mod api;
 mod blocklist;
 mod bulk;
@@ -19,6 +20,7 @@ mod domains;
 mod doubts;
 mod events;
 mod faulty;
+mod faulty_shared;
 mod hostile;
 mod hosts;
 mod housekeeping;

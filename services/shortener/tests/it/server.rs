@@ -28,12 +28,15 @@ use wide_event::{Event, Resource};
 
 use crate::documented;
 use crate::faulty::FaultyStore;
+use crate::faulty_shared::FaultyShared;
 use crate::log::KeptLog;
 
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
     pub(crate) key: String,
     pub(crate) store: Arc<FaultyStore>,
+    /// What it shares, through which this instance alone can be cut off.
+    pub(crate) shared: Arc<FaultyShared>,
     pub(crate) shortener: Shortener,
     pub(crate) malformed: Arc<Mutex<Vec<Malformed>>>,
     pub(crate) emitter: Emitter,
@@ -144,7 +147,8 @@ impl Server {
             config.links.base_url = format!("http://{addr}");
         }
         assert_eq!(config.check(), []);
-        let parts = Parts { shared: shared::open(&config.redis), warehouse, ..Parts::alone(store.clone()) };
+        let shared = Arc::new(FaultyShared::new(shared::open(&config.redis)));
+        let parts = Parts { shared: shared.clone(), warehouse, ..Parts::alone(store.clone()) };
         let shortener = Shortener::open(config.clone(), parts).await.unwrap();
         let log = Arc::new(KeptLog::default());
         let quick = EmitterConfig { batch_ms_max: 1, ..EmitterConfig::default() };
@@ -171,6 +175,7 @@ impl Server {
             addr,
             key,
             store,
+            shared,
             shortener,
             malformed,
             emitter,

@@ -14,8 +14,8 @@ use redis::{
 };
 use tokio::sync::Notify;
 
-use super::backoff::Backoff;
 use crate::config::RedisConfig;
+use crate::shared::backoff::Backoff;
 
 /// How often an idle connection is tried. A connection whose other end has vanished says nothing by itself.
 pub(super) const PING_EVERY: Duration = Duration::from_secs(1);

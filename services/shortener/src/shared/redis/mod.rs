@@ -1,7 +1,6 @@
 //! Redis, or a Redis Cluster, as what instances share: entries that never go back, messages, buckets, leases.
 //! Each call has a deadline and fails at once without a connection; nothing is repeated, and nothing waits for Redis.
 
-mod backoff;
 mod connection;
 mod message;
 mod scripts;

@@ -10,11 +10,11 @@ use redis::{Msg, RedisResult, Value};
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::backoff::Backoff;
 use super::connection::{Nodes, PING_EVERY, PING_MAX};
 use super::message::Message;
 use crate::config::RedisConfig;
 use crate::shared::Change;
+use crate::shared::backoff::Backoff;
 
 /// Changes that a listener may be behind; one that is further behind has lost some, and is told.
 const BEHIND_MAX: usize = 4_096;

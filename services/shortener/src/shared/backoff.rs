@@ -1,11 +1,11 @@
-//! Pauses between attempts to connect: each twice as long, up to a bound, and never quite the same.
+//! Pauses between attempts to reach Redis: each twice as long, up to a bound, and never quite the same.
 
 use std::time::Duration;
 
 /// The first pause: a restarted Redis is back in less.
 const FIRST: Duration = Duration::from_millis(50);
 
-/// The longest: how long a Redis that is back may go unnoticed. A connection attempt a second costs nobody anything.
+/// The longest: how long a Redis that is back may go unnoticed. An attempt a second costs nobody anything.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// Pauses that grow.
