@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -27,6 +28,8 @@ pub(super) struct Table {
     untold_max: u32,
     hashes: RandomState,
     shards: Vec<Mutex<Shard>>,
+    /// The shard that others are told of next.
+    next: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -52,6 +55,7 @@ impl Table {
             untold_max: if shared { (bucket.burst / UNTOLD_FRACTION).max(1) } else { u32::MAX },
             hashes: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            next: AtomicUsize::new(0),
         }
     }
 
@@ -86,14 +90,16 @@ impl Table {
     }
 
     /// Clients that others should know of, at most about `limit`, each with its tokens: never more than the burst,
-    /// since no bucket could give them. Each is [`Table::settle`]d or [`Table::put_off`] next.
+    /// since no bucket could give them. Each is [`Table::settle`]d or [`Table::put_off`] next. It goes on where it ended
+    /// last: with more of them than the limit, all have their turn.
     pub(super) fn untold(&self, limit: usize) -> Vec<(u128, u32)> {
         let mut found = Vec::new();
-        for shard in &self.shards {
+        for _ in 0..SHARDS {
             if found.len() >= limit {
                 break;
             }
-            let mut shard = lock(shard);
+            let next = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
+            let mut shard = lock(&self.shards[next]);
             let queue = std::mem::take(&mut shard.queue);
             found.extend(queue.into_iter().filter_map(|client| {
                 let known = shard.clients.get(&client)?;
@@ -139,9 +145,13 @@ impl Table {
         self.shards.iter().map(|shard| lock(shard).clients.len()).sum()
     }
 
-    #[allow(clippy::cast_possible_truncation)] // only the low bits are wanted
     fn shard(&self, client: u128) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[self.hashes.hash_one(client) as usize % SHARDS])
+        lock(&self.shards[self.place(client)])
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // only the low bits are wanted
+    fn place(&self, client: u128) -> usize {
+        self.hashes.hash_one(client) as usize % SHARDS
     }
 }
 
@@ -215,6 +225,29 @@ mod tests {
         };
         table.settle(1, 10, answer, now);
         assert_eq!(granted(&table, 1, now, 100), 14);
+    }
+
+    #[test]
+    fn all_are_told_of_in_their_turn_however_many_take() {
+        let (table, now) = (Table::new(BUCKET, 1_000_000, true), Instant::now());
+        let mut told = std::collections::HashSet::new();
+        for _ in 0..SHARDS {
+            // Many times as many as are told of in a round, all the time.
+            for client in 0..8_000 {
+                granted(&table, client, now, 2);
+            }
+            for (client, tokens) in table.untold(256) {
+                told.insert(table.place(client));
+                let answer = Taken {
+                    granted: true,
+                    remaining: BUCKET.burst,
+                    retry_after: Duration::ZERO,
+                    full_after: Duration::ZERO,
+                };
+                table.settle(client, tokens, answer, now);
+            }
+        }
+        assert_eq!(told.len(), SHARDS);
     }
 
     #[test]
