@@ -10,7 +10,7 @@ use shortener::store::LinkStore;
 use shortener::store::sqlite::SqliteStore;
 use tokio::task::JoinSet;
 
-use crate::server::Server;
+use crate::server::{Server, until};
 
 #[tokio::test]
 async fn instances_on_one_store_never_share_a_code() {
@@ -92,4 +92,26 @@ async fn lengths_are_asked_for_and_run_out() {
         }
     }
     assert_eq!(last, 400, "what was leased before is used up, then it is over");
+}
+
+#[tokio::test]
+async fn who_waited_for_a_lease_that_failed_does_not_wait_for_another() {
+    let server = Server::start().await;
+    let store = &server.store;
+    let codes = Arc::new(Codes::new(store.clone(), [0; 32], 10));
+    store.hold_leases(Some(7));
+    let mut waiting = JoinSet::new();
+    for _ in 0..100 {
+        let codes = codes.clone();
+        waiting.spawn(async move { codes.next(7).await });
+    }
+    until("asked", || store.lease_count() == 1).await;
+    // Those of another length have a range of their own.
+    assert!(codes.next(8).await.is_ok());
+    assert_eq!(store.lease_count(), 2);
+    store.hold_leases(None);
+    let answers = waiting.join_all().await;
+    assert!(answers.iter().all(|answer| matches!(answer, Err(CodeError::Store(_)))), "{answers:?}");
+    assert_eq!(store.lease_count(), 2, "all had that one answer");
+    assert!(codes.next(7).await.is_ok(), "who comes later asks again");
 }

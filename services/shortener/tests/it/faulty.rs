@@ -32,6 +32,10 @@ pub(crate) struct FaultyStore {
     indexes: watch::Sender<u64>,
     down: AtomicBool,
     held: watch::Sender<bool>,
+    /// Calls of `lease`.
+    leases: AtomicU64,
+    /// The length of which leases are held, and fail when they are let go.
+    leases_held: watch::Sender<Option<u32>>,
     /// Calls of `create` under way.
     creating: AtomicU64,
     creates_fail: AtomicBool,
@@ -78,6 +82,8 @@ impl FaultyStore {
             indexes: watch::channel(0).0,
             down: AtomicBool::new(false),
             held: watch::channel(false).0,
+            leases: AtomicU64::new(0),
+            leases_held: watch::channel(None).0,
             creating: AtomicU64::new(0),
             creates_fail: AtomicBool::new(false),
             creates_time_out: AtomicBool::new(false),
@@ -134,6 +140,15 @@ impl FaultyStore {
 
     pub(crate) fn let_domains_go(&self) {
         self.domains_held.send_replace(false);
+    }
+
+    /// `lease` of a length does not answer until it is let go, and fails then.
+    pub(crate) fn hold_leases(&self, length: Option<u32>) {
+        self.leases_held.send_replace(length);
+    }
+
+    pub(crate) fn lease_count(&self) -> u64 {
+        self.leases.load(Ordering::SeqCst)
     }
 
     fn answer<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
@@ -222,7 +237,13 @@ impl LinkStore for FaultyStore {
         self.inner.secret(name, proposed).await
     }
     async fn lease(&self, length: u32, count: u64) -> Result<Range<u64>, StoreError> {
+        self.leases.fetch_add(1, Ordering::SeqCst);
         self.check()?;
+        if *self.leases_held.borrow() == Some(length) {
+            let mut held = self.leases_held.subscribe();
+            held.wait_for(|held| *held != Some(length)).await.expect("the store is there");
+            return Err(StoreError::Timeout { ms: 0 });
+        }
         self.inner.lease(length, count).await
     }
     async fn find(&self, link: LinkRef<'_>, read: Read) -> Result<Option<Link>, StoreError> {

@@ -92,7 +92,8 @@ pub(in crate::api) fn refused(hop: &Hop, error: CreateError) -> Response {
         CreateError::OtherPayload => Problem::idempotency_other_payload().answer(hop),
         error @ CreateError::CodesTaken => Problem::unavailable(hop, "codes_taken", &error),
         error @ CreateError::Random(_) => Problem::unavailable(hop, "no_randomness", &error),
-        CreateError::Store(error) | CreateError::Code(CodeError::Store(error)) => Problem::store(hop, &error),
+        CreateError::Store(error) => Problem::store(hop, &error),
+        CreateError::Code(CodeError::Store(error)) => Problem::store(hop, &error),
     }
 }
 
