@@ -117,8 +117,7 @@ async fn serve() -> Served {
     let store = SqliteStore::open(&config.store).await.expect("a store");
     store.migrate().await.expect("a schema");
     let (_, key) = keys::create(&store, NewKey::named("fuzz")).await.expect("a key");
-    let http = config.http.clone();
-    let shortener = Shortener::open(config, Parts::alone(Arc::new(store))).await.expect("a shortener");
+    let shortener = Shortener::open(config.clone(), Parts::alone(Arc::new(store))).await.expect("a shortener");
     let resource = Resource { instance: "fuzz".into(), ..Resource::default() };
     let (emitter, publisher) =
         Emitter::start(EmitterConfig::default(), resource, [7; 32], Arc::new(Nowhere)).expect("an emitter");
@@ -147,7 +146,7 @@ async fn serve() -> Served {
     };
     let metrics = shortener.metrics().clone();
     tokio::spawn(async move {
-        listener::serve(tcp, service, &http, metrics, on_malformed, std::future::pending()).await
+        listener::serve(tcp, service, &config, metrics, on_malformed, std::future::pending()).await
     });
     Served { addr, key, shortener, emitter, counts, _publisher: publisher, _directory: directory }
 }

@@ -53,6 +53,32 @@ impl Network {
     }
 }
 
+/// How many leading bits of an address make a client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prefixes {
+    ipv4_mask: u32,
+    ipv6_mask: u128,
+}
+
+impl Prefixes {
+    pub(crate) fn new(ipv4_prefix: u8, ipv6_prefix: u8) -> Self {
+        Self {
+            ipv4_mask: u32::MAX.checked_shl(32 - u32::from(ipv4_prefix.min(32))).unwrap_or(0),
+            ipv6_mask: u128::MAX.checked_shl(128 - u32::from(ipv6_prefix.min(128))).unwrap_or(0),
+        }
+    }
+
+    /// The number that stands for a client: its network, IPv4 mapped into IPv6.
+    pub(crate) fn client(self, address: IpAddr) -> u128 {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                Ipv4Addr::from_bits(address.to_bits() & self.ipv4_mask).to_ipv6_mapped().to_bits()
+            }
+            IpAddr::V6(address) => address.to_bits() & self.ipv6_mask,
+        }
+    }
+}
+
 /// Why a text is no network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a network such as 10.0.0.0/8 or 2001:db8::/32")]

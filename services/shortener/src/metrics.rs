@@ -46,6 +46,7 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Connections accepted.
     pub connections_accepted: Counter,
+    connections_refused: Family<Labels, Counter>,
     malformed: Family<Labels, Counter>,
     /// Generated codes that a custom slug already had.
     pub codes_skipped: Counter,
@@ -73,6 +74,7 @@ impl Default for Metrics {
             limited: Family::default(),
             connections: Gauge::default(),
             connections_accepted: Counter::default(),
+            connections_refused: Family::default(),
             malformed: Family::default(),
             codes_skipped: Counter::default(),
             requests_in_flight: Gauge::default(),
@@ -117,6 +119,11 @@ impl Metrics {
         );
         registry.register("connections_open", "Open connections", self.connections.clone());
         registry.register("connections_accepted", "Connections accepted", self.connections_accepted.clone());
+        registry.register(
+            "connections_refused",
+            "Connections closed before anything was read, by reason",
+            self.connections_refused.clone(),
+        );
         registry.register(
             "requests_malformed",
             "Requests that never reached a route, by kind",
@@ -170,6 +177,11 @@ impl Metrics {
     /// Counts a request refused because its client or key makes too many.
     pub fn rate_limited(&self, limiter: &'static str) {
         self.limited.get_or_create(&[("limiter", limiter)]).inc();
+    }
+
+    /// Counts a connection closed before anything was read.
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.connections_refused.get_or_create(&[("reason", reason)]).inc();
     }
 
     /// Counts a request that never reached a route.

@@ -3,17 +3,15 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use emitter::Emitter;
 use event_log::{EventLog, EventLogMetrics};
 use prometheus_client::registry::Registry;
-use shortener::config::HttpConfig;
 use shortener::listener::{self, Drained, Malformed};
 use shortener::metrics::StorePools;
 use shortener::store::{self, LinkStore};
-use shortener::{Parts, Shortener};
+use shortener::{Parts, Shortener, ShortenerConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tower::Layer as _;
 use warehouse::Warehouse;
@@ -90,8 +88,7 @@ pub(crate) async fn run(config: Config, supervised: bool) -> Result<ExitCode> {
 
     let tcp = socket.listen(BACKLOG).with_context(|| format!("can't listen on {}", config.serve.listen))?;
     tracing::info!(address = %config.serve.listen, boot_id = emitter.boot_id(), "serving");
-    let http = config.serve.shortener.http;
-    let drained = serve(tcp, &http, &emitter, &opened.shortener, stop).await;
+    let drained = serve(tcp, &config.serve.shortener, &emitter, &opened.shortener, stop).await;
     opened.shortener.close().await;
     let flushed = publisher.shutdown(flush_within).await?;
     producer.close().await;
@@ -172,7 +169,7 @@ fn durations(publishing: Arc<OnceLock<Emitter>>) -> Box<dyn Fn(&mut String) + Se
 
 async fn serve(
     tcp: TcpListener,
-    http: &HttpConfig,
+    config: &ShortenerConfig,
     emitter: &Emitter,
     shortener: &Shortener,
     stop: Stop,
@@ -186,13 +183,8 @@ async fn serve(
             emitter.malformed(Some(request.peer), status, request.kind.as_str());
         }
     };
-    let delay = Duration::from_millis(http.drain_delay_ms);
-    let shutdown = async {
-        stop::stopped(stop).await;
-        // `/readyz` says so already; whoever has not asked yet still sends requests.
-        tokio::time::sleep(delay).await;
-    };
-    listener::serve(tcp, service, http, shortener.metrics().clone(), Arc::new(malformed), shutdown).await
+    let metrics = shortener.metrics().clone();
+    listener::serve(tcp, service, config, metrics, Arc::new(malformed), stop::stopped(stop)).await
 }
 
 /// Makes sure that the log can be used, however long that takes.

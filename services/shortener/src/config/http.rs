@@ -26,6 +26,10 @@ pub struct HttpConfig {
     pub probe_token: SecretText,
     /// Connections open at once; further ones wait in the backlog of the system. Default 10,000.
     pub connections_max: usize,
+    /// Connections of a client open at once, so that none takes all places; one more is closed. Clients are those of the
+    /// limits (`limits.ipv4_prefix`, `limits.ipv6_prefix`, `limits.allow`); trusted proxies may have all. Default 1,000:
+    /// people behind one address have a few each. More where many come through a proxy that is not trusted.
+    pub connections_per_client_max: usize,
     /// How long the head of a request may take, and how long an idle connection is kept. Default 15,000.
     pub header_read_ms_max: u64,
     /// Header fields in a request. Default 100.
@@ -34,8 +38,13 @@ pub struct HttpConfig {
     pub header_bytes_max: usize,
     /// How long a client may take no byte of an answer. Default 15,000.
     pub write_stall_ms_max: u64,
-    /// How long requests are still taken after the order to end, while `/readyz` says that no more should come. Default
-    /// 0; behind a load balancer, as long as it takes to notice: 5,000 for two checks of 2 s each.
+    /// Bytes a second that a client has to take of an answer, on average, once it has used up `write_stall_ms_max` by
+    /// making it wait. Default 1,024, less than any network of today has; 0 for none: then one byte now and then keeps
+    /// an answer, and its connection, for ever.
+    pub write_bytes_per_s_min: u32,
+    /// How long requests are still taken after the order to end, while `/readyz` says that no more should come and each
+    /// answer that its connection closes. Default 0; behind a load balancer, as long as it takes to notice: 5,000 for two
+    /// checks of 2 s each.
     pub drain_delay_ms: u64,
     /// How long requests under way are waited for at shutdown. Default 10,000.
     pub drain_ms_max: u64,
@@ -49,10 +58,12 @@ impl Default for HttpConfig {
             forwarded_host: false,
             probe_token: SecretText::default(),
             connections_max: 10_000,
+            connections_per_client_max: 1_000,
             header_read_ms_max: 15_000,
             headers_max: 100,
             header_bytes_max: 16_384,
             write_stall_ms_max: 15_000,
+            write_bytes_per_s_min: 1_024,
             drain_delay_ms: 0,
             drain_ms_max: 10_000,
         }
@@ -68,6 +79,7 @@ impl HttpConfig {
             wrong.push(("http.probe_token", format!("must have at least {PROBE_TOKEN_BYTES_MIN} bytes")));
         }
         positive(wrong, "http.connections_max", self.connections_max as u64);
+        positive(wrong, "http.connections_per_client_max", self.connections_per_client_max as u64);
         positive(wrong, "http.headers_max", self.headers_max as u64);
     }
 }

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use emitter::{Hop, System, Wait};
 
 use self::table::Table;
-use crate::client_addr::Network;
+use crate::client_addr::{Network, Prefixes};
 use crate::config::LimitsConfig;
 use crate::shared::local::{LocalState, cost};
 use crate::shared::{Bucket, SharedError, SharedState, Taken};
@@ -103,8 +103,7 @@ impl Quota {
 /// All limits by client and key.
 pub struct Limits {
     allow: Vec<Network>,
-    ipv4_mask: u32,
-    ipv6_mask: u128,
+    prefixes: Prefixes,
     visits: Option<Table>,
     unknown: Option<Table>,
     keys: Option<Table>,
@@ -129,8 +128,7 @@ impl Limits {
         };
         let limits = Arc::new(Self {
             allow: config.allow.clone(),
-            ipv4_mask: u32::MAX.checked_shl(32 - u32::from(config.ipv4_prefix.min(32))).unwrap_or(0),
-            ipv6_mask: u128::MAX.checked_shl(128 - u32::from(config.ipv6_prefix.min(128))).unwrap_or(0),
+            prefixes: Prefixes::new(config.ipv4_prefix, config.ipv6_prefix),
             visits: table(config.visits_per_s, config.visits_burst),
             unknown: table(config.unknown_per_s, config.unknown_burst),
             keys: table(config.wrong_keys_per_s, config.wrong_keys_burst),
@@ -209,18 +207,13 @@ impl Limits {
         Some(Quota { calls, bucket, taken })
     }
 
-    /// The number that stands for a client: its network, IPv4 mapped into IPv6. Nothing for who is not limited.
+    /// The number that stands for a client. Nothing for who is not limited.
     fn client(&self, hop: &Hop) -> Option<u128> {
         let address = hop.client()?;
         if self.is_allowed(address) {
             return None;
         }
-        Some(match address.to_canonical() {
-            IpAddr::V4(address) => {
-                std::net::Ipv4Addr::from_bits(address.to_bits() & self.ipv4_mask).to_ipv6_mapped().to_bits()
-            }
-            IpAddr::V6(address) => address.to_bits() & self.ipv6_mask,
-        })
+        Some(self.prefixes.client(address))
     }
 
     fn is_allowed(&self, address: IpAddr) -> bool {

@@ -3,6 +3,7 @@
 //! It knows no routes and makes no events: it calls who does.
 
 mod malformed;
+mod peers;
 mod stream;
 mod timer;
 
@@ -18,7 +19,8 @@ use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use futures_util::future::Either;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -27,9 +29,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::{Service, ServiceExt as _};
 
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, ShortenerConfig};
 use crate::metrics::Metrics;
-use stream::ClientStream;
+use peers::{PeerPlace, Peers};
+use stream::{ClientStream, WriteLimit};
 use timer::ConnectionTimer;
 
 /// Pause after a failed accept. It fails for want of file descriptors, which come back as connections end.
@@ -39,13 +42,21 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// for each request before it reads into it.
 const HEADERS_MAX_OF_HYPER: usize = 100;
 
+/// Says that an answer is the last of its connection; hyper closes it then.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 /// How long cut connections may take to go: they are dropped at their next poll.
 const CUT_MAX: Duration = Duration::from_secs(1);
+
+/// Why a connection is closed before it is served, in metrics: its client has as many as it may.
+const REFUSED_CLIENT: &str = "client";
 
 /// What connections are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Serving,
+    /// Each answer is the last of its connection.
+    Leaving,
     Draining,
     Cutting,
 }
@@ -57,15 +68,16 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Serves `service` on `tcp` until `shutdown` is done; then stops accepting, lets requests under way finish and
-/// answers when they have, or at the deadline.
+/// Serves `service` on `tcp` until `shutdown` is done and `http.drain_delay_ms` are over, in which each answer says that
+/// its connection closes; then stops accepting, lets requests under way finish and answers when they have, or at the
+/// deadline.
 ///
 /// Each request carries its peer as `ConnectInfo<SocketAddr>`. `service` should hold the layer that makes events:
 /// together with `on_malformed` it sees each request once.
 pub async fn serve<S, B>(
     tcp: TcpListener,
     service: S,
-    limits: &HttpConfig,
+    config: &ShortenerConfig,
     metrics: Metrics,
     on_malformed: Arc<dyn OnMalformed>,
     shutdown: impl Future<Output = ()>,
@@ -77,35 +89,30 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let limits = &config.http;
     let connections_max = limits.connections_max.min(Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(connections_max));
+    let peers = Peers::new(config);
     let (phase, phases) = watch::channel(Phase::Serving);
     let http = http(limits);
-    let write_stall = Duration::from_millis(limits.write_stall_ms_max);
+    let write_limit = WriteLimit::new(limits);
     let header_read = Duration::from_millis(limits.header_read_ms_max);
-    let mut shutdown = pin!(shutdown);
+    let mut ending = pin!(async {
+        shutdown.await;
+        phase.send_replace(Phase::Leaving);
+        tokio::time::sleep(Duration::from_millis(limits.drain_delay_ms)).await;
+    });
     loop {
-        let accepted = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             biased;
-            () = &mut shutdown => break,
-            accepted = accept(&tcp, &places) => accepted,
-        };
-        let (stream, peer, place) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a connection could not be accepted"
-                );
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
-            }
+            () = &mut ending => break,
+            accepted = accept(&tcp, &places, &peers, &metrics) => accepted,
         };
         // Answers are one small write each: waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         metrics.connections_accepted.inc();
         let connection = Connection {
-            stream: ClientStream::new(stream, write_stall),
+            stream: ClientStream::new(stream, write_limit),
             peer,
             service: service.clone(),
             metrics: metrics.clone(),
@@ -129,15 +136,41 @@ where
     Drained { cut }
 }
 
-/// The next connection, with its place. Without a place nothing is accepted: clients wait in the system's backlog.
+/// The places that a connection takes: among all, and among its client's.
+type Place = (OwnedSemaphorePermit, PeerPlace);
+
+/// The next connection, with its place. Without a place nothing is accepted: clients wait in the system's backlog. What is
+/// its client's one too many is closed.
 async fn accept(
     tcp: &TcpListener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = tcp.accept().await?;
-    // On a socket for both, IPv4 comes mapped into IPv6.
-    Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()), place))
+    peers: &Arc<Peers>,
+    metrics: &Metrics,
+) -> (TcpStream, SocketAddr, Place) {
+    loop {
+        let accepted = async {
+            let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+            let (stream, peer) = tcp.accept().await?;
+            Ok::<_, std::io::Error>((stream, peer, place))
+        };
+        match accepted.await {
+            Ok((stream, peer, place)) => {
+                // On a socket for both, IPv4 comes mapped into IPv6.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                match Peers::admit(peers, peer.ip()) {
+                    Some(peer_place) => return (stream, peer, (place, peer_place)),
+                    None => metrics.connection_refused(REFUSED_CLIENT),
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a connection could not be accepted"
+                );
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
 }
 
 fn http(limits: &HttpConfig) -> http1::Builder {
@@ -171,38 +204,45 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    async fn run(self, http: http1::Builder, place: OwnedSemaphorePermit) {
+    async fn run(self, http: http1::Builder, place: Place) {
         let Self { stream, peer, service, metrics, on_malformed, mut phases } = self;
         let _open = Open::new(&metrics);
-        // Whether a service has the request: then its event is the service's, whatever becomes of the connection.
-        let busy = Arc::new(AtomicBool::new(false));
+        let state = Arc::new(State::default());
+        state.leaves.store(*phases.borrow_and_update() >= Phase::Leaving, Ordering::Relaxed);
         let service = {
-            let (busy, service) = (Arc::clone(&busy), Mutex::new(service));
+            let (state, service) = (Arc::clone(&state), Mutex::new(service));
             hyper::service::service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
-                let busy = Busy::new(&busy);
+                let busy = Busy::new(&state);
                 let response = call(&service, request);
                 async move {
-                    let response = response.await;
+                    let mut response = response.await;
+                    if let Ok(response) = &mut response
+                        && busy.0.leaves.load(Ordering::Relaxed)
+                    {
+                        response.headers_mut().insert(CONNECTION, CLOSE);
+                    }
                     drop(busy);
                     response
                 }
             })
         };
         let mut connection = http.serve_connection(TokioIo::new(stream), service);
-        let ended = tokio::select! {
-            biased;
-            ended = &mut connection => ended,
-            () = reached(&mut phases, Phase::Draining) => {
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-                tokio::select! {
-                    ended = &mut connection => ended,
-                    () = reached(&mut phases, Phase::Cutting) => return,
-                }
+        let ended = loop {
+            let phase = tokio::select! {
+                biased;
+                ended = &mut connection => break ended,
+                phase = next(&mut phases) => phase,
+            };
+            match phase {
+                Phase::Serving => {}
+                Phase::Leaving => state.leaves.store(true, Ordering::Relaxed),
+                Phase::Draining => std::pin::Pin::new(&mut connection).graceful_shutdown(),
+                Phase::Cutting => return,
             }
         };
         if let Err(error) = ended {
-            let busy = busy.load(Ordering::Acquire);
+            let busy = state.busy.load(Ordering::Acquire);
             let unread = connection.into_parts().read_buf.len();
             if let Some(malformed) = malformed::judge(peer, &error, busy, unread) {
                 metrics.malformed(malformed.kind.as_str());
@@ -226,9 +266,13 @@ fn call<S: Service<R> + Clone, R>(
     }
 }
 
-async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
-    // The sender outlives the connections but for a cut one, for which its end is the same news.
-    let _ = phases.wait_for(|now| *now >= phase).await;
+/// What connections are told next.
+async fn next(phases: &mut watch::Receiver<Phase>) -> Phase {
+    match phases.changed().await {
+        Ok(()) => *phases.borrow_and_update(),
+        // The sender outlives the connections but for a cut one, for which its end is the same news.
+        Err(_) => Phase::Cutting,
+    }
 }
 
 /// Counts an open connection.
@@ -247,18 +291,28 @@ impl Drop for Open<'_> {
     }
 }
 
+/// What a connection and its requests know of each other. Each connection has its own: what all look at would be written to
+/// by each that begins to.
+#[derive(Default)]
+struct State {
+    /// Whether a service has the request: then its event is the service's, whatever becomes of the connection.
+    busy: AtomicBool,
+    /// Whether its next answer is the last.
+    leaves: AtomicBool,
+}
+
 /// Marks a request as the service's, until it has answered or is dropped.
-struct Busy(Arc<AtomicBool>);
+struct Busy(Arc<State>);
 
 impl Busy {
-    fn new(flag: &Arc<AtomicBool>) -> Self {
-        flag.store(true, Ordering::Release);
-        Self(Arc::clone(flag))
+    fn new(state: &Arc<State>) -> Self {
+        state.busy.store(true, Ordering::Release);
+        Self(Arc::clone(state))
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.busy.store(false, Ordering::Release);
     }
 }

@@ -10,6 +10,7 @@ mod bulk;
 mod by_visits;
 mod cache;
 mod codes;
+mod connections;
 mod cors;
 mod csv;
 mod cursors;

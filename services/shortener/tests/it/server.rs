@@ -163,12 +163,11 @@ impl Server {
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let metrics = shortener.metrics().clone();
-        let http = config.http.clone();
         let served = tokio::spawn(async move {
             let stopped = async {
                 let _ = stopped.await;
             };
-            listener::serve(tcp, service, &http, metrics, on_malformed, stopped).await
+            listener::serve(tcp, service, &config, metrics, on_malformed, stopped).await
         });
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self {
