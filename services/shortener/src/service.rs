@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::admission::{Admission, Class, Place};
+use crate::api::Health;
 use crate::cache::{Behind, LinkCache};
 use crate::codes::Codes;
 use crate::config::ShortenerConfig;
@@ -117,6 +118,7 @@ pub(crate) struct App {
     pub(crate) statistics: Statistics,
     /// `/robots.txt` by domain.
     pub(crate) robots: Cache<Box<str>, Bytes>,
+    pub(crate) health: Health,
     /// Pages of exports that may be read now.
     pub(crate) export_reads: Semaphore,
     admission: Arc<Admission>,
@@ -175,6 +177,7 @@ impl Shortener {
                 .weigher(|_, text: &Bytes| u32::try_from(text.len()).unwrap_or(u32::MAX))
                 .time_to_live(ROBOTS_AGE)
                 .build(),
+            health: Health::default(),
             export_reads: Semaphore::new(EXPORT_READS_MAX),
             admission: Arc::new(Admission::new(&config.limits, metrics.clone())),
             metrics,

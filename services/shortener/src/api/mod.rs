@@ -11,6 +11,7 @@ mod docs;
 mod domains;
 mod etag;
 mod fields;
+mod health;
 mod idempotency;
 mod json;
 mod names;
@@ -44,6 +45,7 @@ use crate::limits::Quota;
 use crate::links::AuthenticateError;
 use crate::service::App;
 use emitter::Hop;
+pub(crate) use health::Health;
 pub(crate) use paths::joined;
 pub(crate) use problem::Problem;
 
@@ -84,14 +86,17 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(visits::routes())
         .merge(stats::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), require_key));
-    Router::new()
-        .route("/rest/health", read_only(get(health)))
-        .route("/rest/v3/health", read_only(get(health)))
+    let without_key = Router::new()
+        .route("/rest/health", read_only(get(health::show)))
+        .route("/rest/v3/health", read_only(get(health::show)))
         .route("/rest/v3/openapi.json", read_only(get(openapi)))
         .merge(docs::routes())
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), limit_client));
+    Router::new()
         .route("/{code}/qr-code", read_only(get(qr::show)))
         .route("/rest", axum::routing::any(no_route))
         .route("/rest/{*path}", axum::routing::any(no_route))
+        .merge(without_key)
         .merge(with_key)
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), admit))
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), cors::answer))
@@ -123,6 +128,17 @@ async fn admit(State(app): State<Arc<App>>, hop: Hop, request: Request, next: Ne
     match app.admit(&hop, work::class(route(&request))) {
         Some(_place) => next.run(request).await,
         None => Problem::busy().into_response(),
+    }
+}
+
+/// Who needs no key has no quota of one: such a call counts as a visit of the client.
+async fn limit_client(State(app): State<Arc<App>>, hop: Hop, request: Request, next: Next) -> Response {
+    match app.limits.visit(&hop) {
+        Ok(()) => next.run(request).await,
+        Err(limited) => {
+            app.refuse(&hop, &limited);
+            Problem::limited(&limited).into_response()
+        }
     }
 }
 
@@ -191,26 +207,6 @@ async fn with_key(app: &App, hop: &Hop, key: ApiKey, mut request: Request, next:
 /// The route of a request, as the router knows it.
 fn route(request: &Request) -> &str {
     request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str)
-}
-
-async fn health(State(app): State<Arc<App>>, caller: Caller) -> Response {
-    let answer = app.links.ping(&caller.hop).await;
-    let (status, word) = match &answer {
-        Ok(()) => (StatusCode::OK, "pass"),
-        Err(error) => {
-            caller.hop.fail(error.kind(), error);
-            (StatusCode::SERVICE_UNAVAILABLE, "fail")
-        }
-    };
-    let body = serde_json::json!({
-        "status": word,
-        "version": SHLINK_VERSION,
-        "hoplogVersion": app.version,
-        "links": { "about": "/", "openapi": "/rest/v3/openapi.json" },
-    });
-    let mut response = json::answer(status, &body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/health+json"));
-    response
 }
 
 async fn openapi() -> Response {

@@ -38,7 +38,7 @@ pub struct LimitsConfig {
     /// Clients remembered by each limit; beyond it those are forgotten first who asked for least. 48 bytes each.
     /// Default 100,000.
     pub clients_max: usize,
-    /// Redirects, previews and pages of a client a second. Default 100.
+    /// Redirects, previews and pages of a client a second, and what of the API needs no key. Default 100.
     pub visits_per_s: f64,
     /// The same at once. Default 1,000.
     pub visits_burst: u32,

@@ -49,6 +49,29 @@ async fn a_client_has_so_many_visits() {
 }
 
 #[tokio::test]
+async fn what_needs_no_key_counts_as_visits() {
+    let paths = ["/rest/health", "/rest/v3/health", "/rest/v3/openapi.json", "/rest/v3/docs"];
+    let server = behind_a_proxy(|config| {
+        (config.limits.visits_per_s, config.limits.visits_burst) = (0.001, 4);
+    })
+    .await;
+    for path in paths {
+        assert_eq!(get(&server, "192.0.2.1", path).await.status, 200, "{path}");
+    }
+    server.events().await;
+    for path in paths {
+        let refused = get(&server, "192.0.2.1", path).await;
+        assert_eq!(refused.status, 429, "{path}");
+        assert_eq!(refused.json()["violated-policies"], json!(["visits"]), "{path}");
+        let event = server.event().await;
+        assert_eq!((event.outcome, event.limiter.as_str()), (Outcome::RateLimited, "visits"), "{path}");
+        assert_eq!(get(&server, "192.0.2.2", path).await.status, 200, "others go on: {path}");
+        server.events().await;
+    }
+    assert_eq!(server.get("/rest/health").await.status, 200, "so does this machine");
+}
+
+#[tokio::test]
 async fn who_guesses_codes_gets_only_links_in_memory() {
     let server = behind_a_proxy(|config| {
         (config.limits.unknown_per_s, config.limits.unknown_burst) = (0.001, 3);
