@@ -7,7 +7,7 @@ use shortener::ShortenerConfig;
 use shortener::config::{RedisConfig, SecretText};
 use shortener::shared::redis::RedisState;
 use shortener::shared::{Bucket, Change, Entry, SharedError, SharedState, Version};
-use testbed::{Redis, RedisOptions, shared_redis};
+use testbed::{Proxy, Redis, RedisOptions, shared_redis};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
@@ -230,6 +230,42 @@ async fn without_redis_calls_fail_at_once_and_its_return_is_told() {
     while hasty.get("a").await.is_err() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_demoted_is_left_for_the_one_behind_its_address() {
+    let Some(old) = Redis::start(RedisOptions::default()) else { return };
+    let Some(new) = Redis::start(RedisOptions::default()) else { return };
+    let address = |redis: &Redis| redis.url().trim_start_matches("redis://").to_owned();
+    let proxy = Proxy::start(&address(&old));
+    let url = SecretText::new(format!("redis://{}", proxy.address()));
+    let config = RedisConfig { url, ..config(&old, "demoted") };
+    let ((one, mut heard_by_one), (two, mut heard_by_two)) =
+        (instance(&config).await, instance(&config).await);
+    one.put("a", entry(1, 1, "first"), None).await.unwrap();
+    // Connections stay, and PING is answered.
+    let new_address = address(&new);
+    let (host, port) = new_address.split_once(':').unwrap();
+    old.command(&["REPLICAOF", host, port]);
+    let why = one.put("a", entry(1, 2, "second"), None).await.unwrap_err();
+    assert!(format!("{why:?}").contains("ReadOnly"), "{why:?}");
+    // For a moment the address still leads to it.
+    while !matches!(one.ping().await, Err(SharedError::Unavailable(_))) {
+        let _ = one.put("a", entry(1, 2, "second"), None).await;
+    }
+    proxy.set_upstream(&new_address);
+    for state in [&one, &two] {
+        while state.put("a", entry(1, 2, "second"), None).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    assert_eq!(value(&two, "a").await.unwrap(), "second");
+    assert_eq!(new.command(&["EXISTS", "demoted:entry:a"]).trim(), "1");
+    // Messages may have been lost, and others are told where the node is that passes them on.
+    assert_eq!(heard_by_one.recv().await.unwrap(), Change::Unknown);
+    assert_eq!(heard_by_two.recv().await.unwrap(), Change::Unknown);
+    one.announce(&Change::Domains).await.unwrap();
+    assert_eq!(heard_by_two.recv().await.unwrap(), Change::Domains);
 }
 
 #[tokio::test]

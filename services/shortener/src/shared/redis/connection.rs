@@ -2,15 +2,15 @@
 //! Calls never wait for it: without a connection they fail at once.
 
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, TlsCertificates,
-    Value, cmd,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult,
+    ServerErrorKind, TlsCertificates, Value, cmd,
 };
 use tokio::sync::Notify;
 
@@ -25,6 +25,9 @@ pub(super) const PING_MAX: Duration = Duration::from_secs(3);
 
 /// Tries of a command that a cluster has moved elsewhere. The call's deadline is the bound; each takes a round trip.
 const CLUSTER_RETRIES: u32 = 3;
+
+/// What `ROLE` says of a node that takes no changes.
+const REPLICA: &[u8] = b"slave";
 
 /// A connection; clones share it.
 #[derive(Clone)]
@@ -94,10 +97,22 @@ pub(super) struct Connector {
     connect_max: Duration,
     current: RwLock<Option<Connection>>,
     broken: Notify,
+    /// The node takes no changes: another one is behind the same address now, or will be.
+    demoted: Notify,
+    /// Is told when another one is found.
+    moved: Arc<Notify>,
+}
+
+/// How a connection ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    Lost,
+    Demoted,
 }
 
 impl Connector {
-    pub(super) fn new(config: &RedisConfig) -> Self {
+    /// `moved` is notified when changes go to another node than before.
+    pub(super) fn new(config: &RedisConfig, moved: Arc<Notify>) -> Self {
         let nodes = Nodes::new(config);
         Self {
             cluster: config.cluster || nodes.urls.len() > 1,
@@ -106,6 +121,8 @@ impl Connector {
             connect_max: Duration::from_millis(config.connect_ms_max),
             current: RwLock::default(),
             broken: Notify::new(),
+            demoted: Notify::new(),
+            moved,
         }
     }
 
@@ -114,9 +131,15 @@ impl Connector {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes notice of an error: some say that the connection is no more. A cluster's looks after itself.
+    /// Takes notice of an error: some say that the connection is no more, or that it leads to the wrong node. A cluster's
+    /// looks after itself.
     pub(super) fn failed(&self, error: &RedisError) {
-        if !self.cluster && error.is_unrecoverable_error() {
+        if self.cluster {
+            return;
+        }
+        if takes_no_changes(error) {
+            self.demoted.notify_one();
+        } else if error.is_unrecoverable_error() {
             self.broken.notify_one();
         }
     }
@@ -125,16 +148,22 @@ impl Connector {
     pub(super) async fn keep(&self) {
         let mut backoff = Backoff::default();
         let mut is_told = false;
+        let mut ended = End::Lost;
         loop {
             match self.connect().await {
                 Ok(connection) => {
-                    backoff.reset();
+                    // A node that was demoted may say again that it is: it is not asked more and more often.
+                    if ended == End::Lost {
+                        backoff.reset();
+                    } else {
+                        self.moved.notify_one();
+                    }
                     is_told = false;
                     tracing::info!("connected to Redis");
                     self.set(Some(connection.clone()));
-                    self.until_broken(connection).await;
+                    ended = self.until_broken(connection).await;
                     self.set(None);
-                    tracing::warn!("the connection to Redis is lost");
+                    tracing::warn!(demoted = ended == End::Demoted, "the connection to Redis is lost");
                 }
                 // What a server says to a password that it refuses is not in the library's errors, and neither is the password.
                 Err(error) if !std::mem::replace(&mut is_told, true) => {
@@ -166,14 +195,23 @@ impl Connector {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_max))
             .set_response_timeout(Some(PING_MAX));
-        client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::One)
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        // Who may not ask is told when it changes something.
+        match cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await.as_deref() {
+            Ok([Value::BulkString(role), ..]) if role == REPLICA => {
+                Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "the node is a replica").into())
+            }
+            _ => Ok(Connection::One(connection)),
+        }
     }
 
-    async fn until_broken(&self, mut connection: Connection) {
+    async fn until_broken(&self, mut connection: Connection) -> End {
         loop {
             tokio::select! {
                 // Looked at again: the word may be about the connection before this one.
                 () = self.broken.notified() => {}
+                // Should it be about the one before, too, a connection is made for nothing.
+                () = self.demoted.notified() => return End::Demoted,
                 () = tokio::time::sleep(PING_EVERY) => {}
             }
             // A cluster's connection finds lost nodes by itself, and a ping would ask all of them.
@@ -181,9 +219,17 @@ impl Connector {
                 let ping = cmd("PING");
                 let pong = tokio::time::timeout(PING_MAX, ping.query_async::<Value>(connection)).await;
                 if !matches!(pong, Ok(Ok(_))) {
-                    return;
+                    return End::Lost;
                 }
             }
         }
     }
+}
+
+/// Whether an error says that the node is no master, or not yet what it is to be: it answers, and goes on to. Redis before
+/// version 7 says it of a command in a script within the text of another error.
+fn takes_no_changes(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
+    matches!(error.kind(), ErrorKind::Server(ReadOnly | MasterDown | BusyLoading))
+        || error.detail().is_some_and(|detail| detail.contains("-READONLY "))
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{FromRedisValue, RedisResult, cmd};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
 
 use self::connection::{Connection, Connector};
@@ -54,8 +54,9 @@ impl RedisState {
     pub fn open(config: &RedisConfig) -> Self {
         let channel = format!("{}changes", config.prefix);
         let sender: Arc<str> = sender().into();
-        let connector = Arc::new(Connector::new(config));
-        let subscription = Arc::new(Subscription::new(config, channel.clone(), Arc::clone(&sender)));
+        let moved = Arc::new(Notify::new());
+        let connector = Arc::new(Connector::new(config, Arc::clone(&moved)));
+        let subscription = Arc::new(Subscription::new(config, channel.clone(), Arc::clone(&sender), moved));
         let mut tasks = JoinSet::new();
         let (connecting, subscribing) = (Arc::clone(&connector), Arc::clone(&subscription));
         tasks.spawn(async move { connecting.keep().await });

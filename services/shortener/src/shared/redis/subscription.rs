@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Msg, RedisResult, Value};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::connection::{Nodes, PING_EVERY, PING_MAX};
@@ -27,16 +27,19 @@ pub(super) struct Subscription {
     /// Our own messages come back to us: they are not news.
     sender: Arc<str>,
     changes: broadcast::Sender<Change>,
+    /// Is notified when others announce elsewhere.
+    moved: Arc<Notify>,
 }
 
 impl Subscription {
-    pub(super) fn new(config: &RedisConfig, channel: String, sender: Arc<str>) -> Self {
+    pub(super) fn new(config: &RedisConfig, channel: String, sender: Arc<str>, moved: Arc<Notify>) -> Self {
         Self {
             nodes: Nodes::new(config),
             channel,
             connect_max: Duration::from_millis(config.connect_ms_max),
             sender,
             changes: broadcast::channel(BEHIND_MAX).0,
+            moved,
         }
     }
 
@@ -64,7 +67,7 @@ impl Subscription {
         Ok(subscription.split())
     }
 
-    /// Until the connection is lost, or does not answer any more.
+    /// Until the connection is lost, does not answer any more, or leads to the wrong node.
     async fn follow(&self, mut sink: PubSubSink, mut messages: PubSubStream) {
         let mut pings = interval(PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -74,6 +77,7 @@ impl Subscription {
                     Some(message) => self.heard(&message),
                     None => return,
                 },
+                () = self.moved.notified() => return,
                 _ = pings.tick() => {
                     if !matches!(timeout(PING_MAX, sink.ping::<Value>()).await, Ok(Ok(_))) {
                         return;
