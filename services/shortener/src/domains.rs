@@ -112,19 +112,17 @@ impl Domains {
         Cow::Borrowed(DEFAULT_DOMAIN)
     }
 
-    /// Whether a host, as it is written in requests and URLs, is that of one of the domains. Asked for each redirect, so it
-    /// makes nothing and waits for nothing.
-    pub fn has_host(&self, host: &str) -> bool {
+    /// Whether a host is one of ours: of one of the domains, or the one that was `asked`. Both as they are written in
+    /// requests and URLs. Asked for each redirect, so it makes nothing and waits for nothing.
+    pub fn is_ours(&self, host: &str, asked: &str) -> bool {
         let Some(authority) = authority(host) else { return false };
-        if *authority == *self.default {
+        if *authority == *self.default || (self.has_others.load(Ordering::Acquire) && self.knows(&authority))
+        {
             return true;
         }
-        self.has_others.load(Ordering::Acquire) && self.knows(&authority)
-    }
-
-    /// Whether two hosts, as they are written in requests and URLs, are one.
-    pub fn are_equal(&self, one: &str, other: &str) -> bool {
-        authority(one).is_some_and(|one| authority(other).is_some_and(|other| one == other))
+        // Most differ in their first letter.
+        let first = |text: &str| text.bytes().next().map(|byte| byte.to_ascii_lowercase());
+        first(&authority) == first(asked) && self::authority(asked).is_some_and(|asked| asked == authority)
     }
 
     /// Where a visit of `host` that reached no link is sent: what its domain says, or else the default one.
@@ -339,8 +337,12 @@ mod tests {
             ("s.example:80", true),
             ("three.example:8443", false),
             ("four.example", false),
+            ("asked.example", true),
+            ("Asked.example.:80", true),
+            ("asked.example:8443", false),
+            ("asked.example.org", false),
         ] {
-            assert_eq!(domains.has_host(host), is_ours, "{host}");
+            assert_eq!(domains.is_ours(host, "asked.example"), is_ours, "{host}");
         }
     }
 
