@@ -154,8 +154,12 @@ impl Redis {
     }
 
     fn wait_for_cluster(&self) {
-        // Each node finds out by itself that all slots are served.
-        while !self.nodes.iter().all(|node| node.ask("CLUSTER INFO", "cluster_state:ok")) {
+        // Each node finds out by itself that all slots are served, and where the others are: until then, what is published at
+        // one does not reach who has subscribed at another.
+        let is_up = |node: &Node| {
+            node.ask("CLUSTER INFO", "cluster_state:ok") && node.links() == Some(self.nodes.len())
+        };
+        while !self.nodes.iter().all(is_up) {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -191,6 +195,12 @@ impl Node {
     /// Whether the answer to a command holds a text.
     fn ask(&self, command: &str, expected: &str) -> bool {
         self.call(command).is_ok_and(|answer| answer.contains(expected))
+    }
+
+    /// How many nodes of its cluster it has a link to, itself included. None while it meets one.
+    fn links(&self) -> Option<usize> {
+        let nodes = self.call("CLUSTER NODES").ok().filter(|nodes| !nodes.contains("handshake"))?;
+        Some(nodes.lines().filter(|node| node.contains(" connected")).count())
     }
 
     fn call(&self, command: &str) -> std::io::Result<String> {
