@@ -151,7 +151,7 @@ impl Hop {
         self.note(|record| record.put(Part::TargetHost, host.as_bytes()));
     }
 
-    /// The hop is a click: a GET that is redirected.
+    /// The hop is a click: somebody is redirected. Nobody is by HEAD, or ahead of time.
     pub fn click(&self) {
         self.note(|record| record.click = true);
     }
