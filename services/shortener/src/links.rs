@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 
 use crate::breaker::Breaker;
 use crate::cache::{CachedLink, LinkCache, Lookup, LookupError};
@@ -44,8 +44,9 @@ const DONE_WITHIN: Duration = Duration::from_secs(10);
 /// (`store.postgres.connections_max`). The API has a half, so that a link which everybody follows leaves the others some.
 const VISITS_AT_ONCE: usize = 4;
 
-/// How long one takes, its turn included: what a write may take by default (`store.write_ms_max`).
-const VISIT_MAX: Duration = Duration::from_secs(5);
+/// How long one waits for its turn. After it there is as long as a write may take (`store.write_ms_max`): were both of one
+/// deadline, the turns of an overloaded link would come when nothing is left of it, and be taken in vain.
+const VISIT_TURN_MAX: Duration = Duration::from_secs(2);
 
 /// Name of the breaker before the store's writes, in events and metrics.
 const WRITES: &str = "store_writes";
@@ -193,9 +194,8 @@ impl Links {
     /// Takes a visit of a link with `max_visits`; false when none is left, which the link knows from then on. A few at
     /// once: everybody may follow the same link, and its last visits are soon taken.
     pub async fn take_visit(&self, hop: &Hop, link: &CachedLink) -> Result<bool, StoreError> {
-        let until = (Instant::now() + VISIT_MAX).into();
-        let late = StoreError::Timeout { ms: VISIT_MAX.as_secs() * 1_000 };
-        let Ok(_turn) = timeout_at(until, self.visits.acquire()).await else {
+        let Ok(_turn) = timeout(VISIT_TURN_MAX, self.visits.acquire()).await else {
+            let late = StoreError::Timeout { ms: VISIT_TURN_MAX.as_secs() * 1_000 };
             self.metrics.store_failed(late.kind());
             return Err(late);
         };
@@ -203,8 +203,7 @@ impl Links {
         if link.is_exhausted() {
             return Ok(false);
         }
-        let take = async { timeout_at(until, self.store.take_visit(link.id)).await.unwrap_or(Err(late)) };
-        let taken = self.write(hop, "take_visit", false, take).await?;
+        let taken = self.write(hop, "take_visit", false, self.store.take_visit(link.id)).await?;
         if !taken {
             link.set_exhausted();
         }

@@ -6,12 +6,10 @@ pub mod sqlite;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use emitter::System;
 use sqlx::migrate::Migrator;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::postgres::PostgresStore;
 use self::sqlite::SqliteStore;
@@ -31,6 +29,9 @@ pub enum StoreError {
     /// It was not asked: it has failed so often lately that it is left alone for a moment.
     #[error("the link store is left alone after failures")]
     BreakerOpen,
+    /// It was not asked: the API's share of its connections was in use all the time.
+    #[error("the API has all connections to the link store that it may have")]
+    Busy,
     /// It took longer than the deadline.
     #[error("the link store took longer than {ms} ms")]
     Timeout {
@@ -66,6 +67,7 @@ impl StoreError {
         match self {
             Self::Unavailable(_) => "store_unavailable",
             Self::BreakerOpen => "store_breaker_open",
+            Self::Busy => "store_busy",
             Self::Timeout { .. } => "store_timeout",
             Self::Corrupt(_) => "store_corrupt",
             Self::Schema { .. } => "store_schema",
@@ -271,40 +273,6 @@ impl PoolUse {
         let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
         let idle = idle.min(open);
         Self { name, busy: open - idle, idle, connections_max: pool.options().get_max_connections() }
-    }
-}
-
-/// The API's share of the connections to a server, a half: however many slow lists and searches there are, a visit finds one.
-#[derive(Debug)]
-struct Share {
-    places: Arc<Semaphore>,
-    all: u32,
-    wait_max: Duration,
-}
-
-impl Share {
-    fn of(connections_max: u32, wait_max: Duration) -> Self {
-        let all = (connections_max / 2).max(1);
-        Self {
-            places: Arc::new(Semaphore::new(usize::try_from(all).unwrap_or(Semaphore::MAX_PERMITS))),
-            all,
-            wait_max,
-        }
-    }
-
-    /// A place, as long as the permit lives.
-    async fn take(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        let place = tokio::time::timeout(self.wait_max, Arc::clone(&self.places).acquire_owned()).await;
-        place
-            .ok()
-            .and_then(Result::ok)
-            .ok_or_else(|| StoreError::Unavailable(Box::new(sqlx::Error::PoolTimedOut)))
-    }
-
-    /// How much of it is in use, as if it were a pool.
-    fn used(&self, name: &'static str) -> PoolUse {
-        let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX).min(self.all);
-        PoolUse { name, busy: self.all - free, idle: free, connections_max: self.all }
     }
 }
 

@@ -12,9 +12,8 @@ use serde_json::{Map, Value};
 use super::create::{read_creation, refused};
 use super::document::document;
 use crate::api::names::tell;
-use crate::api::problem::Problem;
 use crate::api::visits::put_none;
-use crate::api::{Caller, json};
+use crate::api::{Caller, domains, json};
 use crate::links::{CreateError, Made};
 use crate::service::App;
 
@@ -33,8 +32,8 @@ pub(in crate::api) async fn shorten(
         Ok(request) => request,
         Err(problem) => return problem.answer(hop),
     };
-    if let Err(error) = caller.access.claim(&mut request) {
-        return Problem::invalid(&[("longUrl", error.to_string())]).answer(hop);
+    if let Err(problem) = domains::claim(&app, &caller.access, &mut request) {
+        return problem.answer(hop);
     }
     let made = match app.create(hop, slice::from_ref(&request), None).await {
         Ok(outcome) => outcome.all.into_iter().next(),

@@ -165,6 +165,13 @@ impl Connector {
                     self.set(None);
                     tracing::warn!(demoted = ended == End::Demoted, "the connection to Redis is lost");
                 }
+                Err(error) if takes_no_changes(&error) => {
+                    // Others are where this address will lead to; they may have announced changes there before we come.
+                    ended = End::Demoted;
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(%error, "Redis takes no changes; tried on, and said once");
+                    }
+                }
                 // What a server says to a password that it refuses is not in the library's errors, and neither is the password.
                 Err(error) if !std::mem::replace(&mut is_told, true) => {
                     tracing::warn!(%error, "Redis can't be reached; tried on, and said once");

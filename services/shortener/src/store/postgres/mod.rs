@@ -53,11 +53,10 @@ pub struct PostgresStore {
     write_ms: u64,
 }
 
-/// Work on a connection, for a visit where it is said so: it goes back when the work is done, and is closed when it is given
-/// up.
+/// Work on a connection of the API's share, or on `any`: it goes back when the work is done, and is closed when it is given up.
 macro_rules! lend {
-    (visit $server:expr, $connection:ident => $work:expr) => {
-        lend!(in $server.lend_to_visit(), $connection => $work)
+    (any $server:expr, $connection:ident => $work:expr) => {
+        lend!(in $server.lend(), $connection => $work)
     };
     (in $lent:expr, $connection:ident => $work:expr) => {
         async {
@@ -69,7 +68,7 @@ macro_rules! lend {
         }
     };
     ($server:expr, $connection:ident => $work:expr) => {
-        lend!(in $server.lend(), $connection => $work)
+        lend!(in $server.lend_to_api(), $connection => $work)
     };
 }
 
@@ -96,7 +95,7 @@ impl PostgresStore {
     /// What a replica knows of a link; `None` also when there is no replica, or it failed.
     async fn find_on_replica(&self, link: LinkRef<'_>) -> Option<Link> {
         let replica = self.replicas.next()?;
-        let find = lend!(visit replica.server, c => links::find(c, link));
+        let find = lend!(any replica.server, c => links::find(c, link));
         // Half of the time: the rest is the primary's.
         match deadline(self.read_ms / 2, find).await {
             Ok(found) => found,
@@ -118,7 +117,7 @@ impl LinkStore for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let version = lend!(self.primary, c => settings::schema_version(c));
+        let version = lend!(any self.primary, c => settings::schema_version(c));
         schema_fits(&MIGRATIONS, deadline(self.read_ms, version).await?)
     }
 
@@ -150,10 +149,8 @@ impl LinkStore for PostgresStore {
             {
                 return Ok(Some(found));
             }
-            match read {
-                Read::Recent => lend!(visit self.primary, c => links::find(c, link)).await,
-                Read::Latest => lend!(self.primary, c => links::find(c, link)).await,
-            }
+            // One row by its key: also where it is the API that asks.
+            lend!(any self.primary, c => links::find(c, link)).await
         })
         .await
     }
@@ -195,7 +192,7 @@ impl LinkStore for PostgresStore {
     async fn index_texts(&self) -> Result<u64, StoreError> {
         // A shutdown does not wait for it.
         let mut closed = self.primary.close_event();
-        let indexed = deadline(texts::INDEX_MS_MAX, lend!(self.primary, c => texts::index(c)));
+        let indexed = deadline(texts::INDEX_MS_MAX, lend!(any self.primary, c => texts::index(c)));
         closed.do_until(indexed).await.map_err(failed)?
     }
 
@@ -244,7 +241,7 @@ impl LinkStore for PostgresStore {
     }
 
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
-        deadline(self.write_ms, lend!(visit self.primary, c => links::take_visit(c, link_id))).await
+        deadline(self.write_ms, lend!(any self.primary, c => links::take_visit(c, link_id))).await
     }
 
     async fn tags(&self, owner: Option<&str>, domain: Option<&str>) -> Result<Vec<TagCount>, StoreError> {

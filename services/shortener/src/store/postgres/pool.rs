@@ -2,6 +2,7 @@
 //! Statements are not known here.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,10 @@ use sqlx::pool::{CloseEvent, PoolConnection};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{PoolUse, StoreError};
 use crate::config::{PostgresConfig, SecretText};
-use crate::store::Share;
 
 /// Idle for longer than this, a connection is asked whether it still works before it is used: servers restart and firewalls
 /// forget. One that was used just now is not, which saves a round trip for each statement under load.
@@ -71,13 +71,13 @@ impl Server {
         })
     }
 
-    /// A connection for a visit: there may be one left where the API has taken its share.
-    pub(super) async fn lend_to_visit(&self) -> Result<Lent, StoreError> {
+    /// A connection, if need be one that the API has left.
+    pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
         self.lent(None).await
     }
 
-    /// A connection for everything else, of the API's share.
-    pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
+    /// A connection of the API's share.
+    pub(super) async fn lend_to_api(&self) -> Result<Lent, StoreError> {
         self.lent(Some(self.api.take().await?)).await
     }
 
@@ -99,6 +99,38 @@ impl Server {
 
     pub(super) fn pools(&self) -> [PoolUse; 2] {
         [PoolUse::of("primary", &self.pool), self.api.used("api")]
+    }
+}
+
+/// The API's share of the connections to a server, a half: however many slow lists and searches there are, a
+/// visit finds one.
+#[derive(Debug)]
+struct Share {
+    places: Arc<Semaphore>,
+    all: u32,
+    wait_max: Duration,
+}
+
+impl Share {
+    fn of(connections_max: u32, wait_max: Duration) -> Self {
+        let all = (connections_max / 2).max(1);
+        Self {
+            places: Arc::new(Semaphore::new(usize::try_from(all).unwrap_or(Semaphore::MAX_PERMITS))),
+            all,
+            wait_max,
+        }
+    }
+
+    /// A place, as long as the permit lives.
+    async fn take(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let place = tokio::time::timeout(self.wait_max, Arc::clone(&self.places).acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or(StoreError::Busy)
+    }
+
+    /// How much of it is in use, as if it were a pool.
+    fn used(&self, name: &'static str) -> PoolUse {
+        let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX).min(self.all);
+        PoolUse { name, busy: self.all - free, idle: free, connections_max: self.all }
     }
 }
 

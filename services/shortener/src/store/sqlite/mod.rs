@@ -13,7 +13,6 @@ mod tags;
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,7 +23,7 @@ use sqlx::{Row, SqlitePool};
 
 use super::{
     Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, PoolUse, Read, Renamed, Selection,
-    Settled, Share, StoreError, TagCount, schema_fits,
+    Settled, StoreError, TagCount, schema_fits,
 };
 use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
@@ -47,10 +46,13 @@ const TAKE_VISIT: &str =
 /// Links in one SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
+    /// For visits.
     reads: SqlitePool,
+    /// For reads of the API: a call that was given up has its connection until SQLite has ended it, and then it is these
+    /// that are in use.
+    api: SqlitePool,
     // SQLite has one writer: waiting here is fair and quiet, waiting in SQLite is polling.
     writes: SqlitePool,
-    api: Arc<Share>,
     read_ms: u64,
     write_ms: u64,
 }
@@ -70,9 +72,13 @@ impl SqliteStore {
                 .test_before_acquire(false)
         };
         let writes = pool(1, config.write_ms_max).connect_with(options.clone()).await.map_err(unavailable)?;
-        let readers = config.read_connections_max.max(1);
-        let reads = pool(readers, config.read_ms_max).connect_with(options).await.map_err(unavailable)?;
-        let api = Arc::new(Share::of(readers, Duration::from_millis(config.read_ms_max)));
+        let half = (config.read_connections_max / 2).max(1);
+        let open = async |connections: u32| {
+            let pool = pool(connections, config.read_ms_max);
+            pool.connect_with(options.clone()).await.map_err(unavailable)
+        };
+        let (reads, api) =
+            (open(config.read_connections_max.saturating_sub(half).max(1)).await?, open(half).await?);
         Ok(Self { reads, writes, api, read_ms: config.read_ms_max, write_ms: config.write_ms_max })
     }
 
@@ -86,13 +92,8 @@ impl SqliteStore {
             .busy_timeout(Duration::from_millis(BUSY_MS))
     }
 
-    /// A read that is no visit's, on a connection of the API's share.
     async fn read<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        deadline(self.read_ms, async {
-            let _place = self.api.take().await?;
-            query.await
-        })
-        .await
+        deadline(self.read_ms, query).await
     }
 
     async fn write<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -147,6 +148,7 @@ impl LinkStore for SqliteStore {
 
     async fn close(&self) {
         self.reads.close().await;
+        self.api.close().await;
         self.writes.close().await;
     }
 
@@ -155,7 +157,11 @@ impl LinkStore for SqliteStore {
     }
 
     fn pools(&self) -> Vec<PoolUse> {
-        vec![PoolUse::of("reads", &self.reads), PoolUse::of("writes", &self.writes), self.api.used("api")]
+        vec![
+            PoolUse::of("reads", &self.reads),
+            PoolUse::of("writes", &self.writes),
+            PoolUse::of("api", &self.api),
+        ]
     }
 
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {
@@ -195,17 +201,13 @@ impl LinkStore for SqliteStore {
         .await
     }
 
-    async fn find(&self, link: LinkRef<'_>, read: Read) -> Result<Option<Link>, StoreError> {
-        let find = links::find(&self.reads, link);
-        match read {
-            Read::Recent => deadline(self.read_ms, find).await,
-            Read::Latest => self.read(find).await,
-        }
+    async fn find(&self, link: LinkRef<'_>, _: Read) -> Result<Option<Link>, StoreError> {
+        self.read(links::find(&self.reads, link)).await
     }
 
     async fn find_match(&self, target: &str, by: &Match) -> Result<Option<Link>, StoreError> {
         self.read(async {
-            let mut connection = self.reads.acquire().await.map_err(unavailable)?;
+            let mut connection = self.api.acquire().await.map_err(unavailable)?;
             links::find_match(&mut connection, target, by).await
         })
         .await
@@ -224,15 +226,15 @@ impl LinkStore for SqliteStore {
     }
 
     async fn find_ids(&self, ids: &[i64]) -> Result<Vec<Link>, StoreError> {
-        self.read(lookup::find_ids(&self.reads, ids)).await
+        self.read(lookup::find_ids(&self.api, ids)).await
     }
 
     async fn find_many(&self, links: &[LinkRef<'_>]) -> Result<Vec<Link>, StoreError> {
-        self.read(lookup::find_many(&self.reads, links)).await
+        self.read(lookup::find_many(&self.api, links)).await
     }
 
     async fn taken(&self, domain: &str, codes: &[String]) -> Result<Vec<String>, StoreError> {
-        self.read(lookup::taken(&self.reads, domain, codes)).await
+        self.read(lookup::taken(&self.api, domain, codes)).await
     }
 
     async fn claim(&self, claim: &Claim, lease_s: u32) -> Result<Claimed, StoreError> {
@@ -253,19 +255,19 @@ impl LinkStore for SqliteStore {
     }
 
     async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
-        self.read(lookup::history(&self.reads, link_id)).await
+        self.read(lookup::history(&self.api, link_id)).await
     }
 
     async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError> {
-        self.read(counted::names(&self.reads, of, limit)).await
+        self.read(counted::names(&self.api, of, limit)).await
     }
 
     async fn deleted_visits(&self, domain: Option<&str>, limit: u32) -> Result<Vec<Counted>, StoreError> {
-        self.read(counted::deleted(&self.reads, domain, limit)).await
+        self.read(counted::deleted(&self.api, domain, limit)).await
     }
 
     async fn orphan_visits_from(&self) -> Result<Option<UnixSeconds>, StoreError> {
-        self.read(counted::orphan_visits_from(&self.reads)).await
+        self.read(counted::orphan_visits_from(&self.api)).await
     }
 
     async fn set_orphan_visits_from(&self, at: UnixSeconds) -> Result<(), StoreError> {
@@ -273,11 +275,11 @@ impl LinkStore for SqliteStore {
     }
 
     async fn count(&self, owner: Option<&str>) -> Result<u64, StoreError> {
-        self.read(lookup::count(&self.reads, owner)).await
+        self.read(lookup::count(&self.api, owner)).await
     }
 
     async fn tags(&self, owner: Option<&str>, domain: Option<&str>) -> Result<Vec<TagCount>, StoreError> {
-        self.read(tags::tags(&self.reads, owner, domain)).await
+        self.read(tags::tags(&self.api, owner, domain)).await
     }
 
     async fn tagged(
@@ -286,7 +288,7 @@ impl LinkStore for SqliteStore {
         tags: &[String],
         limit: u32,
     ) -> Result<Vec<(String, Counted)>, StoreError> {
-        self.read(counted::tagged(&self.reads, of, tags, limit)).await
+        self.read(counted::tagged(&self.api, of, tags, limit)).await
     }
 
     async fn rename_tag(&self, old: &str, new: &str) -> Result<Renamed, StoreError> {
@@ -298,7 +300,7 @@ impl LinkStore for SqliteStore {
     }
 
     async fn domains(&self) -> Result<Vec<Domain>, StoreError> {
-        self.read(domains::domains(&self.reads)).await
+        self.read(domains::domains(&self.api)).await
     }
 
     async fn set_domain_redirects(
@@ -310,15 +312,15 @@ impl LinkStore for SqliteStore {
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
-        self.read(list::list(&self.reads, query)).await
+        self.read(list::list(&self.api, query)).await
     }
 
     async fn list_names(&self, query: &ListQuery, limit: u32) -> Result<Vec<(i64, Counted)>, StoreError> {
-        self.read(list::names(&self.reads, query, limit)).await
+        self.read(list::names(&self.api, query, limit)).await
     }
 
     async fn crawlable(&self, domain: &str, limit: u32) -> Result<Vec<String>, StoreError> {
-        self.read(list::crawlable(&self.reads, domain, limit)).await
+        self.read(list::crawlable(&self.api, domain, limit)).await
     }
 
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
@@ -335,11 +337,11 @@ impl LinkStore for SqliteStore {
     }
 
     async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<(ApiKey, [u8; 32])>, StoreError> {
-        self.read(keys::find(&self.reads, hash)).await
+        self.read(keys::find(&self.api, hash)).await
     }
 
     async fn list_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        self.read(keys::list(&self.reads)).await
+        self.read(keys::list(&self.api)).await
     }
 
     async fn revoke_key(&self, id: &str, at: UnixSeconds) -> Result<bool, StoreError> {
