@@ -73,8 +73,8 @@ async fn lists_of_visits_are_narrowed_to_a_domain() {
     let own = key(&server, Role::OwnLinks).await;
     let bound = key(&server, Role::Domain { domain: "t.example".to_owned() }).await;
     make(&server, &server.key, "one", None).await;
-    make(&server, &own, "two", Some("t.example")).await;
     make(&server, &server.key, "three", Some("t.example")).await;
+    make(&server, &own, "two", Some("t.example")).await;
     let mut visits = Vec::new();
     for (count, code, domain, kind) in [
         (1, "one", "", "click"),
