@@ -45,8 +45,11 @@ impl Comparison {
     }
 }
 
+/// Sorted, since the rows of a `UNION ALL` come in any order.
 pub(super) fn findings(comparisons: &[Comparison]) -> Vec<String> {
-    comparisons.iter().filter_map(Comparison::finding).collect()
+    let mut findings: Vec<_> = comparisons.iter().filter_map(Comparison::finding).collect();
+    findings.sort_unstable();
+    findings
 }
 
 /// Tables that know offsets: their state up to the committed ones does not change any more.
