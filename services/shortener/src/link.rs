@@ -37,13 +37,14 @@ pub struct Link {
     pub code: String,
     /// Serialised target, valid as a `Location`.
     pub target: String,
-    /// Starts at 1; one more with each edit of the target.
+    /// Starts at 1; one more with each edit of the target or the rules.
     pub version: u32,
     /// Starts at 1; one more with each edit of anything. Orders what caches see.
     pub revision: i64,
     /// When it was created.
     pub created_at: UnixSeconds,
-    /// Visits served of a link with `max_visits`; others are not counted here.
+    /// Visits that count towards `max_visits`: those served since there is one, and those before as far as they were counted
+    /// when it was set. Of a link without one, what was counted of an earlier one.
     pub visits: i64,
     /// Since when its visits are shown: those before were deleted. Without it, since its creation.
     pub visits_from: Option<UnixSeconds>,
@@ -81,14 +82,17 @@ pub struct LinkState {
     pub revision: i64,
 }
 
-/// A destination that a link has had.
+/// Where a link leads, or has led.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PastTarget {
+pub struct LinkVersion {
     /// See [`Link::version`]: clicks say which one they were served.
     pub version: u32,
     /// Serialised target.
     pub target: String,
-    /// Since when it is this one.
+    /// See [`Link::rules`]; `None` where they are not known: versions before schema 6 (PostgreSQL) and 5 (SQLite) were
+    /// kept without.
+    pub rules: Option<Vec<Rule>>,
+    /// Since when it leads there.
     pub since: UnixSeconds,
     /// [`crate::keys::ApiKey::owner`] of the key that set it.
     pub owner: Option<String>,
@@ -267,6 +271,8 @@ pub struct LinkEdit {
     pub valid_until: Option<Option<UnixSeconds>>,
     /// See [`Settings::max_visits`].
     pub max_visits: Option<Option<i64>>,
+    /// Visits so far: where a limit begins that the link did not have.
+    pub visits: Option<i64>,
     /// See [`Settings::crawlable`].
     pub crawlable: Option<bool>,
     /// See [`Settings::forward_query`].
@@ -286,18 +292,29 @@ pub struct LinkEdit {
 }
 
 impl LinkEdit {
-    /// Makes the change. The version moves only when the target is another one.
+    /// Whether it gives a limit to a link that has none.
+    pub fn begins_limit(&self, link: &Link) -> bool {
+        link.settings.max_visits.is_none() && matches!(self.max_visits, Some(Some(_)))
+    }
+
+    /// Makes the change. The version moves only when the target or the rules are others.
     pub fn apply(&self, link: &mut Link) {
         fn set<T: Clone>(field: &mut T, value: Option<&T>) {
             if let Some(value) = value {
                 *field = value.clone();
             }
         }
-        if let Some(target) = &self.target
-            && target.as_str() != link.target
-        {
-            link.target = target.as_str().to_owned();
+        let target = self.target.as_ref().map(Target::as_str).filter(|target| *target != link.target);
+        let rules = self.rules.as_ref().filter(|rules| **rules != link.rules);
+        if target.is_some() || rules.is_some() {
             link.version += 1;
+        }
+        if let Some(target) = target {
+            link.target = target.to_owned();
+        }
+        set(&mut link.rules, rules);
+        if self.begins_limit(link) {
+            link.visits = link.visits.max(self.visits.unwrap_or(0));
         }
         let settings = &mut link.settings;
         set(&mut settings.title, self.title.as_ref());
@@ -309,7 +326,6 @@ impl LinkEdit {
         set(&mut settings.forward_query, self.forward_query.as_ref());
         set(&mut settings.redirect_status, self.redirect_status.as_ref());
         set(&mut settings.cache_lifetime_s, self.cache_lifetime_s.as_ref());
-        set(&mut link.rules, self.rules.as_ref());
         link.visits_from = self.visits_from.or(link.visits_from);
         link.revision += 1;
     }

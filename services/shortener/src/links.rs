@@ -20,7 +20,7 @@ use crate::keyring::{Keyring, Known};
 use crate::keys::{self, ApiKey};
 use crate::limits::{Limited, Limits};
 use crate::link::{
-    Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, Page, PastTarget, Settings, UnixSeconds,
+    Link, LinkEdit, LinkRef, LinkState, LinkVersion, ListQuery, Match, Page, Settings, UnixSeconds,
 };
 use crate::metrics::Metrics;
 use crate::rule::Rule;
@@ -292,9 +292,25 @@ impl Links {
         self.timed(hop, "find_ids", self.store.find_ids(ids)).await
     }
 
-    /// The destinations that a link has had, the newest first.
-    pub async fn history(&self, hop: &Hop, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
-        self.timed(hop, "history", self.store.history(link_id)).await
+    /// Versions of a link; see [`LinkStore::history`].
+    pub async fn history(
+        &self,
+        hop: &Hop,
+        link_id: i64,
+        below: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<LinkVersion>, StoreError> {
+        self.timed(hop, "history", self.store.history(link_id, below, limit)).await
+    }
+
+    /// These versions of a link, in any order, as far as they are known.
+    pub async fn versions(
+        &self,
+        hop: &Hop,
+        link_id: i64,
+        versions: &[u32],
+    ) -> Result<Vec<LinkVersion>, StoreError> {
+        self.timed(hop, "versions", self.store.versions(link_id, versions)).await
     }
 
     /// All tags of links, of an owner, of a domain, or all.

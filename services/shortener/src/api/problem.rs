@@ -375,6 +375,9 @@ impl Problem {
         hop.fail(error.kind(), error);
         let detail = match error {
             StatisticsError::Absent => "This service keeps no statistics.",
+            StatisticsError::Stale => {
+                "Statistics can't be read at the moment, and those of before are not enough."
+            }
             _ => "Statistics can't be read at the moment, and nothing is known of before.",
         };
         let mut problem = Self::plain(StatusCode::SERVICE_UNAVAILABLE, error.kind(), detail);

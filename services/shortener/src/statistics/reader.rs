@@ -64,6 +64,9 @@ pub enum StatisticsError {
     /// It would have to be read from the rows: ask that instead.
     #[error("no projection answers the question")]
     NotProjected,
+    /// It does not answer now, and what it said before is not enough.
+    #[error("ClickHouse does not answer, and what is known of before is not enough")]
+    Stale,
 }
 
 impl StatisticsError {
@@ -76,6 +79,7 @@ impl StatisticsError {
             Self::TooMuch(_) => "statistics_too_much",
             Self::Unavailable(_) => "statistics_unavailable",
             Self::NotProjected => "statistics_not_projected",
+            Self::Stale => "statistics_stale",
         }
     }
 }
@@ -90,6 +94,14 @@ pub struct Answer<T> {
 }
 
 impl<T> Answer<T> {
+    /// The value, if it was given just now.
+    ///
+    /// # Errors
+    /// [`StatisticsError::Stale`].
+    pub fn current(self) -> Result<T, StatisticsError> {
+        if self.stale_since.is_none() { Ok(self.value) } else { Err(StatisticsError::Stale) }
+    }
+
     /// The same with another value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
         Answer { value: change(self.value), stale_since: self.stale_since }

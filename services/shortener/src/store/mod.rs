@@ -17,7 +17,7 @@ use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
 use crate::keys::ApiKey;
 use crate::link::{
-    Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
+    Link, LinkEdit, LinkRef, LinkState, LinkVersion, ListQuery, Match, NewLink, Page, UnixSeconds,
 };
 
 /// Why a store did not answer.
@@ -334,14 +334,22 @@ pub trait LinkStore: Send + Sync + 'static {
     /// pages of 8 KiB were waiting.
     async fn index_texts(&self) -> Result<u64, StoreError>;
 
-    /// Changes a link. A new target goes into its history.
+    /// Changes a link. Where it led goes into its history.
     async fn edit(&self, link: LinkRef<'_>, edit: &LinkEdit) -> Result<Changed, StoreError>;
 
     /// Deletes a link, if it has the given state where one is given.
     async fn delete(&self, link: LinkRef<'_>, if_state: Option<LinkState>) -> Result<Changed, StoreError>;
 
-    /// All destinations that a link has had, the newest first, the current one included.
-    async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError>;
+    /// Versions of a link below one, or all, the newest first and at most `limit`; the current one is among them.
+    async fn history(
+        &self,
+        link_id: i64,
+        below: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<LinkVersion>, StoreError>;
+
+    /// These versions of a link, in any order, as far as they are known.
+    async fn versions(&self, link_id: i64, versions: &[u32]) -> Result<Vec<LinkVersion>, StoreError>;
 
     /// Some of the links.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;

@@ -9,7 +9,7 @@ use emitter::System;
 use shortener::domain::{Domain, DomainRedirectsEdit};
 use shortener::keys::ApiKey;
 use shortener::link::{
-    Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
+    Link, LinkEdit, LinkRef, LinkState, LinkVersion, ListQuery, Match, NewLink, Page, UnixSeconds,
 };
 use shortener::store::{
     Changed, Claim, Claimed, Counted, Creation, LinkStore, PoolUse, Read, Renamed, Selection, StoreError,
@@ -312,9 +312,18 @@ impl LinkStore for FaultyStore {
         self.check()?;
         self.answer(self.inner.delete(link, if_state).await)
     }
-    async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
+    async fn history(
+        &self,
+        link_id: i64,
+        below: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<LinkVersion>, StoreError> {
         self.check()?;
-        self.inner.history(link_id).await
+        self.inner.history(link_id, below, limit).await
+    }
+    async fn versions(&self, link_id: i64, versions: &[u32]) -> Result<Vec<LinkVersion>, StoreError> {
+        self.check()?;
+        self.inner.versions(link_id, versions).await
     }
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         self.check()?;

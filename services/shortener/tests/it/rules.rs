@@ -74,7 +74,7 @@ async fn rules_that_are_wrong_change_nothing() {
 }
 
 #[tokio::test]
-async fn every_destination_is_remembered() {
+async fn every_version_is_remembered() {
     let server = Server::start().await;
     let code = server.link(&json!({ "longUrl": "https://example.com/1", "redirectStatus": 301 })).await;
     let path = format!("/rest/v3/short-urls/{code}");
@@ -85,14 +85,44 @@ async fn every_destination_is_remembered() {
     ] {
         assert_eq!(server.api(Method::PATCH, &path, &edit).await.status, 200, "{edit}");
     }
+    let conditions = json!([{ "type": "device", "matchValue": "ios", "matchKey": null }]);
+    let rules = json!([{ "longUrl": "https://example.com/ios", "conditions": conditions }]);
+    for rules in [&rules, &rules, &json!([])] {
+        let edit = json!({ "redirectRules": rules });
+        let answer = server.api(Method::POST, &format!("{path}/redirect-rules"), &edit).await;
+        assert_eq!(answer.status, 200, "{edit}");
+    }
     let link = server.api(Method::GET, &path, &Value::Null).await.json();
     assert_eq!((&link["redirectStatus"], &link["cacheLifetime"]), (&Value::Null, &json!(60)));
     let answer = server.api(Method::GET, &format!("{path}/history"), &Value::Null).await.json();
     let data = answer["history"]["data"].as_array().unwrap();
     let found: Vec<_> = data.iter().map(|past| (past["version"].clone(), past["longUrl"].clone())).collect();
-    let expected =
-        [(3, 1), (2, 2), (1, 1)].map(|(v, n)| (json!(v), json!(format!("https://example.com/{n}"))));
+    let expected = [(5, 1), (4, 1), (3, 1), (2, 2), (1, 1)]
+        .map(|(v, n)| (json!(v), json!(format!("https://example.com/{n}"))));
     assert_eq!(found, expected);
+    let found: Vec<_> = data.iter().map(|past| past["redirectRules"].as_array().unwrap().len()).collect();
+    assert_eq!(found, [0, 1, 0, 0, 0], "the same rules again are no version");
+    assert_eq!(data[1]["redirectRules"][0]["conditions"], conditions);
+    // Page by page.
+    let (mut cursor, mut paged) = (String::new(), Vec::new());
+    loop {
+        let path = format!("{path}/history?itemsPerPage=2&cursor={cursor}");
+        let page = server.api(Method::GET, &path, &Value::Null).await.json()["history"].take();
+        let some = page["data"].as_array().unwrap();
+        assert_eq!(page["pagination"]["itemsInCurrentPage"], some.len());
+        paged.extend(some.iter().cloned());
+        match page["pagination"]["nextCursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(&paged, data);
+    let wrong =
+        server.api(Method::GET, &format!("{path}/history?cursor=x&itemsPerPage=0"), &Value::Null).await;
+    assert_eq!(
+        (wrong.status.as_u16(), &wrong.json()["invalidElements"]),
+        (400, &json!(["cursor", "itemsPerPage"]))
+    );
     assert!(data.iter().all(|past| past["since"].as_str().unwrap().ends_with("+00:00")));
     let unknown = server.api(Method::GET, "/rest/v3/short-urls/unknown/history", &Value::Null).await;
     assert_eq!(unknown.status, 404);

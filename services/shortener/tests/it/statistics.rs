@@ -299,17 +299,37 @@ async fn a_visit_of_a_link_says_where_it_was_sent() {
     link(&server, "sent", start).await;
     let edit = json!({ "longUrl": "https://two.example/" });
     assert_eq!(server.api(Method::PATCH, "/rest/v3/short-urls/sent", &edit).await.status, 200);
+    let conditions = json!([{ "type": "device", "matchValue": "ios" }]);
+    for target in ["https://three.example/", "https://four.example/"] {
+        let rules = json!({ "redirectRules": [{ "longUrl": target, "conditions": conditions }] });
+        let path = "/rest/v3/short-urls/sent/redirect-rules";
+        assert_eq!(server.api(Method::POST, path, &rules).await.status, 200);
+    }
     let at = |after, version, rule| Visit { version, rule, ..click("", "sent", start + after) };
-    put(&warehouse, &[at(1, 1, 0), at(2, 2, 0), at(3, 2, 1), at(4, 9, 0)]).await;
+    put(
+        &warehouse,
+        &[at(1, 1, 0), at(2, 2, 0), at(3, 3, 1), at(4, 9, 0), at(5, 4, 1), at(6, 4, 0), at(7, 4, 2)],
+    )
+    .await;
     let list = read(&server, "/rest/v3/short-urls/sent/visits").await["visits"]["data"].take();
     let targets: Vec<_> = list.as_array().unwrap().iter().map(|visit| visit["redirectUrl"].clone()).collect();
-    let known = ["https://two.example/", "https://example.com/"];
-    assert_eq!(targets, [Value::Null, Value::Null, json!(known[0]), json!(known[1])], "the newest first");
+    let known = ["two", "three", "four"].map(|name| json!(format!("https://{name}.example/")));
+    let [two, three, four] = &known;
+    let expected = [
+        Value::Null,
+        two.clone(),
+        four.clone(),
+        Value::Null,
+        three.clone(),
+        two.clone(),
+        json!("https://example.com/"),
+    ];
+    assert_eq!(targets, expected, "the newest first");
     let page = read(&server, "/rest/v3/short-urls/sent/visits?itemsPerPage=1&page=3").await;
-    assert_eq!(page["visits"]["data"][0]["redirectUrl"], known[0]);
+    assert_eq!(page["visits"]["data"][0]["redirectUrl"], *four);
     for path in ["tags/t", "domains/DEFAULT"] {
         let list = read(&server, &format!("/rest/v3/{path}/visits")).await["visits"]["data"].take();
-        assert_eq!((list.as_array().unwrap().len(), list[0].get("redirectUrl")), (4, None), "{path}");
+        assert_eq!((list.as_array().unwrap().len(), list[0].get("redirectUrl")), (7, None), "{path}");
     }
 }
 

@@ -162,7 +162,7 @@ impl Export {
             Column::RedirectStatus => number(settings.redirect_status.map(u16::from)),
             Column::CacheLifetime => number(settings.cache_lifetime_s),
             Column::Rules if link.rules.is_empty() => Cow::default(),
-            Column::Rules => Value::Array(list_of(link)).to_string().into(),
+            Column::Rules => Value::Array(list_of(&link.rules)).to_string().into(),
             Column::CreatedAt => date_text(link.created_at).into(),
             Column::VisitsFrom => link.visits_from.map(date_text).unwrap_or_default().into(),
             Column::CustomUrl | Column::Dropped => Cow::default(),

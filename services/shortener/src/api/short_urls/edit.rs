@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use emitter::Hop;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -13,9 +14,10 @@ use crate::api::fields::{Fields, boolean, cache_lifetime, date, positive, redire
 use crate::api::names::{LinkName, tell};
 use crate::api::problem::Problem;
 use crate::api::visits::put_summaries;
-use crate::api::{Caller, etag, json, targets};
+use crate::api::{Caller, etag, json, statistics_scope, targets};
 use crate::link::LinkEdit;
 use crate::service::App;
+use crate::statistics::{Answer, Span, Visits};
 use crate::store::Changed;
 
 pub(in crate::api) async fn edit(
@@ -39,6 +41,10 @@ pub(in crate::api) async fn edit(
         Ok(state) => state,
         Err(response) => return response,
     };
+    edit.visits = match visits_so_far(&app, hop, &name, &edit).await {
+        Ok(visits) => visits,
+        Err(response) => return response,
+    };
     match app.edit(hop, name.link(), edit).await {
         Ok(Changed::Done(link)) => {
             tell(hop, &link);
@@ -49,6 +55,27 @@ pub(in crate::api) async fn edit(
         Ok(Changed::Conflict(link)) => etag::conflict(hop, &link, &document(&app, &link)),
         Ok(Changed::NotFound) => name.not_found().answer(hop),
         Err(error) => Problem::store(hop, &error),
+    }
+}
+
+/// Where a limit begins that the link did not have: its visits until now count, too. Were it to begin with fewer, because
+/// they can't be counted now, more would be let through than it says.
+async fn visits_so_far(
+    app: &App,
+    hop: &Hop,
+    name: &LinkName,
+    edit: &LinkEdit,
+) -> Result<Option<i64>, Response> {
+    if edit.max_visits.flatten().is_none() || !app.statistics.is_there() {
+        return Ok(None);
+    }
+    let link = app.links.find(hop, name.link()).await.map_err(|error| Problem::store(hop, &error))?;
+    let Some(link) = link.filter(|link| edit.begins_limit(link)) else { return Ok(None) };
+    let scope = statistics_scope::of_link(link).scope;
+    let visits = Visits { scope, span: Span::default(), exclude_bots: false };
+    match app.statistics.counts(&visits).await.and_then(Answer::current) {
+        Ok(counts) => Ok(Some(i64::try_from(counts.total()).unwrap_or(i64::MAX))),
+        Err(error) => Err(Problem::statistics(hop, &error)),
     }
 }
 

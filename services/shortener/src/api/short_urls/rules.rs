@@ -89,12 +89,12 @@ fn read_one(app: &App, domain: &str, rule: &Value) -> Result<Rule, String> {
 }
 
 fn document(link: &Link) -> Value {
-    json!({ "defaultLongUrl": link.target, "redirectRules": list_of(link) })
+    json!({ "defaultLongUrl": link.target, "redirectRules": list_of(&link.rules) })
 }
 
 /// The rules of a link as clients see them.
-pub(in crate::api) fn list_of(link: &Link) -> Vec<Value> {
-    let rules = link.rules.iter().enumerate().map(|(at, rule)| {
+pub(in crate::api) fn list_of(rules: &[Rule]) -> Vec<Value> {
+    let rules = rules.iter().enumerate().map(|(at, rule)| {
         json!({
             "longUrl": rule.target,
             "priority": at + 1,

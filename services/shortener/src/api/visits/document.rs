@@ -26,11 +26,13 @@ pub(super) fn visit(app: &App, visit: &SingleVisit) -> Value {
     })
 }
 
-/// A visit of one link, whose targets are given by version. Where a rule sent it is not known: rules have no history.
-pub(super) fn visit_of(app: &App, targets: &HashMap<u32, String>, one: &SingleVisit) -> Value {
+/// Where a link led visits, by version and the place of the rule that chose, 0 where none did.
+pub(super) type Targets = HashMap<(u32, u8), String>;
+
+/// A visit of one link, with where it was led; `null` where that is not known.
+pub(super) fn visit_of(app: &App, targets: &Targets, one: &SingleVisit) -> Value {
     let mut document = visit(app, one);
-    let target = targets.get(&one.version).filter(|_| one.rule == 0);
-    document["redirectUrl"] = target.map(String::as_str).into();
+    document["redirectUrl"] = targets.get(&(one.version, one.rule)).map(String::as_str).into();
     document
 }
 

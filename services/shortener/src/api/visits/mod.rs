@@ -5,15 +5,18 @@ mod document;
 mod query;
 mod summaries;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
+use emitter::Hop;
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 
+use self::document::Targets;
 use self::query::Asked;
 use super::names::{Found, LinkName};
 use super::problem::Problem;
@@ -22,14 +25,17 @@ use super::{Caller, deletable, json, numbers, read_only, statistics_scope};
 use crate::keys::now;
 use crate::link::{LinkEdit, UnixSeconds};
 use crate::service::App;
-use crate::statistics::{Answer, Scope, SingleVisit, Span, Visits, VisitsQuery};
-use crate::store::Changed;
+use crate::statistics::{Answer, Scope, SingleVisit, Span, Visits, VisitsPage, VisitsQuery};
+use crate::store::{Changed, StoreError};
 
 pub(super) use document::{put_marks, summary};
 pub(super) use summaries::{
     TagCounts, TagsError, of_tags, put_counts, put_none, put_summaries, put_tag_counts, put_tag_summaries,
     totals,
 };
+
+/// Versions of a link that are in memory at once, each with up to twenty rules.
+const VERSIONS_AT_ONCE: usize = 100;
 
 /// Shlink's routes of visits.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -86,12 +92,33 @@ async fn of_link(State(app): State<Arc<App>>, caller: Caller, Found(link): Found
         Ok(asked) => asked,
         Err(wrong) => return Problem::invalid(&wrong).answer(&caller.hop),
     };
-    let targets = match app.links.history(&caller.hop, link.id).await {
-        Ok(past) => past.into_iter().map(|past| (past.version, past.target)).collect(),
-        Err(error) => return Problem::store(&caller.hop, &error),
+    let id = link.id;
+    let page = match read(&app, &caller.hop, asked, statistics_scope::of_link(link)).await {
+        Ok(page) => page,
+        Err(response) => return response,
     };
-    let document = |app: &App, visit: &SingleVisit| document::visit_of(app, &targets, visit);
-    list(&app, &caller, asked, statistics_scope::of_link(link), document).await
+    match targets(&app, &caller.hop, id, page.visits()).await {
+        Ok(targets) => page.answer(|visit| document::visit_of(&app, &targets, visit)),
+        Err(error) => Problem::store(&caller.hop, &error),
+    }
+}
+
+/// Where a link has led these visits.
+async fn targets(app: &App, hop: &Hop, link_id: i64, visits: &[SingleVisit]) -> Result<Targets, StoreError> {
+    let served: BTreeSet<_> = visits.iter().map(|visit| (visit.version, visit.rule)).collect();
+    let versions: BTreeSet<_> = served.iter().map(|(version, _)| *version).collect();
+    let mut targets = Targets::new();
+    for some in Vec::from_iter(versions).chunks(VERSIONS_AT_ONCE) {
+        for version in app.links.versions(hop, link_id, some).await? {
+            let rules = version.rules.unwrap_or_default().into_iter().map(|rule| rule.target);
+            for (place, target) in (0..).zip(std::iter::once(version.target).chain(rules)) {
+                if served.contains(&(version.version, place)) {
+                    targets.insert((version.version, place), target);
+                }
+            }
+        }
+    }
+    Ok(targets)
 }
 
 /// Visits of a link are deleted by a time: those up to now, its second included, are shown no more.
@@ -196,6 +223,22 @@ async fn list(
     named: Named,
     document: impl Fn(&App, &SingleVisit) -> Value,
 ) -> Response {
+    match read(app, &caller.hop, asked, named).await {
+        Ok(page) => page.answer(|visit| document(app, visit)),
+        Err(response) => response,
+    }
+}
+
+/// A page of visits, and what is said of it.
+struct Page {
+    asked: Asked,
+    answer: Answer<VisitsPage>,
+    through: Option<UnixSeconds>,
+    /// See [`Named::cut`].
+    cut: bool,
+}
+
+async fn read(app: &App, hop: &Hop, asked: Asked, named: Named) -> Result<Page, Response> {
     let query = VisitsQuery {
         offset: asked.offset(),
         limit: asked.per_page,
@@ -203,25 +246,33 @@ async fn list(
     };
     // First up to when it holds, then what is there: what comes in between is later.
     let through = app.statistics.complete_through().await;
-    let answer = match app.statistics.page(&query).await {
-        Ok(answer) => answer,
-        Err(error) => return Problem::statistics(&caller.hop, &error),
-    };
-    let page = &answer.value;
-    let mut visits = json!({
-        "data": page.visits.iter().map(|visit| document(app, visit)).collect::<Vec<_>>(),
-        "pagination": {
-            "currentPage": asked.page,
-            "pagesCount": numbers::pages(page.total, u64::from(asked.per_page)),
-            "itemsPerPage": asked.per_page,
-            "itemsInCurrentPage": page.visits.len(),
-            "totalItems": page.total,
-        },
-        // Of more links than one question may be about, the newest are counted.
-        "linksCut": named.cut,
-    });
-    mark(&mut visits, through, answer.stale_since);
-    json::answer(StatusCode::OK, &json!({ "visits": visits }))
+    let answer = app.statistics.page(&query).await.map_err(|error| Problem::statistics(hop, &error))?;
+    Ok(Page { asked, answer, through, cut: named.cut })
+}
+
+impl Page {
+    fn visits(&self) -> &[SingleVisit] {
+        &self.answer.value.visits
+    }
+
+    fn answer(&self, document: impl Fn(&SingleVisit) -> Value) -> Response {
+        let Self { asked, answer, .. } = self;
+        let total = answer.value.total;
+        let mut visits = json!({
+            "data": self.visits().iter().map(document).collect::<Vec<_>>(),
+            "pagination": {
+                "currentPage": asked.page,
+                "pagesCount": numbers::pages(total, u64::from(asked.per_page)),
+                "itemsPerPage": asked.per_page,
+                "itemsInCurrentPage": self.visits().len(),
+                "totalItems": total,
+            },
+            // Of more links than one question may be about, the newest are counted.
+            "linksCut": self.cut,
+        });
+        mark(&mut visits, self.through, answer.stale_since);
+        json::answer(StatusCode::OK, &json!({ "visits": visits }))
+    }
 }
 
 fn mark(document: &mut Value, through: Option<UnixSeconds>, stale: Option<UnixSeconds>) {

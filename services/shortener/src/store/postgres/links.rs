@@ -3,14 +3,14 @@
 use std::sync::LazyLock;
 
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Row};
+use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::counts::Counts;
 use super::pool::failed;
 use super::tags::{self, TagIds};
-use super::{Changed, StoreError, rows};
+use super::{Changed, StoreError, history, rows};
 use crate::keys::now;
-use crate::link::{Link, LinkEdit, LinkRef, LinkState, PastTarget, UnixSeconds};
+use crate::link::{Link, LinkEdit, LinkRef, LinkState, UnixSeconds};
 use crate::target::target_hash;
 
 static FIND: LazyLock<String> =
@@ -102,9 +102,12 @@ pub(super) async fn edit(
     let mut link = old.clone();
     edit.apply(&mut link);
     if link.version != old.version {
-        note_target(&mut transaction, &link, edit).await?;
+        set_target(&mut transaction, &link, edit).await?;
     }
     update(&mut transaction, &link, new_tags.as_ref()).await?;
+    if edit.begins_limit(&old) {
+        count_at_least(&mut transaction, &link).await?;
+    }
     if let Some(from) = edit.visits_from {
         note_deleted(&mut transaction, &link, from).await?;
     }
@@ -165,17 +168,9 @@ async fn tag_ids(
     Ok(tags::known(transaction, &names).await?.into_values())
 }
 
-/// Moves the target, which is about to be replaced, into the history.
-async fn note_target(transaction: &mut PgConnection, link: &Link, edit: &LinkEdit) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO past_targets (link_id, version, target, since, owner)
-         SELECT id, version, target, coalesce(target_since, created_at),
-                CASE WHEN target_since IS NULL THEN owner ELSE target_by END FROM links WHERE id = $1",
-    )
-    .bind(link.id)
-    .execute(&mut *transaction)
-    .await
-    .map_err(failed)?;
+/// Stores a new version: the target, which may be the same with other rules, and who leads there since when.
+async fn set_target(transaction: &mut PgConnection, link: &Link, edit: &LinkEdit) -> Result<(), StoreError> {
+    history::note(transaction, link.id).await?;
     sqlx::query("UPDATE links SET target = $2, target_hash = $3::uuid, version = $4, target_since = $5, target_by = $6
                  WHERE id = $1")
         .bind(link.id)
@@ -227,6 +222,20 @@ async fn update(
     Ok(())
 }
 
+/// A limit begins: visits so far count.
+async fn count_at_least(transaction: &mut PgConnection, link: &Link) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO link_visits AS known (link_id, visits) VALUES ($1, $2)
+         ON CONFLICT (link_id) DO UPDATE SET visits = greatest(known.visits, excluded.visits)",
+    )
+    .bind(link.id)
+    .bind(link.visits)
+    .execute(transaction)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
 /// Notes that the visits of a link before a time are deleted.
 async fn note_deleted(
     transaction: &mut PgConnection,
@@ -244,32 +253,6 @@ async fn note_deleted(
     .await
     .map_err(failed)?;
     Ok(())
-}
-
-pub(super) async fn history(
-    connection: &mut PgConnection,
-    link_id: i64,
-) -> Result<Vec<PastTarget>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT version, target, coalesce(target_since, created_at) AS since,
-                CASE WHEN target_since IS NULL THEN owner ELSE target_by END AS owner
-         FROM links WHERE id = $1
-         UNION ALL SELECT version, target, since, owner FROM past_targets WHERE link_id = $1
-         ORDER BY version DESC",
-    )
-    .bind(link_id)
-    .fetch_all(connection)
-    .await
-    .map_err(failed)?;
-    let past = rows.iter().map(|row| {
-        Ok(PastTarget {
-            version: rows::whole(row, "version")?,
-            target: row.try_get("target")?,
-            since: row.try_get("since")?,
-            owner: row.try_get("owner")?,
-        })
-    });
-    past.collect::<Result<_, sqlx::Error>>().map_err(failed)
 }
 
 pub(super) async fn take_visit(connection: &mut PgConnection, link_id: i64) -> Result<bool, StoreError> {

@@ -12,6 +12,7 @@ mod claims;
 mod counts;
 mod create;
 mod domains;
+mod history;
 mod keys;
 mod links;
 mod list;
@@ -38,7 +39,7 @@ use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
 use crate::keys::ApiKey;
 use crate::link::{
-    Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
+    Link, LinkEdit, LinkRef, LinkState, LinkVersion, ListQuery, Match, NewLink, Page, UnixSeconds,
 };
 
 static MIGRATIONS: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/postgres") };
@@ -204,8 +205,17 @@ impl LinkStore for PostgresStore {
         deadline(self.write_ms, lend!(self.primary, c => links::delete(c, link, if_state))).await
     }
 
-    async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
-        deadline(self.read_ms, lend!(self.primary, c => links::history(c, link_id))).await
+    async fn history(
+        &self,
+        link_id: i64,
+        below: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<LinkVersion>, StoreError> {
+        deadline(self.read_ms, lend!(self.primary, c => history::newest(c, link_id, below, limit))).await
+    }
+
+    async fn versions(&self, link_id: i64, versions: &[u32]) -> Result<Vec<LinkVersion>, StoreError> {
+        deadline(self.read_ms, lend!(self.primary, c => history::these(c, link_id, versions))).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
-use super::{Changed, Claim, Created, Creation, StoreError, claims, counted, rows, unavailable};
+use super::{Changed, Claim, Created, Creation, StoreError, claims, counted, history, rows, unavailable};
 use crate::keys::now;
-use crate::link::{Link, LinkEdit, LinkRef, LinkState, Match, NewLink, UnixSeconds};
+use crate::link::{Link, LinkEdit, LinkRef, LinkState, Match, NewLink};
 use crate::target::target_hash;
 
 static FIND: LazyLock<String> =
@@ -129,29 +129,10 @@ async fn create_one(connection: &mut SqliteConnection, link: &NewLink) -> Result
     }
     let id = done.last_insert_rowid();
     set_tags(&mut *connection, id, &settings.tags).await?;
-    note_target(&mut *connection, id, 1, link.target.as_str(), created_at, link.owner.as_deref()).await?;
-    let stored = find_on(connection, LinkRef { domain: &link.domain, code: &link.code }).await?;
-    stored.map(Created::New).ok_or_else(|| StoreError::Corrupt("a link is gone as it is created".to_owned()))
-}
-
-async fn note_target(
-    connection: &mut SqliteConnection,
-    link_id: i64,
-    version: u32,
-    target: &str,
-    since: UnixSeconds,
-    owner: Option<&str>,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO link_targets (link_id, version, target, since, owner) VALUES (?, ?, ?, ?, ?)")
-        .bind(link_id)
-        .bind(version)
-        .bind(target)
-        .bind(since)
-        .bind(owner)
-        .execute(connection)
-        .await
-        .map_err(unavailable)?;
-    Ok(())
+    let stored = find_on(&mut *connection, LinkRef { domain: &link.domain, code: &link.code }).await?;
+    let stored = stored.ok_or_else(|| StoreError::Corrupt("a link is gone as it is created".to_owned()))?;
+    history::note(connection, &stored, created_at, link.owner.as_deref()).await?;
+    Ok(Created::New(stored))
 }
 
 pub(super) async fn edit(
@@ -160,17 +141,17 @@ pub(super) async fn edit(
     edit: &LinkEdit,
 ) -> Result<Changed, StoreError> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
-    let Some(mut link) = find_on(&mut transaction, name).await? else { return Ok(Changed::NotFound) };
-    if edit.if_state.is_some_and(|state| state != link.state()) {
-        return Ok(Changed::Conflict(link));
+    let Some(old) = find_on(&mut transaction, name).await? else { return Ok(Changed::NotFound) };
+    if edit.if_state.is_some_and(|state| state != old.state()) {
+        return Ok(Changed::Conflict(old));
     }
-    let before = link.version;
+    let mut link = old.clone();
     edit.apply(&mut link);
     let settings = &link.settings;
     sqlx::query(
         "UPDATE links SET target = ?, target_hash = ?, version = ?, revision = ?, title = ?, valid_since = ?,
                           valid_until = ?, max_visits = ?, crawlable = ?, forward_query = ?, redirect_status = ?,
-                          cache_lifetime_s = ?, rules = ?, visits_from = ? WHERE id = ?",
+                          cache_lifetime_s = ?, rules = ?, visits_from = ?, visits = ? WHERE id = ?",
     )
     .bind(&link.target)
     .bind(target_hash(&link.target).to_vec())
@@ -186,6 +167,7 @@ pub(super) async fn edit(
     .bind(settings.cache_lifetime_s)
     .bind(rows::rules_text(&link.rules)?)
     .bind(link.visits_from)
+    .bind(link.visits)
     .bind(link.id)
     .execute(&mut *transaction)
     .await
@@ -196,8 +178,9 @@ pub(super) async fn edit(
     if let Some(from) = edit.visits_from {
         counted::note_deleted(&mut transaction, &link, from).await?;
     }
-    if link.version != before {
-        note_target(&mut transaction, link.id, link.version, &link.target, now(), edit.by.as_deref()).await?;
+    if link.version != old.version {
+        history::keep_rules(&mut transaction, &old).await?;
+        history::note(&mut transaction, &link, now(), edit.by.as_deref()).await?;
     }
     transaction.commit().await.map_err(unavailable)?;
     Ok(Changed::Done(link))

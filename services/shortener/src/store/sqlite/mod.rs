@@ -4,6 +4,7 @@
 mod claims;
 mod counted;
 mod domains;
+mod history;
 mod keys;
 mod links;
 mod list;
@@ -29,7 +30,7 @@ use crate::config::StoreConfig;
 use crate::domain::{Domain, DomainRedirectsEdit};
 use crate::keys::ApiKey;
 use crate::link::{
-    Link, LinkEdit, LinkRef, LinkState, ListQuery, Match, NewLink, Page, PastTarget, UnixSeconds,
+    Link, LinkEdit, LinkRef, LinkState, LinkVersion, ListQuery, Match, NewLink, Page, UnixSeconds,
 };
 
 /// A later schema is used as it is, so that one can go back to the version before.
@@ -254,8 +255,17 @@ impl LinkStore for SqliteStore {
         Ok(0)
     }
 
-    async fn history(&self, link_id: i64) -> Result<Vec<PastTarget>, StoreError> {
-        self.read(lookup::history(&self.api, link_id)).await
+    async fn history(
+        &self,
+        link_id: i64,
+        below: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<LinkVersion>, StoreError> {
+        self.read(history::newest(&self.api, link_id, below, limit)).await
+    }
+
+    async fn versions(&self, link_id: i64, versions: &[u32]) -> Result<Vec<LinkVersion>, StoreError> {
+        self.read(history::these(&self.api, link_id, versions)).await
     }
 
     async fn names(&self, of: &Selection, limit: u32) -> Result<Vec<Counted>, StoreError> {

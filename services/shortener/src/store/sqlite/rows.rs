@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -51,10 +52,15 @@ pub(super) fn link(row: &SqliteRow) -> Result<Link, StoreError> {
 
 /// What is stored of rules: nothing where there are none.
 pub(super) fn rules_text(rules: &[Rule]) -> Result<Option<String>, StoreError> {
-    if rules.is_empty() { Ok(None) } else { serde_json::to_string(rules).map(Some).map_err(corrupt) }
+    if rules.is_empty() { Ok(None) } else { json(&rules).map(Some) }
 }
 
-fn corrupt(error: impl ToString) -> StoreError {
+/// A value as one text.
+pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(corrupt)
+}
+
+pub(super) fn corrupt(error: impl ToString) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }
 

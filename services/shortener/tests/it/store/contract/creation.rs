@@ -55,7 +55,7 @@ async fn a_link_is_found_as_it_was_given(store: Arc<dyn LinkStore>) {
     assert_eq!(made[0].created_at, 1_600_000_000);
     assert!(made[1].created_at > 1_700_000_000 && made[0].id < made[1].id);
     assert_eq!(store.find(LinkRef::on_default("full"), Read::Latest).await.unwrap(), None);
-    let history = store.history(made[0].id).await.unwrap();
+    let history = store.history(made[0].id, None, 9).await.unwrap();
     assert_eq!(history.len(), 1);
     assert_eq!((history[0].version, history[0].since), (1, 1_600_000_000));
     assert_eq!(history[0].owner.as_deref(), Some("k1"));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shortener::link::{Link, LinkEdit, LinkRef};
+use shortener::rule::{Condition, Rule};
 use shortener::store::{Changed, Counted, LinkStore, Read, Selection};
 
 use crate::store::{create, link, tagged, tags, target};
@@ -10,6 +11,8 @@ use crate::store::{create, link, tagged, tags, target};
 super::of_each_store!(
     a_change_is_all_that_changes,
     a_new_target_goes_into_the_history,
+    rules_go_into_the_history,
+    a_limit_begins_with_the_visits_so_far,
     a_change_is_made_to_the_state_it_was_meant_for,
     a_change_is_not_made_to_a_link_that_took_the_name,
     what_is_deleted_is_gone,
@@ -69,7 +72,7 @@ async fn a_new_target_goes_into_the_history(store: Arc<dyn LinkStore>) {
     }
     let now = store.find(made.name(), Read::Latest).await.unwrap().unwrap();
     assert_eq!((now.target.as_str(), now.version, now.revision), ("https://two.example/", 3, 4));
-    let history = store.history(made.id).await.unwrap();
+    let history = store.history(made.id, None, 9).await.unwrap();
     let seen: Vec<_> =
         history.iter().map(|past| (past.version, past.target.as_str(), past.owner.as_deref())).collect();
     let expected = [
@@ -78,12 +81,72 @@ async fn a_new_target_goes_into_the_history(store: Arc<dyn LinkStore>) {
         (1, "https://example.com/a", Some("k1")),
     ];
     assert_eq!(seen, expected);
+    assert!(history.iter().all(|past| past.rules == Some(Vec::new())));
     assert_eq!(history[2].since, 1_000);
     assert!(history[1].since > 1_700_000_000 && history[0].since >= history[1].since);
     // It is found by its new target, and not by the old one.
     let by = shortener::link::Match::default();
     assert!(store.find_match("https://two.example/", &by).await.unwrap().is_some());
     assert_eq!(store.find_match("https://example.com/a", &by).await.unwrap(), None);
+}
+
+async fn rules_go_into_the_history(store: Arc<dyn LinkStore>) {
+    let rules = |n: usize| -> Vec<Rule> {
+        let conditions = vec![Condition::AnyValueQueryParam { name: "a\0".to_owned() }];
+        (0..n)
+            .map(|at| Rule { target: format!("https://{at}.example/"), conditions: conditions.clone() })
+            .collect()
+    };
+    let mut new = link("a");
+    new.rules = rules(1);
+    let made = create(&*store, &[new, link("b")]).await.remove(0);
+    // Of several changes that are made at once there is one version.
+    let both =
+        LinkEdit { rules: Some(rules(2)), target: Some(target("https://x.example/")), ..LinkEdit::default() };
+    let again = LinkEdit { rules: Some(rules(2)), ..LinkEdit::default() };
+    let none = LinkEdit { rules: Some(Vec::new()), by: Some("k2".to_owned()), ..LinkEdit::default() };
+    for (edit, version) in [(both, 2), (again, 2), (none, 3), (LinkEdit::default(), 3)] {
+        assert_eq!(done(store.edit(made.name(), &edit).await.unwrap()).version, version);
+    }
+    let history = store.history(made.id, None, 9).await.unwrap();
+    let seen: Vec<_> = history.iter().map(|past| (past.version, past.rules.clone().unwrap())).collect();
+    assert_eq!(seen, [(3, rules(0)), (2, rules(2)), (1, rules(1))]);
+    assert_eq!((history[0].target.as_str(), history[0].owner.as_deref()), ("https://x.example/", Some("k2")));
+    // In part.
+    assert_eq!(store.history(made.id, None, 2).await.unwrap(), history[..2]);
+    assert_eq!(store.history(made.id, Some(3), 1).await.unwrap(), history[1..2]);
+    assert_eq!(store.history(made.id, Some(2), 9).await.unwrap(), history[2..]);
+    assert!(store.history(made.id, Some(1), 9).await.unwrap().is_empty());
+    let mut some = store.versions(made.id, &[1, 3, 4, u32::MAX]).await.unwrap();
+    some.sort_by_key(|past| past.version);
+    assert_eq!(some, [history[2].clone(), history[0].clone()]);
+    assert!(store.versions(made.id, &[]).await.unwrap().is_empty());
+}
+
+async fn a_limit_begins_with_the_visits_so_far(store: Arc<dyn LinkStore>) {
+    let made = create(&*store, &[link("a")]).await.remove(0);
+    let limit = |max, visits| LinkEdit { max_visits: Some(max), visits, ..LinkEdit::default() };
+    let edit = async |edit: LinkEdit| done(store.edit(made.name(), &edit).await.unwrap()).visits;
+    let left = async || {
+        let mut taken = 0;
+        while store.take_visit(made.id).await.unwrap() {
+            taken += 1;
+        }
+        taken
+    };
+    assert_eq!(edit(limit(Some(5), Some(3))).await, 3);
+    assert_eq!(store.find(made.name(), Read::Latest).await.unwrap().unwrap().visits, 3);
+    assert_eq!(left().await, 2);
+    // It goes on where it is only moved.
+    assert_eq!(edit(limit(Some(7), Some(100))).await, 5);
+    assert_eq!(left().await, 2);
+    // What was counted here is never less.
+    edit(limit(None, None)).await;
+    assert_eq!(edit(limit(Some(8), Some(2))).await, 7);
+    assert_eq!(left().await, 1);
+    edit(limit(None, None)).await;
+    assert_eq!(edit(limit(Some(9), Some(50))).await, 50);
+    assert_eq!(left().await, 0);
 }
 
 async fn a_change_is_made_to_the_state_it_was_meant_for(store: Arc<dyn LinkStore>) {
@@ -122,7 +185,7 @@ async fn what_is_deleted_is_gone(store: Arc<dyn LinkStore>) {
     assert_eq!((last.id, last.visits), (made.id, 1));
     assert_eq!(store.delete(made.name(), None).await.unwrap(), Changed::NotFound);
     assert_eq!(store.find(made.name(), Read::Latest).await.unwrap(), None);
-    assert!(store.history(made.id).await.unwrap().is_empty());
+    assert!(store.history(made.id, None, 9).await.unwrap().is_empty());
     assert!(!store.take_visit(made.id).await.unwrap());
     assert_eq!(store.tags(None, None).await.unwrap()[0].links, 1);
     let again = create(&*store, &[new]).await.remove(0);
