@@ -246,9 +246,33 @@ pub struct Match {
     pub valid_until: Option<UnixSeconds>,
     /// Visits allowed.
     pub max_visits: Option<i64>,
+    /// Whether robots may follow it.
+    pub crawlable: Option<bool>,
+    /// Whether the query of a visit is added to the target.
+    pub forward_query: Option<bool>,
+    /// Status of the redirect; that of the configuration is none.
+    pub redirect_status: Option<RedirectStatus>,
+    /// How long clients may keep the redirect; that of the configuration is none.
+    pub cache_lifetime_s: Option<u32>,
 }
 
 impl Match {
+    /// Whether a link with these settings would do: stores compare the same, and target, alias, domain and owner.
+    pub(crate) fn suits(&self, settings: &Settings) -> bool {
+        fn is<T: PartialEq>(wanted: Option<&T>, found: Option<&T>) -> bool {
+            wanted.is_none() || wanted == found
+        }
+        is(self.title.as_ref(), settings.title.as_ref())
+            && is(self.tags.as_ref(), Some(&settings.tags))
+            && is(self.valid_since.as_ref(), settings.valid_since.as_ref())
+            && is(self.valid_until.as_ref(), settings.valid_until.as_ref())
+            && is(self.max_visits.as_ref(), settings.max_visits.as_ref())
+            && is(self.crawlable.as_ref(), Some(&settings.crawlable))
+            && is(self.forward_query.as_ref(), Some(&settings.forward_query))
+            && is(self.redirect_status.as_ref(), settings.redirect_status.as_ref())
+            && is(self.cache_lifetime_s.as_ref(), settings.cache_lifetime_s.as_ref())
+    }
+
     /// The tags as stores compare them: one text, in the order of their bytes. Tags hold no comma.
     pub(crate) fn tags_text(&self) -> Option<String> {
         let tags = self.tags.as_ref()?;

@@ -251,6 +251,53 @@ async fn find_if_exists_finds_what_is_as_good_and_makes_one_in_a_race() {
 }
 
 #[tokio::test]
+async fn find_if_exists_wants_every_field_that_is_named() {
+    let server = Server::start().await;
+    let with = |fields: &Value| {
+        let mut body = json!({ "longUrl": "https://example.com/", "findIfExists": true });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        body
+    };
+    let first = server.link(&with(&json!({}))).await;
+    // What the first has, named or not, and null, which names nothing.
+    for fields in [
+        json!({ "crawlable": false, "forwardQuery": true }),
+        json!({ "crawlable": null, "forwardQuery": null, "redirectStatus": null, "cacheLifetime": null }),
+    ] {
+        let found = server.create(&with(&fields)).await;
+        assert_eq!((found.status.as_u16(), &found.json()["shortCode"]), (200, &json!(first)), "{fields}");
+    }
+    for fields in [
+        json!({ "redirectStatus": 308 }),
+        json!({ "redirectStatus": 301 }),
+        json!({ "cacheLifetime": 60 }),
+        json!({ "crawlable": true }),
+        json!({ "forwardQuery": false }),
+    ] {
+        let made = server.create(&with(&fields)).await;
+        assert_eq!(made.status, 201, "{fields}");
+        let made = made.json();
+        for (name, value) in fields.as_object().unwrap() {
+            assert_eq!(&made[name], value, "{name}");
+        }
+        let again = server.create(&with(&fields)).await;
+        assert_eq!(
+            (again.status.as_u16(), &again.json()["shortCode"]),
+            (200, &made["shortCode"]),
+            "{fields}"
+        );
+    }
+    let items = [json!({ "redirectStatus": 307 }), json!({}), json!({ "redirectStatus": 302 })]
+        .map(|fields| with(&fields));
+    let bulk =
+        server.api(Method::POST, &format!("{LINKS}/bulk"), &json!({ "shortUrls": items })).await.json();
+    let statuses: Vec<_> =
+        bulk["results"].as_array().unwrap().iter().map(|result| &result["status"]).collect();
+    assert_eq!(statuses, [201, 200, 201], "also among those of one call");
+    assert_eq!(bulk["results"][1]["shortUrl"]["shortCode"], bulk["results"][0]["shortUrl"]["shortCode"]);
+}
+
+#[tokio::test]
 async fn find_if_exists_takes_empty_fields_for_none() {
     let server = Server::start().await;
     let tagged = server.link(&json!({ "longUrl": "https://example.com/tagged", "tags": ["x"] })).await;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::results::{Fate, Known};
 use crate::access::Access;
-use crate::link::{LinkRef, Match};
+use crate::link::{LinkRef, Settings};
 use crate::links::{Alias, CreateLink};
 use crate::service::App;
 use crate::store::StoreError;
@@ -16,8 +16,16 @@ use emitter::Hop;
 pub(super) struct Foresight {
     /// Targets by domain and slug.
     named: HashMap<(String, String), String>,
-    /// What is as good as one with a generated code, by domain and target.
-    generated: HashMap<(String, String), Vec<Match>>,
+    /// What is set on them, by domain and target: a row without a code may do with one of them.
+    made: HashMap<(String, String), Vec<Foreseen>>,
+}
+
+/// A link that a row would make.
+#[derive(Debug)]
+struct Foreseen {
+    settings: Settings,
+    /// Where its code is known already.
+    short_url: Option<String>,
 }
 
 impl Foresight {
@@ -57,20 +65,29 @@ impl Foresight {
         }
         let target = request.target.as_str().to_owned();
         self.named.insert((request.domain.clone(), slug.to_owned()), target);
-        Fate::Created(Some(app.short_url(name)))
+        self.created(request, Some(app.short_url(name)))
     }
 
     async fn generated(&mut self, app: &App, hop: &Hop, request: &CreateLink) -> Result<Fate, StoreError> {
-        let Some(by) = &request.unless else { return Ok(Fate::Created(None)) };
+        let Some(by) = &request.unless else { return Ok(self.created(request, None)) };
+        // The newest is taken, so first what would be made before. All of it is of this key, which so reaches it.
+        let before = self.made.get(&place(request)).map_or(&[][..], Vec::as_slice);
+        if let Some(found) = before.iter().rev().find(|link| by.suits(&link.settings)) {
+            return Ok(Fate::Unchanged(found.short_url.clone()));
+        }
         if let Some(found) = app.links.find_match(hop, request.target.as_str(), by).await? {
             return Ok(Fate::Unchanged(Some(app.short_url(found.name()))));
         }
-        let place = (request.domain.clone(), request.target.as_str().to_owned());
-        let before = self.generated.entry(place).or_default();
-        if before.contains(by) {
-            return Ok(Fate::Unchanged(None));
-        }
-        before.push(by.clone());
-        Ok(Fate::Created(None))
+        Ok(self.created(request, None))
     }
+
+    fn created(&mut self, request: &CreateLink, short_url: Option<String>) -> Fate {
+        let link = Foreseen { settings: request.settings.clone(), short_url: short_url.clone() };
+        self.made.entry(place(request)).or_default().push(link);
+        Fate::Created(short_url)
+    }
+}
+
+fn place(request: &CreateLink) -> (String, String) {
+    (request.domain.clone(), request.target.as_str().to_owned())
 }

@@ -129,8 +129,8 @@ pub(in crate::api) fn read_creation(
     let valid_until = fields.optional("validUntil", date);
     check_period(&mut fields, valid_since, valid_until);
     let max_visits = fields.optional("maxVisits", positive);
-    let crawlable = fields.optional("crawlable", boolean).unwrap_or(false);
-    let forward_query = fields.optional("forwardQuery", boolean).unwrap_or(true);
+    let crawlable = fields.optional("crawlable", boolean);
+    let forward_query = fields.optional("forwardQuery", boolean);
     let status = fields.optional("redirectStatus", redirect_status);
     let lifetime = fields.optional("cacheLifetime", cache_lifetime);
     let find_if_exists = fields.optional("findIfExists", boolean).unwrap_or(false);
@@ -146,15 +146,20 @@ pub(in crate::api) fn read_creation(
         valid_since,
         valid_until,
         max_visits,
+        crawlable,
+        forward_query,
+        redirect_status: status,
+        cache_lifetime_s: lifetime,
     });
+    let defaults = Settings::default();
     let settings = Settings {
         title: named_title,
         tags: named_tags.unwrap_or_default(),
         valid_since,
         valid_until,
         max_visits,
-        crawlable,
-        forward_query,
+        crawlable: crawlable.unwrap_or(defaults.crawlable),
+        forward_query: forward_query.unwrap_or(defaults.forward_query),
         redirect_status: status,
         cache_lifetime_s: lifetime,
     };

@@ -16,8 +16,10 @@ use crate::target::target_hash;
 static FIND: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT asked.place, {} FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                 $7::text[], $8::bigint[], $9::bigint[], $10::bigint[]) WITH ORDINALITY
-             AS asked (hash, target, domain, owner, code, title, tags, valid_since, valid_until, max_visits, place)
+                 $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::boolean[], $12::boolean[], $13::smallint[],
+                 $14::bigint[]) WITH ORDINALITY
+             AS asked (hash, target, domain, owner, code, title, tags, valid_since, valid_until, max_visits,
+                       crawlable, forward_query, redirect_status, cache_lifetime_s, place)
          CROSS JOIN LATERAL (
              SELECT * FROM links
              WHERE links.target_hash = asked.hash::uuid AND links.target = asked.target
@@ -28,6 +30,10 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
                  AND (asked.valid_since IS NULL OR links.valid_since = asked.valid_since)
                  AND (asked.valid_until IS NULL OR links.valid_until = asked.valid_until)
                  AND (asked.max_visits IS NULL OR links.max_visits = asked.max_visits)
+                 AND (asked.crawlable IS NULL OR links.crawlable = asked.crawlable)
+                 AND (asked.forward_query IS NULL OR links.forward_query = asked.forward_query)
+                 AND (asked.redirect_status IS NULL OR links.redirect_status = asked.redirect_status)
+                 AND (asked.cache_lifetime_s IS NULL OR links.cache_lifetime_s = asked.cache_lifetime_s)
                  AND (asked.tags IS NULL OR asked.tags = coalesce(
                      (SELECT string_agg(name, ',' ORDER BY name) FROM tags
                       WHERE tags.id = ANY (links.tags) AND name IS NOT NULL), ''))
@@ -47,6 +53,7 @@ pub(super) async fn find(
     }
     let texts = |of: fn(&Match) -> Option<&str>| wanted.iter().map(|(_, by)| of(by)).collect::<Vec<_>>();
     let numbers = |of: fn(&Match) -> Option<i64>| wanted.iter().map(|(_, by)| of(by)).collect::<Vec<_>>();
+    let flags = |of: fn(&Match) -> Option<bool>| wanted.iter().map(|(_, by)| of(by)).collect::<Vec<_>>();
     let found_rows = sqlx::query(AssertSqlSafe(FIND.as_str()))
         .bind(wanted.iter().map(|(target, _)| hash_text(target_hash(target))).collect::<Vec<_>>())
         .bind(wanted.iter().map(|(target, _)| *target).collect::<Vec<_>>())
@@ -58,6 +65,10 @@ pub(super) async fn find(
         .bind(numbers(|by| by.valid_since))
         .bind(numbers(|by| by.valid_until))
         .bind(numbers(|by| by.max_visits))
+        .bind(flags(|by| by.crawlable))
+        .bind(flags(|by| by.forward_query))
+        .bind(wanted.iter().map(|(_, by)| rows::status_number(by.redirect_status)).collect::<Vec<_>>())
+        .bind(numbers(|by| by.cache_lifetime_s.map(i64::from)))
         .fetch_all(connection)
         .await
         .map_err(failed)?;

@@ -21,7 +21,10 @@ static FIND_MATCH: LazyLock<String> = LazyLock::new(|| {
              AND owner IS coalesce(?, owner) AND code = coalesce(?, code) AND title IS coalesce(?, title)
              AND valid_since IS coalesce(?, valid_since) AND valid_until IS coalesce(?, valid_until)
              AND max_visits IS coalesce(?, max_visits)
-             AND (?10 IS NULL OR ?10 = coalesce(
+             AND crawlable = coalesce(?, crawlable) AND forward_query = coalesce(?, forward_query)
+             AND redirect_status IS coalesce(?, redirect_status)
+             AND cache_lifetime_s IS coalesce(?, cache_lifetime_s)
+             AND (?14 IS NULL OR ?14 = coalesce(
                  (SELECT group_concat(name ORDER BY name) FROM link_tags JOIN tags ON tags.id = link_tags.tag_id
                   WHERE link_tags.link_id = links.id), ''))
          ORDER BY id DESC LIMIT 1",
@@ -59,6 +62,10 @@ pub(super) async fn find_match(
         .bind(by.valid_since)
         .bind(by.valid_until)
         .bind(by.max_visits)
+        .bind(by.crawlable)
+        .bind(by.forward_query)
+        .bind(by.redirect_status.map(u16::from))
+        .bind(by.cache_lifetime_s)
         .bind(by.tags_text())
         .fetch_optional(connection)
         .await

@@ -110,6 +110,37 @@ async fn the_same_file_can_come_again(server: &Server) {
 }
 
 #[tokio::test]
+async fn rows_without_a_code_take_a_link_that_has_all_they_name() {
+    for server in on_each_store(|_| {}).await {
+        rows_take_what_has_all_they_name(&server).await;
+    }
+}
+
+async fn rows_take_what_has_all_they_name(server: &Server) {
+    server.link(&json!({ "longUrl": "https://there.example/", "crawlable": true })).await;
+    let file = "shortCode,longUrl,title,crawlable,forwardQuery,redirectStatus,cacheLifetime\n\
+                ,https://there.example/,,true,,,\n\
+                ,https://there.example/,,false,,,\n\
+                ,https://there.example/,,false,true,,\n\
+                ,https://there.example/,,,,301,\n\
+                ,https://there.example/,,,,301,60\n\
+                ,https://there.example/,,,,,60\n\
+                named,https://other.example/,Other,,false,,\n\
+                ,https://other.example/,,,false,,\n\
+                ,https://other.example/,Else,,,,\n\
+                ,https://other.example/,,,,,\n";
+    let dry = import(server, "?dryRun=true", file).await;
+    let wet = import(server, "", file).await;
+    let (made, there) = ("created", "unchanged");
+    assert_eq!(fates(&wet), [there, made, there, made, made, there, made, there, made, there], "{wet}");
+    assert_eq!(fates(&dry), fates(&wet), "{dry}");
+    let named = format!("http://{}/named", server.addr);
+    assert_eq!([&dry["results"][7]["shortUrl"], &wet["results"][7]["shortUrl"]], [&named, &named]);
+    let again = import(server, "", file).await;
+    assert_eq!((&again["unchanged"], &again["created"]), (&json!(10), &json!(0)));
+}
+
+#[tokio::test]
 async fn what_was_made_before_a_failure_stays_and_the_file_can_come_again() {
     let server = Server::start().await;
     let mut file = String::from("shortCode,longUrl\n");

@@ -13,6 +13,7 @@ super::of_each_store!(
     an_alias_is_given_once_a_domain,
     a_collision_of_a_generated_alias_stores_nothing,
     an_equal_link_is_found_instead,
+    an_equal_link_has_every_field_that_is_named,
     an_equal_link_is_found_among_any_number_of_others,
     a_bulk_takes_each_for_itself,
     many_are_found_at_once,
@@ -122,6 +123,53 @@ async fn an_equal_link_is_found_instead(store: Arc<dyn LinkStore>) {
     // Several are equal: the newest.
     let found = store.find_match(first.target.as_str(), &Match::default()).await.unwrap().unwrap();
     assert_eq!(found.code, "other-5");
+}
+
+/// Names fields that a link has to have.
+type Naming = fn(&mut Match);
+
+async fn an_equal_link_has_every_field_that_is_named(store: Arc<dyn LinkStore>) {
+    let plain = create(&*store, &[link("plain")]).await.remove(0);
+    let mut set = full("set");
+    set.domain = plain.domain.clone();
+    set.target = target(&plain.target);
+    let set = create(&*store, &[set]).await.remove(0);
+    // What each of the two links has, and what neither has.
+    let cases: [(Naming, Option<&str>); 14] = [
+        (|by| by.crawlable = Some(false), Some("plain")),
+        (|by| by.crawlable = Some(true), Some("set")),
+        (|by| by.forward_query = Some(true), Some("plain")),
+        (|by| by.forward_query = Some(false), Some("set")),
+        (|by| by.redirect_status = Some(RedirectStatus::Permanent), Some("set")),
+        (|by| by.redirect_status = Some(RedirectStatus::Found), None),
+        (|by| by.cache_lifetime_s = Some(u32::MAX), Some("set")),
+        (|by| by.cache_lifetime_s = Some(0), None),
+        (|by| by.title = Some("other".to_owned()), None),
+        (|by| by.valid_since = Some(1_500_000_000), Some("set")),
+        (|by| by.valid_until = Some(1_500_000_000), None),
+        (|by| (by.crawlable, by.forward_query) = (Some(true), Some(true)), None),
+        (|by| (by.crawlable, by.max_visits) = (Some(true), Some(7)), Some("set")),
+        (|_| {}, Some("set")),
+    ];
+    let mut wanted = Vec::new();
+    for (at, (name, expected)) in cases.into_iter().enumerate() {
+        let mut by = Match::default();
+        name(&mut by);
+        let found = store.find_match(&plain.target, &by).await.unwrap().map(|link| link.code);
+        assert_eq!(found.as_deref(), expected, "{by:?}");
+        // Those that find one, in one call.
+        if expected.is_some() {
+            wanted.push(NewLink {
+                unless: Some(by),
+                target: target(&plain.target),
+                ..link(&format!("n{at}"))
+            });
+        }
+    }
+    let Creation::Done(made) = store.create(&wanted, None).await.unwrap() else { panic!("none collides") };
+    assert!(
+        made.iter().all(|made| [&plain, &set].iter().any(|link| *made == Created::Found((*link).clone())))
+    );
 }
 
 async fn an_equal_link_is_found_among_any_number_of_others(store: Arc<dyn LinkStore>) {
