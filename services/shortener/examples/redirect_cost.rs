@@ -18,7 +18,7 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
 use shortener::link::NewLink;
 use shortener::store::{LinkStore as _, sqlite::SqliteStore};
-use shortener::target::{self, OwnHosts};
+use shortener::target::{self, TargetPolicy};
 use shortener::{Parts, Shortener, ShortenerConfig};
 use tower::{Layer as _, Service};
 use wide_event::Resource;
@@ -67,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
     config.limits.visits_burst = 1_000_000;
     let store = Arc::new(SqliteStore::open(&config.store).await?);
     store.migrate().await?;
-    let target = target::parse(TARGET, 2_048, &OwnHosts::default())?;
+    let target = target::parse(TARGET, &TargetPolicy::default())?;
     let link = NewLink::with_alias("rust", target);
     store.create(&[link], None).await?;
     let shortener = Shortener::open(config, Parts::alone(store)).await?;

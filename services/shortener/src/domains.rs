@@ -265,7 +265,9 @@ fn authority(host: &str) -> Option<Cow<'_, str>> {
 /// can't choose the host.
 fn filled(redirect: &str, host: &str, path: &str) -> Option<Url> {
     let mut url = Url::parse(redirect).ok()?;
-    if !redirect.contains("DOMAIN") && !redirect.contains("ORIGINAL_PATH") {
+    // Without a host the path says where it leads.
+    let is_whole = !redirect.contains("DOMAIN") && !redirect.contains("ORIGINAL_PATH");
+    if is_whole || !url.has_host() {
         return Some(url);
     }
     let fill = |text: &str, host: &str, path: &str| {
@@ -319,7 +321,7 @@ mod tests {
         assert_eq!(domains.named("two.example"), DEFAULT_DOMAIN);
         let goes = |domains: &Arc<Domains>| domains.orphans_go("", Orphan::BaseUrl, "s.example", "/");
         assert_eq!(goes(&domains), None);
-        let target = crate::target::parse("https://e.example/", 100, &Default::default()).unwrap();
+        let target = crate::target::parse("https://e.example/", &Default::default()).unwrap();
         let edit = DomainRedirectsEdit { base_url: Some(Some(target)), ..Default::default() };
         store.set_domain_redirects("", &edit).await.unwrap().unwrap();
         domains.heard(&Change::Domains);
@@ -359,6 +361,9 @@ mod tests {
                 "https://e.example/?from={DOMAIN}&path={ORIGINAL_PATH}#f",
                 "https://e.example/?from=s.example&path=%2Fa%2F%25C3%25A4#f",
             ),
+            ("app://open/{ORIGINAL_PATH}", "app://open/a/%C3%A4"),
+            ("mailto:{DOMAIN}", "mailto:{DOMAIN}"),
+            ("app:/{ORIGINAL_PATH}", "app:/%7BORIGINAL_PATH%7D"),
         ];
         for (redirect, expected) in cases {
             let stored = Url::parse(redirect).unwrap();

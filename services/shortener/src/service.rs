@@ -27,7 +27,7 @@ use crate::shared::local::LocalState;
 use crate::shared::{Guarded, SharedState};
 use crate::statistics::Statistics;
 use crate::store::{Changed, LinkStore, StoreError};
-use crate::target::OwnHosts;
+use crate::target::TargetPolicy;
 use crate::target::blocklist::{Blocklist, BlocklistError};
 use crate::{api, housekeeping, redirect};
 use emitter::{Emitter, Hop};
@@ -107,7 +107,7 @@ pub(crate) struct App {
     /// Which build this is.
     pub(crate) version: String,
     pub(crate) base_url: Url,
-    pub(crate) own_hosts: OwnHosts,
+    pub(crate) target_policy: TargetPolicy,
     pub(crate) links: Links,
     pub(crate) cache: Arc<LinkCache>,
     pub(crate) domains: Arc<Domains>,
@@ -130,7 +130,7 @@ impl Shortener {
     pub async fn open(config: ShortenerConfig, parts: Parts) -> Result<Self, OpenError> {
         let Parts { store, shared, warehouse, version } = parts;
         let base_url = Url::parse(&config.links.base_url).map_err(OpenError::BaseUrl)?;
-        let own_hosts = OwnHosts::new(&base_url, &config.links.own_hosts);
+        let target_policy = TargetPolicy::new(&base_url, &config.links);
         let secret = match &config.links.codes_key {
             Some(key) => *key.expose(),
             None => {
@@ -155,7 +155,7 @@ impl Shortener {
         let app = App {
             version,
             base_url,
-            own_hosts,
+            target_policy,
             links: Links::new(
                 store,
                 Arc::clone(&cache),

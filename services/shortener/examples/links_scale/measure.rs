@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use shortener::link::{LinkRef, ListQuery, NewLink};
 use shortener::store::{Created, Creation, LinkStore, Read};
-use shortener::target::{self, OwnHosts};
+use shortener::target::{self, TargetPolicy};
 use sqlx::PgPool;
 
 /// Creations at a time: half the connections of a pool.
@@ -63,7 +63,7 @@ fn random_link(at: usize) -> Result<NewLink> {
     getrandom::fill(&mut random)?;
     let code = format!("{:x}", u64::from_be_bytes(random));
     let url = format!("https://www.example-{}.com/articles/2026/{code}?utm_source=newsletter", at % 5000);
-    let mut link = NewLink::with_alias(code, target::parse(&url, 2048, &OwnHosts::default())?);
+    let mut link = NewLink::with_alias(code, target::parse(&url, &TargetPolicy::default())?);
     link.owner = Some(format!("k{}", at % 50));
     if at.is_multiple_of(3) {
         link.settings.tags.insert(format!("tag-{}", 1 + at * 31 % 1000));

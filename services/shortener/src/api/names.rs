@@ -14,6 +14,7 @@ use crate::codes;
 use crate::domain::{AuthorityError, DEFAULT_DOMAIN, parse_authority};
 use crate::link::{Link, LinkRef};
 use crate::service::App;
+use crate::target::host_of;
 use emitter::Hop;
 
 /// A link as a path and its query name it.
@@ -80,12 +81,12 @@ impl FromRequestParts<Arc<App>> for Found {
 pub(super) fn tell(hop: &Hop, link: &Link) {
     hop.code(&link.code);
     let target = url::Url::parse(&link.target).ok();
-    let target_host = target.as_ref().and_then(url::Url::host_str).unwrap_or_default();
+    let target_host = target.as_ref().map(host_of).unwrap_or_default();
     if let Some(domain) = other_domain(&link.domain) {
         hop.domain(domain);
     }
     hop.link(link.id.cast_unsigned(), link.version);
-    hop.target_host(target_host);
+    hop.target_host(&target_host);
 }
 
 /// The name in the store of the domain that a client names. Nothing and `DEFAULT` are Shlink's names for the default

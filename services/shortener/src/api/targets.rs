@@ -8,12 +8,9 @@ use crate::target::{self, Target, TargetError};
 
 /// Checks and normalises a target of a link on `domain`, or of that domain's own redirects.
 pub(super) fn parse(app: &App, domain: &str, text: &str) -> Result<Target, TargetError> {
-    let target = target::parse(text, app.config.links.url_bytes_max, &app.own_hosts)?;
+    let target = target::parse(text, &app.target_policy)?;
     let url = url::Url::parse(target.as_str()).map_err(|_| TargetError::Invalid)?;
-    if !app.config.links.private_targets && target::is_private(&url) {
-        return Err(TargetError::Private);
-    }
-    if app.blocklist.blocks(url.host_str().unwrap_or_default()) {
+    if app.blocklist.blocks(&target::host_of(&url)) {
         return Err(TargetError::Blocked);
     }
     match parse_authority(url.authority()) {

@@ -10,6 +10,7 @@ use super::age::Age;
 use crate::link::{Link, RedirectStatus, UnixSeconds};
 use crate::redirect::Rules;
 use crate::shared::Version;
+use crate::target::host_of;
 
 /// Bytes of an entry besides its texts: the struct; its counts (16), what the cache says of `memory_used` for each, with what
 /// it remembers of those that went (84 to 100), and what four allocations are rounded up by.
@@ -28,7 +29,7 @@ pub struct CachedLink {
     pub revision: i64,
     /// The serialised target.
     pub location: HeaderValue,
-    /// Its host.
+    /// Its host as the web writes it; empty where it has none.
     pub target_host: Box<str>,
     /// For the preview.
     pub title: Option<Box<str>>,
@@ -65,7 +66,7 @@ impl CachedLink {
             version: link.version,
             revision: link.revision,
             location: HeaderValue::from_str(&link.target).ok()?,
-            target_host: url.host_str()?.into(),
+            target_host: host_of(&url).into(),
             title: settings.title.as_deref().map(Into::into),
             valid_since: settings.valid_since,
             valid_until: settings.valid_until,

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::{SecretKey, Wrong, positive};
 use crate::codes::{CODE_LENGTH_MAX, CODE_LENGTH_MIN};
+use crate::target::check_scheme;
 
 /// Longest slug that may be configured: with its domain, PostgreSQL's index takes some 2,700 bytes of it.
 const SLUG_BYTES_MAX: usize = 2_048;
@@ -20,6 +21,11 @@ pub struct LinksConfig {
     /// Further hosts that lead here (`host` or `host:port`): links to them are refused, as they would loop.
     /// The host of `base_url` is always one. Default none.
     pub own_hosts: Vec<String>,
+    /// Schemes that targets may have, in lower case; all of them, so name `http` and `https`, too. Default these two; add
+    /// `mailto`, `tel` or that of an app of yours where links shall open one. Schemes that run code, reach the visitor's
+    /// own machine or hide another URL (`javascript`, `data`, `file`, `intent`, …) can't be added. It is about new targets:
+    /// links, rules and domain redirects that lead elsewhere since before go on as they are when the list is narrowed.
+    pub schemes: Vec<String>,
     /// Longest target accepted, in bytes, as given and as serialised. Default 2,048, what every browser and
     /// proxy takes; raise it for targets with long queries.
     pub url_bytes_max: usize,
@@ -38,7 +44,8 @@ pub struct LinksConfig {
     pub domains_max: usize,
     /// Most tags on a link. Default 32.
     pub tags_max: usize,
-    /// Whether links may lead to private networks, this machine and names without a dot. Default true, since shorteners
+    /// Whether links may lead to private networks, this machine and names without a dot (these are always allowed of schemes
+    /// like `myapp`, where they are no hosts). Default true, since shorteners
     /// on intranets are for nothing else and targets are never fetched; false where strangers make links.
     pub private_targets: bool,
     /// Files with hosts that no link may lead to: one host a line, which stands for all names below it, or lines of a
@@ -51,6 +58,7 @@ impl Default for LinksConfig {
         Self {
             base_url: "http://127.0.0.1:8080".to_owned(),
             own_hosts: Vec::new(),
+            schemes: ["http", "https"].map(str::to_owned).to_vec(),
             url_bytes_max: 2_048,
             slug_bytes_max: 255,
             code_length: 7,
@@ -75,6 +83,14 @@ impl LinksConfig {
             Ok(_) => wrong.push(("links.base_url", "must be an http or https URL".to_owned())),
             Err(error) => wrong.push(("links.base_url", error.to_string())),
         }
+        if self.schemes.is_empty() {
+            wrong.push(("links.schemes", "names none".to_owned()));
+        }
+        let schemes = self.schemes.iter();
+        wrong.extend(schemes.filter_map(|scheme| {
+            let error = check_scheme(scheme).err()?;
+            Some(("links.schemes", format!("{scheme:?} {error}")))
+        }));
         if !(CODE_LENGTH_MIN..=CODE_LENGTH_MAX).contains(&self.code_length) {
             wrong.push(("links.code_length", format!("must be {CODE_LENGTH_MIN} to {CODE_LENGTH_MAX}")));
         }

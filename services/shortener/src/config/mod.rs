@@ -89,6 +89,7 @@ mod tests {
         assert_eq!(ShortenerConfig::default().check(), []);
         let mut config = ShortenerConfig::default();
         config.links.base_url = "ftp://s.example/".to_owned();
+        config.links.schemes = ["https", "JavaScript", "data", "my app"].map(str::to_owned).to_vec();
         config.links.code_length = 3;
         config.http.header_bytes_max = 100;
         config.limits.in_flight_max = 1;
@@ -100,6 +101,9 @@ mod tests {
             named,
             [
                 "links.base_url",
+                "links.schemes",
+                "links.schemes",
+                "links.schemes",
                 "links.code_length",
                 "links.slug_bytes_max",
                 "links.lease_ids",
@@ -108,5 +112,11 @@ mod tests {
                 "http.header_bytes_max"
             ]
         );
+        config = ShortenerConfig::default();
+        config.links.schemes = ["mailto", "intent"].map(str::to_owned).to_vec();
+        let [(_, why)] = &config.check()[..] else { panic!("one mistake") };
+        assert!(why.starts_with("\"intent\" runs code"), "{why}");
+        config.links.schemes.clear();
+        assert_eq!(config.check(), [("links.schemes", "names none".to_owned())]);
     }
 }

@@ -7,6 +7,7 @@ use wide_event::Orphan;
 
 use super::answer;
 use super::visit::Visit;
+use crate::target::host_of;
 
 /// A redirect where the domain, or else the default one, has one for this kind; otherwise the page.
 pub(super) fn answer(
@@ -22,7 +23,7 @@ pub(super) fn answer(
     }
     let sent = visit.app.domains.orphans_go(&domain, kind, visit.host, path).and_then(|url| {
         let location = HeaderValue::from_str(url.as_str()).ok()?;
-        let is_refused = visit.app.blocklist.blocks(url.host_str()?) || visit.leads_here(&location);
+        let is_refused = visit.app.blocklist.blocks(&host_of(&url)) || visit.leads_here(&location);
         (!is_refused).then(|| answer::bare(StatusCode::FOUND, location))
     });
     sent.unwrap_or_else(|| {

@@ -1,5 +1,6 @@
 //! `forwardQuery`: the query of a visit added to that of the target.
-//! As in Shlink, a parameter of the visit replaces those of its name in the target.
+//! As in Shlink, a parameter of the visit replaces those of its name in the target. A target without a hierarchy gets none:
+//! in `mailto:` it would be who else gets the mail, and no part of a number in `tel:`.
 
 use http::HeaderValue;
 use url::Url;
@@ -8,12 +9,16 @@ use url::Url;
 /// half a parameter would be worse.
 const FORWARDED_BYTES_MAX: usize = 1_024;
 
-/// The target with the query added. Nothing when the query, or the result, is too long to be forwarded.
+/// The target with the query added. Nothing when the target takes none, or the query, or the result, is too long to be
+/// forwarded.
 pub(super) fn merge(location: &HeaderValue, query: &str, bytes_max: usize) -> Option<HeaderValue> {
     if query.len() > FORWARDED_BYTES_MAX {
         return None;
     }
     let mut url = Url::parse(location.to_str().ok()?).ok()?;
+    if url.cannot_be_a_base() {
+        return None;
+    }
     let kept = url.query().unwrap_or_default();
     let mut merged = String::with_capacity(kept.len() + query.len() + 1);
     let replaced = |name: &str| pairs(query).any(|pair| name_of(pair) == name);
@@ -57,6 +62,10 @@ mod tests {
             ("https://e.example/", "b#c", Some("https://e.example/?b%23c")),
             ("https://e.example/?a", "&&", Some("https://e.example/?a")),
             ("https://e.example/", "&", None),
+            ("app://open/x?y=1", "a=\"'", Some("app://open/x?y=1&a=%22'")),
+            ("app:/x", "a=1", Some("app:/x?a=1")),
+            ("mailto:a@e.example?subject=x", "bcc=b@e.example", None),
+            ("tel:+15550100", "utm_source=x", None),
         ];
         for (target, query, expected) in cases {
             let location = HeaderValue::from_static(target);

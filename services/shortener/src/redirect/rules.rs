@@ -12,6 +12,7 @@ use wide_event::agent::{Agent, Agents};
 use crate::client_addr::Network;
 use crate::link::UnixSeconds;
 use crate::rule::{Browser, Condition, Device, Rule};
+use crate::target::host_of;
 
 /// Languages looked at in `Accept-Language`, and parameters in a query. Browsers send up to ten and campaigns twenty;
 /// more is somebody who wants it to cost.
@@ -147,7 +148,7 @@ impl Prepared {
         let url = Url::parse(&rule.target).ok()?;
         Some(Self {
             location: HeaderValue::from_str(&rule.target).ok()?,
-            target_host: url.host_str()?.into(),
+            target_host: host_of(&url).into(),
             tests: rule.conditions.iter().map(Test::of).collect(),
         })
     }

@@ -381,7 +381,7 @@ impl<'a> Visit<'a> {
         };
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
         let authority = std::str::from_utf8(&rest[..end]).unwrap_or_default();
-        self.app.own_hosts.contains_authority(authority, default_port)
+        self.app.target_policy.own_hosts.contains_authority(authority, default_port)
             || self.app.domains.is_ours(authority, self.host)
     }
 

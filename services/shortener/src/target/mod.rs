@@ -1,17 +1,24 @@
-//! Where a link may lead: an absolute http or https URL, normalised, that is no way to attack who follows it.
+//! Where a link may lead: an absolute URL of http, https or another scheme that is allowed, normalised, that is no way to
+//! attack who follows it.
 //! Nothing is fetched and no name resolved; what a `Target` holds is safe in a `Location` header.
 
 pub mod blocklist;
 #[cfg(test)]
 mod hostile;
 mod own_hosts;
+mod policy;
 mod private;
+mod scheme;
 
 pub use own_hosts::OwnHosts;
-pub(crate) use private::is_private;
+pub use policy::TargetPolicy;
+use private::is_private;
+pub(crate) use scheme::check_scheme;
+
+use std::borrow::Cow;
 
 use http::HeaderValue;
-use url::Url;
+use url::{Host, Url};
 
 /// A target that was accepted. Its text is visible ASCII, at most the configured length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,10 +58,10 @@ pub enum TargetError {
     /// `\`, which browsers take for `/`.
     #[error("holds a backslash, which must be percent-encoded")]
     Backslash,
-    /// Not http or https.
-    #[error("is not an http or https URL")]
+    /// Of no scheme that is allowed.
+    #[error("has none of the schemes that are allowed here: http and https, unless configured otherwise")]
     Scheme,
-    /// No host, or no `//`.
+    /// No host, or no `//`, where the scheme wants one.
     #[error("has no host")]
     NoHost,
     /// A user name or password.
@@ -80,11 +87,12 @@ pub enum TargetError {
     Invalid,
 }
 
-/// Checks and normalises a target. `bytes_max` bounds what comes in and what comes out.
-pub fn parse(text: &str, bytes_max: usize, own_hosts: &OwnHosts) -> Result<Target, TargetError> {
+/// Checks and normalises a target. Its length is bounded as it comes in and as it goes out.
+pub fn parse(text: &str, policy: &TargetPolicy) -> Result<Target, TargetError> {
     if text.is_empty() {
         return Err(TargetError::Empty);
     }
+    let bytes_max = policy.bytes_max;
     if text.len() > bytes_max {
         return Err(TargetError::TooLong(bytes_max));
     }
@@ -95,11 +103,44 @@ pub fn parse(text: &str, bytes_max: usize, own_hosts: &OwnHosts) -> Result<Targe
     if text.contains('\\') {
         return Err(TargetError::Backslash);
     }
-    let authority = authority(text)?;
-    if authority.contains('@') {
+    if authority(text, policy)?.contains('@') {
         return Err(TargetError::Credentials);
     }
-    let url = Url::parse(text).map_err(|error| match error {
+    let serialised = String::from(read(text)?);
+    // It is the serialised one that everybody will read: a path must not have become a host.
+    let url = read(&serialised)?;
+    if url.is_special() || url.has_authority() && !url.authority().is_empty() {
+        check_host(&url)?;
+    }
+    if policy.own_hosts.contains(&url) {
+        return Err(TargetError::OwnHost);
+    }
+    if serialised.len() > bytes_max {
+        return Err(TargetError::TooLong(bytes_max));
+    }
+    // Serialised URLs are ASCII without controls; should that ever not hold, no such link comes to be.
+    let is_visible = serialised.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_visible || url.as_str() != serialised || HeaderValue::from_str(&serialised).is_err() {
+        return Err(TargetError::Invalid);
+    }
+    if !policy.reaches(&url) {
+        return Err(TargetError::Private);
+    }
+    Ok(Target(serialised))
+}
+
+/// The host of a URL as the web writes it, and so as blocklists have it; empty where there is none. Of schemes that are not
+/// the web's, the parser leaves case, escapes and numbers as they are, since it can't know what they mean there.
+pub(crate) fn host_of(url: &Url) -> Cow<'_, str> {
+    let host = url.host_str().unwrap_or_default();
+    if url.is_special() {
+        return Cow::Borrowed(host);
+    }
+    Host::parse(host).map_or(Cow::Borrowed(host), |host| Cow::Owned(host.to_string()))
+}
+
+fn read(text: &str) -> Result<Url, TargetError> {
+    Url::parse(text).map_err(|error| match error {
         url::ParseError::EmptyHost => TargetError::NoHost,
         url::ParseError::InvalidPort => TargetError::Port,
         url::ParseError::IdnaError
@@ -107,35 +148,22 @@ pub fn parse(text: &str, bytes_max: usize, own_hosts: &OwnHosts) -> Result<Targe
         | url::ParseError::InvalidIpv6Address
         | url::ParseError::InvalidDomainCharacter => TargetError::Host,
         _ => TargetError::Invalid,
-    })?;
-    check_host(&url)?;
-    if own_hosts.contains(&url) {
-        return Err(TargetError::OwnHost);
-    }
-    let serialised = String::from(url);
-    if serialised.len() > bytes_max {
-        return Err(TargetError::TooLong(bytes_max));
-    }
-    // Serialised URLs are ASCII without controls; should that ever not hold, no such link comes to be.
-    if !serialised.bytes().all(|byte| byte.is_ascii_graphic()) || HeaderValue::from_str(&serialised).is_err()
-    {
-        return Err(TargetError::Invalid);
-    }
-    Ok(Target(serialised))
+    })
 }
 
-/// What stands between `//` and the path. The parser itself would repair `http:host` and `http:///host`.
-fn authority(text: &str) -> Result<&str, TargetError> {
-    let (scheme, rest) = text.split_once(':').ok_or(TargetError::Scheme)?;
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return Err(TargetError::Scheme);
-    }
-    let rest = rest.strip_prefix("//").ok_or(TargetError::NoHost)?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() || (authority.starts_with(':') && !authority.contains('@')) {
-        Err(TargetError::NoHost)
-    } else {
-        Ok(authority)
+/// What stands between `//` and the path; empty where a scheme that needs no host has no `//`, or nothing there. Of those that
+/// need one the parser itself would repair `http:host` and `http:///host`.
+fn authority<'a>(text: &'a str, policy: &TargetPolicy) -> Result<&'a str, TargetError> {
+    let (scheme, rest) =
+        text.split_once(':').filter(|(scheme, _)| policy.allows(scheme)).ok_or(TargetError::Scheme)?;
+    let needs_host =
+        ["http", "https", "ws", "wss", "ftp"].iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    let authority = rest.strip_prefix("//").and_then(|rest| rest.split(['/', '?', '#']).next());
+    match authority.unwrap_or_default() {
+        "" if needs_host => Err(TargetError::NoHost),
+        "" if rest.is_empty() => Err(TargetError::Invalid),
+        authority if authority.starts_with(':') && !authority.contains('@') => Err(TargetError::NoHost),
+        authority => Ok(authority),
     }
 }
 
@@ -147,14 +175,16 @@ pub(crate) fn check_host(url: &Url) -> Result<(), TargetError> {
     if url.port() == Some(0) {
         return Err(TargetError::Port);
     }
-    match url.host() {
-        None => Err(TargetError::NoHost),
-        Some(url::Host::Domain(name)) => {
-            let name = name.strip_suffix('.').unwrap_or(name);
+    if !url.has_host() {
+        return Err(TargetError::NoHost);
+    }
+    match Host::parse(&host_of(url)).map_err(|_| TargetError::Host)? {
+        Host::Domain(name) => {
+            let name = name.strip_suffix('.').unwrap_or(&name);
             let right = name.len() <= 253 && name.split('.').all(is_label);
             if right { Ok(()) } else { Err(TargetError::Host) }
         }
-        Some(url::Host::Ipv4(_) | url::Host::Ipv6(_)) => Ok(()),
+        Host::Ipv4(_) | Host::Ipv6(_) => Ok(()),
     }
 }
 

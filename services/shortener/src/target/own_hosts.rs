@@ -3,6 +3,8 @@
 
 use url::Url;
 
+use super::host_of;
+
 /// Hosts of our own, normalised the way targets are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnHosts(Vec<(String, Option<u16>)>);
@@ -28,7 +30,7 @@ impl OwnHosts {
 
     /// Whether `url` leads here.
     pub fn contains(&self, url: &Url) -> bool {
-        url.host_str().is_some_and(|host| self.has(host, url.port_or_known_default()))
+        self.has(&host_of(url), url.port_or_known_default())
     }
 
     /// Whether an authority leads here: of a serialised target, so with a port where that is not `default_port`.

@@ -5,17 +5,22 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
+use super::host_of;
+
 /// Whether a target is, by its name or address alone, in a private network or on this machine.
 pub(crate) fn is_private(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => {
-            let name = name.strip_suffix('.').unwrap_or(name);
+    match Host::parse(&host_of(url)) {
+        Ok(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(&name);
             let last = name.rsplit('.').next().unwrap_or_default();
-            last == name || matches!(last, "localhost" | "local" | "internal") || name.ends_with(".home.arpa")
+            // In the URL of an app, a name without a dot says what it shall do: `app://open/…`.
+            (last == name && url.is_special())
+                || matches!(last, "localhost" | "local" | "internal")
+                || name.ends_with(".home.arpa")
         }
-        Some(Host::Ipv4(address)) => is_private_address(IpAddr::V4(address)),
-        Some(Host::Ipv6(address)) => is_private_address(IpAddr::V6(address).to_canonical()),
-        None => false,
+        Ok(Host::Ipv4(address)) => is_private_address(IpAddr::V4(address)),
+        Ok(Host::Ipv6(address)) => is_private_address(IpAddr::V6(address).to_canonical()),
+        Err(_) => false,
     }
 }
 
@@ -69,6 +74,13 @@ mod tests {
             ("http://[2001:db8::1]/", false),
             ("http://local.example/", false),
             ("https://example.com/", false),
+            ("ftp://intranet/", true),
+            ("ssh://0x7f.1/", true),
+            ("ssh://[::1]:22/", true),
+            ("ssh://LocalHost/", true),
+            ("ssh://printer.%6cocal/", true),
+            ("app://open/x", false),
+            ("mailto:root@localhost", false),
         ] {
             assert_eq!(is_private(&Url::parse(url).unwrap()), private, "{url}");
         }

@@ -19,7 +19,7 @@ async fn listed_hosts_are_refused_and_existing_links_blocked() {
     let edited = server.api(Method::PATCH, &format!("/rest/v3/short-urls/{code}"), &edit).await;
     assert_eq!(edited.status, 400);
     // One from before the host was listed.
-    let target = shortener::target::parse("https://bad.example/", 2_048, &Default::default()).unwrap();
+    let target = shortener::target::parse("https://bad.example/", &Default::default()).unwrap();
     let old = shortener::link::NewLink::with_alias("old", target);
     shortener::store::LinkStore::create(server.store.as_ref(), &[old], None).await.unwrap();
     server.events().await;
@@ -37,7 +37,7 @@ async fn domains_send_nobody_to_a_host_that_was_listed_since() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("hosts");
     std::fs::write(&path, "bad.example\n").unwrap();
-    let to = |url: &str| Some(Some(shortener::target::parse(url, 2_048, &Default::default()).unwrap()));
+    let to = |url: &str| Some(Some(shortener::target::parse(url, &Default::default()).unwrap()));
     let server = Server::on(
         async |store| {
             let edit = shortener::domain::DomainRedirectsEdit {

@@ -13,8 +13,8 @@ use crate::server::{Server, until};
 /// A link that is in the store and not in memory: made by another process.
 pub(crate) async fn link_of_another(server: &Server, slug: &str, target: &str) {
     use shortener::link::NewLink;
-    use shortener::target::{OwnHosts, parse};
-    let target = parse(target, 2_048, &OwnHosts::default()).unwrap();
+    use shortener::target::{TargetPolicy, parse};
+    let target = parse(target, &TargetPolicy::default()).unwrap();
     let link = NewLink::with_alias(slug, target);
     server.store.inner.create(&[link], None).await.unwrap();
 }

@@ -4,13 +4,13 @@ use http::Method;
 use serde_json::json;
 use shortener::link::{LinkEdit, LinkRef, NewLink};
 use shortener::store::LinkStore as _;
-use shortener::target::{self, OwnHosts};
+use shortener::target::{self, TargetPolicy};
 use wide_event::Cache;
 
 use crate::server::{Answer, Server};
 
 fn link(domain: &str, code: &str, target: &str) -> NewLink {
-    let target = target::parse(target, 2_048, &OwnHosts::default()).unwrap();
+    let target = target::parse(target, &TargetPolicy::default()).unwrap();
     NewLink { domain: domain.to_owned(), ..NewLink::with_alias(code, target) }
 }
 

@@ -43,6 +43,7 @@ mod redis;
 mod roles;
 mod rule_visits;
 mod rules;
+mod schemes;
 mod segments;
 mod server;
 mod shared_limits;

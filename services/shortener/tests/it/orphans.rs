@@ -5,7 +5,7 @@ use serde_json::json;
 use shortener::domain::DomainRedirectsEdit;
 use shortener::link::NewLink;
 use shortener::store::LinkStore as _;
-use shortener::target::{self, OwnHosts, Target};
+use shortener::target::{self, Target, TargetPolicy};
 use wide_event::Orphan;
 
 use crate::server::Server;
@@ -15,7 +15,7 @@ type Headers<'a> = &'a [(&'a str, &'a str)];
 const TWO: (&str, &str) = ("host", "two.example");
 
 fn to(target: &str) -> Target {
-    target::parse(target, 2_048, &OwnHosts::default()).unwrap()
+    target::parse(target, &TargetPolicy::default()).unwrap()
 }
 
 fn goes(target: &str) -> Option<Option<Target>> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use shortener::link::NewLink;
 use shortener::rule::{Browser, Condition, Device, Rule};
 use shortener::store::LinkStore as _;
-use shortener::target::{self, OwnHosts};
+use shortener::target::{self, TargetPolicy};
 
 use crate::server::Server;
 
@@ -29,7 +29,7 @@ fn rule(place: usize, conditions: Vec<Condition>) -> Rule {
 
 /// A server with one link `x` that has these rules.
 async fn server(rules: Vec<Vec<Condition>>) -> Server {
-    let target = target::parse("https://none.example/?kept=1", 2_048, &OwnHosts::default()).unwrap();
+    let target = target::parse("https://none.example/?kept=1", &TargetPolicy::default()).unwrap();
     let rules =
         rules.into_iter().enumerate().map(|(index, conditions)| rule(index + 1, conditions)).collect();
     let link = NewLink { rules, ..NewLink::with_alias("x", target) };
@@ -218,7 +218,7 @@ async fn a_preview_shows_where_this_visitor_is_led_and_where_others_are() {
     assert!(!server.get("/plain+").await.text().contains("elsewhere"), "without rules there are no others");
 
     // One from before the host was listed.
-    let target = target::parse(default, 2_048, &OwnHosts::default()).unwrap();
+    let target = target::parse(default, &TargetPolicy::default()).unwrap();
     let condition = Condition::Device { device: Device::Ios };
     let rules = vec![Rule { target: "https://bad.example/".to_owned(), conditions: vec![condition] }];
     let link = NewLink { rules, ..NewLink::with_alias("old", target) };

@@ -44,7 +44,10 @@ async fn rules_that_are_wrong_change_nothing() {
     for (rules, why) in [
         (json!({}), "is not an array"),
         (json!([{}]), "rule 1: longUrl is no string"),
-        (json!([right, rule("javascript:alert(1)", json!([condition]))]), "rule 2: longUrl is not an http"),
+        (
+            json!([right, rule("javascript:alert(1)", json!([condition]))]),
+            "rule 2: longUrl has none of the schemes",
+        ),
         (json!([rule(&own, json!([condition]))]), "leads to this service itself"),
         (json!([rule("https://example.com/", json!([]))]), "has not 1 to 20 conditions"),
         (json!([rule("https://example.com/", json!("x"))]), "conditions is no array"),

@@ -4,7 +4,7 @@ use http::Method;
 use shortener::link::{NewLink, RedirectStatus, Settings};
 use shortener::rule::{Condition, Device, Rule};
 use shortener::store::LinkStore as _;
-use shortener::target::{self, OwnHosts};
+use shortener::target::{self, TargetPolicy};
 use wide_event::Orphan;
 
 use crate::server::Server;
@@ -12,7 +12,7 @@ use crate::server::Server;
 const UNCACHED: &str = "private, no-store";
 
 fn link(code: &str, settings: Settings, conditions: Vec<Condition>) -> NewLink {
-    let target = target::parse("https://e.example/", 2_048, &OwnHosts::default()).unwrap();
+    let target = target::parse("https://e.example/", &TargetPolicy::default()).unwrap();
     let rule = Rule { target: "https://rule.example/".to_owned(), conditions };
     let rules = if rule.conditions.is_empty() { Vec::new() } else { vec![rule] };
     NewLink { settings, rules, ..NewLink::with_alias(code, target) }

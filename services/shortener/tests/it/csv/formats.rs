@@ -30,7 +30,12 @@ async fn what_shlink_exports_is_there_afterwards() {
     let wrong = &answer["results"][4];
     assert_eq!(
         (&wrong["row"], &wrong["problem"]["reasons"]["longUrl"]),
-        (&json!(6), &json!("is not an http or https URL"))
+        (
+            &json!(6),
+            &json!(
+                "has none of the schemes that are allowed here: http and https, unless configured otherwise"
+            )
+        )
     );
     let spring = link(&server, "spring").await;
     assert_eq!(spring["title"], "Spring, the \"long\" one");

@@ -11,7 +11,7 @@ use shortener::ShortenerConfig;
 use shortener::config::{SecretText, StoreConfig};
 use shortener::link::{Link, ListQuery, NewLink};
 use shortener::store::{Created, Creation, LinkStore, open};
-use shortener::target::{OwnHosts, Target, parse};
+use shortener::target::{Target, TargetPolicy, parse};
 use tempfile::TempDir;
 
 /// A store with an up-to-date schema, and nothing in it.
@@ -54,7 +54,7 @@ fn patient() -> StoreConfig {
 }
 
 fn target(url: &str) -> Target {
-    parse(url, 2048, &OwnHosts::default()).unwrap()
+    parse(url, &TargetPolicy::default()).unwrap()
 }
 
 fn link(code: &str) -> NewLink {
