@@ -1,4 +1,4 @@
-//! PostgreSQL as one server, from the programs of its Debian package. It runs no statements but `CREATE DATABASE`; what is in
+//! PostgreSQL as one server, or one and its replica, from the programs of its Debian package. It runs no statements but `CREATE DATABASE`; what is in
 //! a database is the test's affair.
 
 use std::fs::Permissions;
@@ -90,6 +90,35 @@ impl Postgres {
     }
 
     fn create(programs: PathBuf, settings: &[&str], tls: bool) -> Self {
+        let settings = SETTINGS.iter().chain(settings).map(|&setting| setting.to_owned()).collect();
+        let mut server = Self::new(programs, settings);
+        server.initialise();
+        if tls {
+            server.speak_tls();
+        }
+        server.restart();
+        server
+    }
+
+    /// A replica of this server: another one on a port of its own that has the same databases, gets what is written here, and
+    /// answers reads.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_replica(&self) -> Self {
+        let replica = Self::new(self.programs.clone(), self.settings.clone());
+        replica.make_data_directory();
+        let mut command = replica.command("pg_basebackup");
+        command.args(["--no-sync", "--checkpoint", "fast", "--write-recovery-conf", "--username", USER]);
+        command.args(["--host", "127.0.0.1", "--port"]).arg(self.port.to_string());
+        run(command.arg("--pgdata").arg(replica.data()));
+        replica.restart();
+        replica
+    }
+
+    /// One that has no data yet.
+    fn new(programs: PathBuf, settings: Vec<String>) -> Self {
         let part = Part::new("postgres");
         // The system's user passes through; the data directory below is its own.
         if geteuid().is_root() {
@@ -98,14 +127,7 @@ impl Postgres {
                 std::fs::set_permissions(passage, Permissions::from_mode(0o711)).expect("it is ours");
             }
         }
-        let settings = SETTINGS.iter().chain(settings).map(|&setting| setting.to_owned()).collect();
-        let mut server = Self { programs, port: free_port(), settings, databases: AtomicU32::new(0), part };
-        server.initialise();
-        if tls {
-            server.speak_tls();
-        }
-        server.restart();
-        server
+        Self { programs, port: free_port(), settings, databases: AtomicU32::new(0), part }
     }
 
     /// With TLS and no other way.
@@ -200,16 +222,22 @@ impl Postgres {
         self.part.file("data")
     }
 
-    fn initialise(&self) {
+    /// It takes none that others may look into.
+    fn make_data_directory(&self) {
         let data = self.data();
         std::fs::create_dir(&data).expect("the directory of a part can be written to");
+        std::fs::set_permissions(&data, Permissions::from_mode(0o700)).expect("it is ours");
         if geteuid().is_root() {
             run(Command::new("chown").arg(SYSTEM_USER).arg(&data));
         }
+    }
+
+    fn initialise(&self) {
+        self.make_data_directory();
         let mut command = self.command("initdb");
         command.args(["--no-sync", "--auth", "trust", "--username", USER, "--encoding", "UTF8"]);
         command.args(["--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en-US"]);
-        run(command.arg("-D").arg(&data));
+        run(command.arg("-D").arg(self.data()));
     }
 
     /// One of its programs, as the user that it runs as.

@@ -64,7 +64,7 @@ impl ShortenerConfig {
         self.api.check(&mut wrong);
         self.redirect.check(&mut wrong);
         self.cache.check(&mut wrong);
-        self.store.check(&mut wrong);
+        self.store.check(&self.cache, &mut wrong);
         self.limits.check(&mut wrong);
         self.http.check(&mut wrong);
         self.redis.check(&mut wrong);

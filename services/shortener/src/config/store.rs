@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use sqlx::postgres::PgConnectOptions;
 
-use super::{SecretText, Wrong, positive};
+use super::{CacheConfig, SecretText, Wrong, positive};
 
 /// The link store: SQLite, or PostgreSQL where its URL is given.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -49,7 +49,15 @@ pub struct PostgresConfig {
     pub url: SecretText,
     /// Replicas that redirects read from, in turn; what they don't know is asked for at `url`. Default none. Worth it when
     /// misses of the caches alone keep the primary busy.
+    ///
+    /// Each URL is one server, whose changes come as the primary's log (streaming or log shipping), which says how far it is.
+    /// One that can't say so (a copy, a logical replica, some managed ones) is taken to be up to date, and warned of.
     pub replica_urls: Vec<SecretText>,
+    /// How far a replica may be behind, ms; one that is further behind is not asked until it has caught up. Default 10,000;
+    /// 100 at least, as it is looked ten times in it. What another process has changed may be seen so much later than
+    /// `cache.fresh_ms` says, should the message of it be lost. Below `cache.fresh_ms`, the time for which caches remember what
+    /// was deleted. While the primary can't be reached, replicas are as far behind as they were last seen to be.
+    pub replica_lag_ms_max: u64,
     /// Connections at most, to the primary and to each replica. Default 16, of which calls of the API have half: visits
     /// find one however slow these are. Times the number of instances it must stay below the server's `max_connections`.
     pub connections_max: u32,
@@ -69,6 +77,7 @@ impl Default for PostgresConfig {
         Self {
             url: SecretText::default(),
             replica_urls: Vec::new(),
+            replica_lag_ms_max: 10_000,
             connections_max: 16,
             connect_ms_max: 500,
             statement_ms_max: 5_000,
@@ -77,8 +86,11 @@ impl Default for PostgresConfig {
     }
 }
 
+/// The shortest [`PostgresConfig::replica_lag_ms_max`].
+const REPLICA_LAG_MS: u64 = 100;
+
 impl PostgresConfig {
-    fn check(&self, wrong: &mut Wrong) {
+    fn check(&self, cache: &CacheConfig, wrong: &mut Wrong) {
         positive(wrong, "store.postgres.connections_max", u64::from(self.connections_max));
         positive(wrong, "store.postgres.connect_ms_max", self.connect_ms_max);
         positive(wrong, "store.postgres.statement_ms_max", self.statement_ms_max);
@@ -90,15 +102,20 @@ impl PostgresConfig {
         if self.replica_urls.iter().any(is_wrong) {
             wrong.push(("store.postgres.replica_urls", "must be postgres:// URLs".to_owned()));
         }
+        let lag = REPLICA_LAG_MS..cache.fresh_ms;
+        if !self.replica_urls.is_empty() && !lag.contains(&self.replica_lag_ms_max) {
+            let why = format!("must be {REPLICA_LAG_MS} or more, and below cache.fresh_ms");
+            wrong.push(("store.postgres.replica_lag_ms_max", why));
+        }
     }
 }
 
 impl StoreConfig {
-    pub(super) fn check(&self, wrong: &mut Wrong) {
+    pub(super) fn check(&self, cache: &CacheConfig, wrong: &mut Wrong) {
         positive(wrong, "store.read_connections_max", u64::from(self.read_connections_max));
         positive(wrong, "store.read_ms_max", self.read_ms_max);
         positive(wrong, "store.write_ms_max", self.write_ms_max);
-        self.postgres.check(wrong);
+        self.postgres.check(cache, wrong);
     }
 }
 
@@ -113,7 +130,7 @@ mod tests {
         config.postgres.replica_urls = vec![SecretText::new("no url with a secret")];
         config.postgres.connections_max = 0;
         let mut wrong = Vec::new();
-        config.check(&mut wrong);
+        config.check(&CacheConfig::default(), &mut wrong);
         let names: Vec<_> = wrong.iter().map(|(name, _)| *name).collect();
         let expected =
             ["store.postgres.connections_max", "store.postgres.url", "store.postgres.replica_urls"];
@@ -122,7 +139,23 @@ mod tests {
         config.postgres = PostgresConfig::default();
         config.postgres.url = SecretText::new("postgres://hoplog:secret@db/links?sslmode=require");
         let mut wrong = Vec::new();
-        config.check(&mut wrong);
+        config.check(&CacheConfig::default(), &mut wrong);
         assert_eq!(wrong, []);
+    }
+
+    #[test]
+    fn replicas_are_less_behind_than_caches_remember() {
+        let mut config = StoreConfig::default();
+        let named = |config: &StoreConfig, fresh_ms| {
+            let mut wrong = Vec::new();
+            config.check(&CacheConfig { fresh_ms, ..CacheConfig::default() }, &mut wrong);
+            wrong.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&config, 10_000), [""; 0], "nobody is behind");
+        config.postgres.replica_urls = vec![SecretText::new("postgres://replica/links")];
+        assert_eq!(named(&config, 10_001), [""; 0]);
+        assert_eq!(named(&config, 10_000), ["store.postgres.replica_lag_ms_max"]);
+        config.postgres.replica_lag_ms_max = 99;
+        assert_eq!(named(&config, 10_000), ["store.postgres.replica_lag_ms_max"]);
     }
 }

@@ -1,4 +1,4 @@
-//! How busy the link store's connections are, read at each scrape. Waits for nothing and asks no server.
+//! How busy the link store's connections are, and how far its replicas are behind, read at each scrape. Waits for nothing and asks no server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,6 +43,12 @@ impl Collector for StorePools {
             encoder.encode_descriptor("store_pool_connections_max", help, None, MetricType::Gauge)?;
         for pool in &pools {
             ConstGauge::new(pool.connections_max).encode(most.encode_family(&[("pool", pool.name)])?)?;
+        }
+        if let Some(lag_s) = self.0.replica_lag_s() {
+            let help = "How far the read replica that is furthest behind is behind, as last seen";
+            let lag =
+                encoder.encode_descriptor("store_replica_lag_seconds", help, None, MetricType::Gauge)?;
+            ConstGauge::new(lag_s).encode(lag)?;
         }
         Ok(())
     }

@@ -99,7 +99,8 @@ fn schema_fits(known: &Migrator, last_run: Option<i64>) -> Result<(), StoreError
 pub enum Read {
     /// All that was acknowledged before: asks the primary. For the API, so that clients read what they wrote.
     Latest,
-    /// A replica will do. What a replica does not know yet is asked for at the primary, so that no new link is unknown.
+    /// A replica will do that is not further behind than configured. What it does not know yet is asked for at the primary, so
+    /// that no new link is unknown.
     Recent,
 }
 
@@ -293,6 +294,12 @@ pub trait LinkStore: Send + Sync + 'static {
 
     /// Its pools of connections; asks nobody.
     fn pools(&self) -> Vec<PoolUse>;
+
+    /// How far the read replica that is furthest behind is behind what was last known of the primary, seconds; infinite
+    /// where that is not known (yet), nothing where there is no replica. Asks nobody.
+    fn replica_lag_s(&self) -> Option<f64> {
+        None
+    }
 
     /// The secret `name`; where there is none, `proposed` becomes it. All processes get the same.
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError>;

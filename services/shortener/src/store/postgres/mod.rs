@@ -18,19 +18,23 @@ mod links;
 mod list;
 mod matches;
 mod pool;
+mod replicas;
 mod rows;
 mod settings;
 mod tags;
 mod texts;
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use emitter::System;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use self::pool::{Replicas, Server, deadline, failed};
+use self::pool::{Server, deadline, failed};
+use self::replicas::{Replicas, Watch};
 use super::{
     Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, PoolUse, Read, Renamed, Selection,
     Settled, StoreError, TagCount, schema_fits,
@@ -46,8 +50,9 @@ static MIGRATIONS: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!(
 
 /// Links in a PostgreSQL database.
 pub struct PostgresStore {
-    primary: Server,
-    replicas: Replicas,
+    primary: Arc<Server>,
+    replicas: Arc<Replicas>,
+    watch: Option<Watch>,
     /// How a connection without timeouts is made: a migration takes as long as it takes.
     patient: PgConnectOptions,
     read_ms: u64,
@@ -84,16 +89,20 @@ impl PostgresStore {
         for url in &postgres.replica_urls {
             replicas.push(Server::new(url, postgres)?);
         }
+        let primary = Arc::new(Server::new(&postgres.url, postgres)?);
+        let lag_max = Duration::from_millis(postgres.replica_lag_ms_max);
+        let replicas = Arc::new(Replicas::new(replicas, lag_max));
         Ok(Self {
-            primary: Server::new(&postgres.url, postgres)?,
-            replicas: Replicas::new(replicas),
+            watch: replicas.watch(&primary),
+            primary,
+            replicas,
             patient: postgres.url.expose().parse().map_err(failed)?,
             read_ms: config.read_ms_max,
             write_ms: config.write_ms_max,
         })
     }
 
-    /// What a replica knows of a link; `None` also when there is no replica, or it failed.
+    /// What a replica knows of a link; `None` also when there is none that may be asked, or it failed.
     async fn find_on_replica(&self, link: LinkRef<'_>) -> Option<Link> {
         let replica = self.replicas.next()?;
         let find = lend!(any replica.server, c => links::find(c, link));
@@ -123,6 +132,9 @@ impl LinkStore for PostgresStore {
     }
 
     async fn close(&self) {
+        if let Some(watch) = &self.watch {
+            watch.end();
+        }
         self.replicas.close().await;
         self.primary.close().await;
     }
@@ -133,6 +145,10 @@ impl LinkStore for PostgresStore {
 
     fn pools(&self) -> Vec<PoolUse> {
         self.primary.pools().into_iter().chain(self.replicas.pools()).collect()
+    }
+
+    fn replica_lag_s(&self) -> Option<f64> {
+        self.replicas.lag_s()
     }
 
     async fn secret(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], StoreError> {

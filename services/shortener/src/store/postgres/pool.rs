@@ -1,10 +1,8 @@
-//! Connections to PostgreSQL: what each is told when it is made, how one is lent and to whom, and which replica is asked.
-//! Statements are not known here.
+//! Connections to PostgreSQL: what each is told when it is made, how one is lent and to whom. Statements are not known here.
 
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::pool::{CloseEvent, PoolConnection};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -21,10 +19,6 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// Connections beyond those in use go after this, so that a peak does not hold on to the server's.
 const IDLE_MAX: Duration = Duration::from_secs(300);
-
-/// A replica that failed is not asked for this long: short enough that its load is soon shared again, long enough that
-/// hardly a read waits for it in vain.
-const REST_MS: u64 = 2_000;
 
 /// What a new connection is told.
 fn options(url: &SecretText, config: &PostgresConfig) -> Result<PgConnectOptions, StoreError> {
@@ -98,7 +92,12 @@ impl Server {
     }
 
     pub(super) fn pools(&self) -> [PoolUse; 2] {
-        [PoolUse::of("primary", &self.pool), self.api.used("api")]
+        [self.pool("primary"), self.api.used("api")]
+    }
+
+    /// Its connections, whoever has them.
+    pub(super) fn pool(&self, name: &'static str) -> PoolUse {
+        PoolUse::of(name, &self.pool)
     }
 }
 
@@ -173,70 +172,6 @@ impl Work {
         let _ = self.closed.do_until(ended).await;
         drop(self.connection.detach());
         drop(self.place);
-    }
-}
-
-/// Read replicas, asked in turn.
-#[derive(Debug)]
-pub(super) struct Replicas {
-    all: Vec<Replica>,
-    turn: AtomicUsize,
-    started: Instant,
-}
-
-/// One of them.
-#[derive(Debug)]
-pub(super) struct Replica {
-    pub(super) server: Server,
-    /// Until when it is not asked, in ms since the start.
-    rests_until_ms: AtomicU64,
-}
-
-impl Replicas {
-    pub(super) fn new(servers: Vec<Server>) -> Self {
-        let replica = |server| Replica { server, rests_until_ms: AtomicU64::new(0) };
-        let all = servers.into_iter().map(replica).collect();
-        Self { all, turn: AtomicUsize::new(0), started: Instant::now() }
-    }
-
-    /// The next one that does not rest.
-    pub(super) fn next(&self) -> Option<&Replica> {
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        let now = self.now_ms();
-        (0..self.all.len())
-            .map(|step| &self.all[first.wrapping_add(step) % self.all.len()])
-            .find(|replica| replica.rests_until_ms.load(Ordering::Relaxed) <= now)
-    }
-
-    /// It failed: it rests.
-    pub(super) fn rest(&self, replica: &Replica, error: &StoreError) {
-        let now = self.now_ms();
-        let before = replica.rests_until_ms.swap(now + REST_MS, Ordering::Relaxed);
-        // Calls that were under way together fail together: one line for all of them.
-        if before <= now {
-            tracing::warn!(error = error as &dyn std::error::Error, "a read replica failed and rests");
-        }
-    }
-
-    /// All of them as one, if there are any: a label for each would be a host's.
-    pub(super) fn pools(&self) -> Option<PoolUse> {
-        let pools = self.all.iter().map(|replica| PoolUse::of("replicas", &replica.server.pool));
-        pools.reduce(|sum, pool| PoolUse {
-            busy: sum.busy + pool.busy,
-            idle: sum.idle + pool.idle,
-            connections_max: sum.connections_max + pool.connections_max,
-            ..sum
-        })
-    }
-
-    pub(super) async fn close(&self) {
-        for replica in &self.all {
-            replica.server.close().await;
-        }
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

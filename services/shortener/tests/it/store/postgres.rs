@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shortener::config::SecretText;
 use shortener::link::{LinkEdit, LinkRef, ListQuery};
@@ -219,13 +219,63 @@ async fn replicas_are_asked_first_and_not_relied_on() {
     store.migrate().await.unwrap();
     create(&store, &[link("primary")]).await;
     let knows = async |code: &str, read| store.find(LinkRef::on_default(code), read).await.unwrap().is_some();
-    assert!(knows("replica", Read::Recent).await && !knows("replica", Read::Latest).await);
+    // It can't say how far it is behind.
+    until("the replica is asked", async || knows("replica", Read::Recent).await).await;
+    assert!(!knows("replica", Read::Latest).await);
     assert!(knows("primary", Read::Recent).await && knows("primary", Read::Latest).await);
     assert!(!knows("none", Read::Recent).await);
     tokio::task::block_in_place(|| replica.kill());
     assert!(knows("primary", Read::Recent).await && !knows("replica", Read::Recent).await);
     tokio::task::block_in_place(|| replica.restart());
     until("the replica is asked again", async || knows("replica", Read::Recent).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_too_far_behind_is_not_asked_until_it_has_caught_up() {
+    let Some(primary) = Postgres::start() else { return };
+    let url = primary.database();
+    let replica = primary.start_replica();
+    let replica_url = url.replace(&primary.address(), &replica.address());
+    let mut config = postgres_at(&url);
+    config.postgres.replica_urls = vec![SecretText::new(&*replica_url)];
+    config.postgres.replica_lag_ms_max = 2_000;
+    let store = PostgresStore::open(&config).unwrap();
+    store.migrate().await.unwrap();
+    let made = create(&store, &[link("edited"), link("deleted")]).await;
+    let recent = async |code: &str| store.find(LinkRef::on_default(code), Read::Recent).await.unwrap();
+    let lag_s = || store.replica_lag_s().unwrap();
+
+    until("the replica has all of it", async || lag_s() < 0.5).await;
+    tokio::task::block_in_place(|| replica.query(&replica_url, "SELECT pg_wal_replay_pause()"));
+    let edit = LinkEdit { title: Some(Some("new".to_owned())), ..LinkEdit::default() };
+    store.edit(made[0].name(), &edit).await.unwrap();
+    store.delete(made[1].name(), None).await.unwrap();
+    until("the replica is too far behind", async || lag_s() > 2.0).await;
+    for _ in 0..20 {
+        assert_eq!(recent("edited").await.unwrap().revision, 2);
+        assert_eq!(recent("deleted").await, None);
+    }
+
+    tokio::task::block_in_place(|| replica.query(&replica_url, "SELECT pg_wal_replay_resume()"));
+    until("it has caught up", async || lag_s() < 0.5).await;
+    // It is asked: nobody else is there. And it goes on to be, as nothing comes that it could lack.
+    tokio::task::block_in_place(|| primary.kill());
+    let since = Instant::now();
+    until("the bound is over", async || {
+        assert_eq!(recent("edited").await.unwrap().revision, 2);
+        since.elapsed() > Duration::from_millis(4_500)
+    })
+    .await;
+    assert!(store.find(LinkRef::on_default("deleted"), Read::Recent).await.is_err(), "nobody can say");
+
+    // Cut off, it gets older by what is written elsewhere.
+    tokio::task::block_in_place(|| {
+        primary.restart();
+        replica.kill();
+    });
+    until("nobody knows what it lacks", async || lag_s() > 2.0).await;
+    assert_eq!(recent("edited").await.unwrap().revision, 2);
+    store.close().await;
 }
 
 #[tokio::test]
