@@ -33,7 +33,7 @@ use emitter::System;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use self::pool::{Server, deadline, failed};
+use self::pool::{Primary, Server, deadline, failed};
 use self::replicas::{Replicas, Watch};
 use super::{
     Changed, Claim, Claimed, Counted, Created, Creation, LinkStore, PoolUse, Read, Renamed, Selection,
@@ -50,7 +50,7 @@ static MIGRATIONS: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!(
 
 /// Links in a PostgreSQL database.
 pub struct PostgresStore {
-    primary: Arc<Server>,
+    primary: Arc<Primary>,
     replicas: Arc<Replicas>,
     watch: Option<Watch>,
     /// How a connection without timeouts is made: a migration takes as long as it takes.
@@ -73,8 +73,8 @@ macro_rules! lend {
             done
         }
     };
-    ($server:expr, $connection:ident => $work:expr) => {
-        lend!(in $server.lend_to_api(), $connection => $work)
+    ($primary:expr, $connection:ident => $work:expr) => {
+        lend!(in $primary.lend_to_api(), $connection => $work)
     };
 }
 
@@ -89,7 +89,7 @@ impl PostgresStore {
         for url in &postgres.replica_urls {
             replicas.push(Server::new(url, postgres)?);
         }
-        let primary = Arc::new(Server::new(&postgres.url, postgres)?);
+        let primary = Arc::new(Primary::new(postgres)?);
         let lag_max = Duration::from_millis(postgres.replica_lag_ms_max);
         let replicas = Arc::new(Replicas::new(replicas, lag_max));
         Ok(Self {
@@ -127,7 +127,7 @@ impl LinkStore for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let version = lend!(any self.primary, c => settings::schema_version(c));
+        let version = lend!(any self.primary.server, c => settings::schema_version(c));
         schema_fits(&MIGRATIONS, deadline(self.read_ms, version).await?)
     }
 
@@ -136,7 +136,7 @@ impl LinkStore for PostgresStore {
             watch.end();
         }
         self.replicas.close().await;
-        self.primary.close().await;
+        self.primary.server.close().await;
     }
 
     fn system(&self) -> System {
@@ -167,7 +167,7 @@ impl LinkStore for PostgresStore {
                 return Ok(Some(found));
             }
             // One row by its key: also where it is the API that asks.
-            lend!(any self.primary, c => links::find(c, link)).await
+            lend!(any self.primary.server, c => links::find(c, link)).await
         })
         .await
     }
@@ -208,8 +208,8 @@ impl LinkStore for PostgresStore {
 
     async fn index_texts(&self) -> Result<u64, StoreError> {
         // A shutdown does not wait for it.
-        let mut closed = self.primary.close_event();
-        let indexed = deadline(texts::INDEX_MS_MAX, lend!(any self.primary, c => texts::index(c)));
+        let mut closed = self.primary.server.close_event();
+        let indexed = deadline(texts::INDEX_MS_MAX, lend!(any self.primary.server, c => texts::index(c)));
         closed.do_until(indexed).await.map_err(failed)?
     }
 
@@ -267,7 +267,7 @@ impl LinkStore for PostgresStore {
     }
 
     async fn take_visit(&self, link_id: i64) -> Result<bool, StoreError> {
-        deadline(self.write_ms, lend!(any self.primary, c => links::take_visit(c, link_id))).await
+        deadline(self.write_ms, lend!(any self.primary.server, c => links::take_visit(c, link_id))).await
     }
 
     async fn tags(&self, owner: Option<&str>, domain: Option<&str>) -> Result<Vec<TagCount>, StoreError> {

@@ -42,37 +42,26 @@ fn options(url: &SecretText, config: &PostgresConfig) -> Result<PgConnectOptions
 #[derive(Debug)]
 pub(super) struct Server {
     pool: PgPool,
-    api: Share,
     statement_max: Duration,
 }
 
 impl Server {
     pub(super) fn new(url: &SecretText, config: &PostgresConfig) -> Result<Self, StoreError> {
-        let connect_max = Duration::from_millis(config.connect_ms_max);
         let pool = PgPoolOptions::new()
             .max_connections(config.connections_max)
-            .acquire_timeout(connect_max)
+            .acquire_timeout(Duration::from_millis(config.connect_ms_max))
             .idle_timeout(IDLE_MAX)
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
                 Box::pin(async move { Ok(meta.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok()) })
             })
             .connect_lazy_with(options(url, config)?);
-        Ok(Self {
-            pool,
-            api: Share::of(config.connections_max, connect_max),
-            statement_max: Duration::from_millis(config.statement_ms_max),
-        })
+        Ok(Self { pool, statement_max: Duration::from_millis(config.statement_ms_max) })
     }
 
     /// A connection, if need be one that the API has left.
     pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
         self.lent(None).await
-    }
-
-    /// A connection of the API's share.
-    pub(super) async fn lend_to_api(&self) -> Result<Lent, StoreError> {
-        self.lent(Some(self.api.take().await?)).await
     }
 
     async fn lent(&self, place: Option<OwnedSemaphorePermit>) -> Result<Lent, StoreError> {
@@ -91,17 +80,37 @@ impl Server {
         self.pool.close().await;
     }
 
-    pub(super) fn pools(&self) -> [PoolUse; 2] {
-        [self.pool("primary"), self.api.used("api")]
-    }
-
     /// Its connections, whoever has them.
     pub(super) fn pool(&self, name: &'static str) -> PoolUse {
         PoolUse::of(name, &self.pool)
     }
 }
 
-/// The API's share of the connections to a server, a half: however many slow lists and searches there are, a
+/// The server that everything is written to, and the API reads from.
+#[derive(Debug)]
+pub(super) struct Primary {
+    pub(super) server: Server,
+    api: Share,
+}
+
+impl Primary {
+    pub(super) fn new(config: &PostgresConfig) -> Result<Self, StoreError> {
+        let wait_max = Duration::from_millis(config.connect_ms_max);
+        let api = Share::of(config.connections_max, wait_max);
+        Ok(Self { server: Server::new(&config.url, config)?, api })
+    }
+
+    /// A connection of the API's share.
+    pub(super) async fn lend_to_api(&self) -> Result<Lent, StoreError> {
+        self.server.lent(Some(self.api.take().await?)).await
+    }
+
+    pub(super) fn pools(&self) -> [PoolUse; 2] {
+        [self.server.pool("primary"), self.api.used()]
+    }
+}
+
+/// The API's share of the connections to the primary, a half: however many slow lists and searches there are, a
 /// visit finds one.
 #[derive(Debug)]
 struct Share {
@@ -127,9 +136,9 @@ impl Share {
     }
 
     /// How much of it is in use, as if it were a pool.
-    fn used(&self, name: &'static str) -> PoolUse {
+    fn used(&self) -> PoolUse {
         let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX).min(self.all);
-        PoolUse { name, busy: self.all - free, idle: free, connections_max: self.all }
+        PoolUse { name: "api", busy: self.all - free, idle: free, connections_max: self.all }
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
-use super::pool::{Server, deadline, failed};
+use super::pool::{Primary, Server, deadline, failed};
 use super::{PoolUse, StoreError};
 
 /// A replica that failed is not asked for this long: short enough that its load is soon shared again, long enough that
@@ -88,7 +88,7 @@ impl Replicas {
     }
 
     /// Looks from now on how far they are behind `primary`, within a tokio runtime. None is asked before it is known.
-    pub(super) fn watch(self: &Arc<Self>, primary: &Arc<Server>) -> Option<Watch> {
+    pub(super) fn watch(self: &Arc<Self>, primary: &Arc<Primary>) -> Option<Watch> {
         if self.all.is_empty() {
             return None;
         }
@@ -155,7 +155,7 @@ impl Drop for Watch {
 /// What is looked at, and what was seen.
 struct Looks {
     replicas: Arc<Replicas>,
-    primary: Arc<Server>,
+    primary: Arc<Primary>,
     every: Duration,
     marks: Marks,
     /// Of each replica.
@@ -178,7 +178,7 @@ impl Looks {
         let asked = Instant::now();
         // While it does not answer, nothing is written that they could lack, as far as is known: they stay as far behind
         // as they were, and may still get what they lacked.
-        if let Ok(end) = position(&self.primary, PRIMARY, self.every).await {
+        if let Ok(end) = position(&self.primary.server, PRIMARY, self.every).await {
             self.marks.add(asked, end, self.replicas.lag_max);
         }
         let all = &self.replicas.all;
