@@ -161,26 +161,17 @@ impl Problem {
     pub(crate) fn missing_authentication() -> Self {
         let detail =
             "Expected one of the following authentication headers, [\"X-Api-Key\"], but none were provided";
-        Self::shlink(
-            StatusCode::UNAUTHORIZED,
-            "missing-authentication",
-            "key_missing",
-            "Invalid authorization",
-            detail,
-        )
-        .with("expectedTypes", json!(["X-Api-Key"]))
+        Self::key_missing(detail).with("expectedTypes", json!(["X-Api-Key"]))
     }
 
     pub(crate) fn missing_key_in_query() -> Self {
         let detail = "Expected authentication to be provided in \"apiKey\" query param";
-        Self::shlink(
-            StatusCode::UNAUTHORIZED,
-            "missing-authentication",
-            "key_missing",
-            "Invalid authorization",
-            detail,
-        )
-        .with("param", "apiKey")
+        Self::key_missing(detail).with("param", "apiKey")
+    }
+
+    fn key_missing(detail: &str) -> Self {
+        let (kind, title) = ("missing-authentication", "Invalid authorization");
+        Self::shlink(StatusCode::UNAUTHORIZED, kind, "key_missing", title, detail)
     }
 
     pub(crate) fn invalid_api_key() -> Self {
