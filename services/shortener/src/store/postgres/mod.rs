@@ -209,7 +209,8 @@ impl LinkStore for PostgresStore {
     async fn index_texts(&self) -> Result<u64, StoreError> {
         // A shutdown does not wait for it.
         let mut closed = self.primary.server.close_event();
-        let indexed = deadline(texts::INDEX_MS_MAX, lend!(any self.primary.server, c => texts::index(c)));
+        let lent = self.primary.server.lend_for(Duration::from_millis(texts::INDEX_MS_MAX));
+        let indexed = deadline(texts::INDEX_MS_MAX, lend!(in lent, c => texts::index(c)));
         closed.do_until(indexed).await.map_err(failed)?
     }
 

@@ -61,13 +61,22 @@ impl Server {
 
     /// A connection, if need be one that the API has left.
     pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
-        self.lent(None).await
+        self.lent(None, self.statement_max).await
     }
 
-    async fn lent(&self, place: Option<OwnedSemaphorePermit>) -> Result<Lent, StoreError> {
+    /// The same for a statement that tells the server itself to end it within another time.
+    pub(super) async fn lend_for(&self, ends_within: Duration) -> Result<Lent, StoreError> {
+        self.lent(None, ends_within).await
+    }
+
+    async fn lent(
+        &self,
+        place: Option<OwnedSemaphorePermit>,
+        ends_within: Duration,
+    ) -> Result<Lent, StoreError> {
         let connection = self.pool.acquire().await.map_err(failed)?;
         let closed = self.pool.close_event();
-        Ok(Lent(Some(Work { connection, place, closed, ends_within: self.statement_max })))
+        Ok(Lent(Some(Work { connection, place, closed, ends_within })))
     }
 
     /// Ends as soon as the server is to be closed.
@@ -102,7 +111,8 @@ impl Primary {
 
     /// A connection of the API's share.
     pub(super) async fn lend_to_api(&self) -> Result<Lent, StoreError> {
-        self.server.lent(Some(self.api.take().await?)).await
+        let place = self.api.take().await?;
+        self.server.lent(Some(place), self.server.statement_max).await
     }
 
     pub(super) fn pools(&self) -> [PoolUse; 2] {

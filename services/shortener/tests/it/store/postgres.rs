@@ -28,9 +28,26 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 /// The store's connections, as its server counts them.
 async fn connections(url: &str) -> i64 {
+    count(
+        url,
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hoplog'
+         AND datname = current_database()",
+    )
+    .await
+}
+
+/// Those of them that its server works for, or that wait for a lock.
+async fn active(url: &str) -> i64 {
+    count(
+        url,
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hoplog'
+         AND datname = current_database() AND state = 'active'",
+    )
+    .await
+}
+
+async fn count(url: &str, counted: &'static str) -> i64 {
     let mut connection = PgConnection::connect(url).await.unwrap();
-    let counted = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hoplog'
-                   AND datname = current_database()";
     let count = sqlx::query_scalar(counted).fetch_one(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     count
@@ -346,6 +363,30 @@ async fn without_settings_of_the_session_it_works_the_same() {
     // A text that PostgreSQL can't hold is no outage.
     let error = store.find(LinkRef::on_default("nul\0"), Read::Latest).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexing_that_was_given_up_keeps_its_connection_until_the_server_has_ended_it() {
+    let Some(server) = testbed::shared_postgres() else { return };
+    let url = server.database();
+    let mut config = postgres_at(&url);
+    // Indexing waits for a lock for ten times as long.
+    config.postgres.statement_ms_max = 100;
+    let store = Arc::new(PostgresStore::open(&config).unwrap());
+    store.migrate().await.unwrap();
+    let mut holder = PgConnection::connect(&url).await.unwrap();
+    let mut lock = holder.begin().await.unwrap();
+    sqlx::query("DROP INDEX links_by_text").execute(&mut *lock).await.unwrap();
+    let indexing = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.index_texts().await }
+    });
+    until("it waits for the index", async || active(&url).await == 1).await;
+    indexing.abort();
+    until("its place is free", async || store.pools()[0].busy == 0).await;
+    assert_eq!(active(&url).await, 0, "the server is at it no longer");
+    lock.rollback().await.unwrap();
+    store.index_texts().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
