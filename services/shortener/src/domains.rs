@@ -23,6 +23,10 @@ const FRESH_MS: u64 = 10_000;
 /// Pause after a failed reading, ms; also what bounds how often a flood of changes is read.
 const RETRY_MS: u64 = 500;
 
+/// Pause between readings for callers who name domains that are not in the table, ms. So long another instance's new domain
+/// may be refused.
+const DOUBTED_MS: u64 = 1_000;
+
 /// Longest name of a host with its port: 253 bytes and five digits.
 const AUTHORITY_BYTES_MAX: usize = 259;
 
@@ -41,6 +45,8 @@ pub struct Domains {
     started: Instant,
     /// Milliseconds since `started` at which the table is to be read again.
     due_ms: AtomicU64,
+    /// From when on it is read for somebody who doubts it.
+    doubtable_ms: AtomicU64,
     /// One reading at a time, so that none takes the place of a later one.
     turn: Semaphore,
     /// Whether one waits for its turn: it reads what is there then, so one will do.
@@ -87,6 +93,7 @@ impl Domains {
                 has_others: AtomicBool::new(false),
                 started: Instant::now(),
                 due_ms: AtomicU64::new(0),
+                doubtable_ms: AtomicU64::new(0),
                 turn: Semaphore::new(1),
                 waits: AtomicBool::new(false),
                 _listener: listener,
@@ -217,17 +224,25 @@ impl Domains {
         table.domains.len()
     }
 
-    /// Has the table read again, by a task of its own, when it is time.
-    fn read_if_due(self: &Arc<Self>) {
-        let (now, due) = (self.now_ms(), self.due_ms.load(Ordering::Relaxed));
-        if now < due {
-            return;
-        }
-        // Whoever moves it on reads; a reading that fails is tried again then.
-        let next = now + RETRY_MS;
-        if self.due_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+    /// A caller names a domain that is not in the table: another instance may have begun it just now. The table is read again,
+    /// however many such calls there are, once in a while.
+    pub fn doubted(self: &Arc<Self>) {
+        if self.is_turn(&self.doubtable_ms, DOUBTED_MS) {
             self.read_again();
         }
+    }
+
+    /// Has the table read again, by a task of its own, when it is time. A reading that fails is tried again after the pause.
+    fn read_if_due(self: &Arc<Self>) {
+        if self.is_turn(&self.due_ms, RETRY_MS) {
+            self.read_again();
+        }
+    }
+
+    /// Whether it is `due`, for whoever moves that on.
+    fn is_turn(&self, due: &AtomicU64, pause_ms: u64) -> bool {
+        let (now, at) = (self.now_ms(), due.load(Ordering::Relaxed));
+        now >= at && due.compare_exchange(at, now + pause_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     fn now_ms(&self) -> u64 {

@@ -64,8 +64,7 @@ pub(super) fn claim(app: &App, access: &Access, request: &mut CreateLink) -> Res
         return Ok(());
     }
     if !access.may_begin(&request.domain) {
-        // Another instance may have begun it just now: the next call knows.
-        app.domains.read_again();
+        app.domains.doubted();
         return Err(Problem::forbidden_domain(&request.domain));
     }
     let domains_max = app.config.links.domains_max;

@@ -42,6 +42,8 @@ pub(crate) struct FaultyStore {
     creates_time_out: AtomicBool,
     /// Whether the answers to changes are lost.
     answers_lost: AtomicBool,
+    /// Calls of `domains`.
+    domain_reads: AtomicU64,
     /// Whether the next reading of the domains is held, and where that is.
     domains_armed: AtomicBool,
     domains_held: watch::Sender<bool>,
@@ -88,6 +90,7 @@ impl FaultyStore {
             creates_fail: AtomicBool::new(false),
             creates_time_out: AtomicBool::new(false),
             answers_lost: AtomicBool::new(false),
+            domain_reads: AtomicU64::new(0),
             domains_armed: AtomicBool::new(false),
             domains_held: watch::channel(false).0,
             creates_held: watch::channel(None).0,
@@ -126,6 +129,10 @@ impl FaultyStore {
     /// Links are edited and deleted, and nobody learns of it in time.
     pub(crate) fn lose_answers(&self, lost: bool) {
         self.answers_lost.store(lost, Ordering::SeqCst);
+    }
+
+    pub(crate) fn domain_read_count(&self) -> u64 {
+        self.domain_reads.load(Ordering::SeqCst)
     }
 
     /// The next reading of the domains reads, and does not answer until it is let go.
@@ -384,6 +391,7 @@ impl LinkStore for FaultyStore {
         self.inner.delete_tags(names).await
     }
     async fn domains(&self) -> Result<Vec<Domain>, StoreError> {
+        self.domain_reads.fetch_add(1, Ordering::SeqCst);
         self.check()?;
         let found = self.inner.domains().await;
         if self.domains_armed.swap(false, Ordering::SeqCst) {

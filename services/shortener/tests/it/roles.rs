@@ -1,5 +1,7 @@
 //! Keys and their roles: every route with every role, and lists that are narrowed.
 
+use std::time::Instant;
+
 use http::Method;
 use serde_json::{Value, json};
 use shortener::keys::{self, NewKey, Role};
@@ -227,6 +229,21 @@ async fn only_who_may_do_everything_begins_a_domain() {
         assert_eq!(post(key, "/rest/v3/short-urls", &on("www.example.org")).await.status, 201, "it is known");
     }
     assert_eq!(server.create(&json!({ "longUrl": target })).await.status, 400);
+}
+
+#[tokio::test]
+async fn who_is_refused_a_domain_again_and_again_has_the_table_read_once_in_a_while() {
+    let server = Server::start().await;
+    let key = key(&server, "create", &[Role::CreateOnly]).await;
+    let body = json!({ "longUrl": "https://example.com/", "domain": "new.example" }).to_string();
+    let (before, started) = (server.store.domain_read_count(), Instant::now());
+    for _ in 0..100 {
+        let refused = server.call(Method::POST, "/rest/v3/short-urls", &[("x-api-key", &key)], &body).await;
+        assert_eq!(refused.status, 403);
+    }
+    let read = server.store.domain_read_count() - before;
+    // Once for the first of them, and one as it is time every few seconds.
+    assert!((1..=2 + 2 * started.elapsed().as_secs()).contains(&read), "{read}");
 }
 
 #[tokio::test]
