@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::domains::NewDomains;
 use super::names::other_domain;
 use super::problem::Problem;
 use super::short_urls::{document, read_creation, refused};
@@ -36,9 +37,10 @@ pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, request:
         Err(why) => return Problem::invalid(&[("shortUrls", why)]).answer(hop),
     };
     let owner = caller.key.map(|key| key.owner);
+    let mut new = NewDomains::default();
     let read = |item: &Value| -> Result<CreateLink, Problem> {
         let mut request = read_item(&app, item, owner.clone())?;
-        domains::claim(&app, &caller.access, &mut request)?;
+        domains::claim(&app, &caller.access, &mut new, &mut request)?;
         Ok(request)
     };
     let read: Vec<_> = items.iter().map(read).collect();

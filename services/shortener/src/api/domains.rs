@@ -1,6 +1,7 @@
 //! `/rest/v3/domains` and `/rest/v3/domains/redirects`: the domains that links live on, and where each sends visits
 //! that name no link. Domains are not made here: a link makes its own.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -55,12 +56,21 @@ pub(super) async fn set_redirects(State(app): State<Arc<App>>, caller: Caller, r
     }
 }
 
+/// Domains that a call begins.
+#[derive(Debug, Default)]
+pub(super) struct NewDomains(HashSet<String>);
+
 /// Makes a creation one of the key's, see [`Access::claim`], if it may go where it goes: not every key may begin a domain, and
-/// there are only so many.
-pub(super) fn claim(app: &App, access: &Access, request: &mut CreateLink) -> Result<(), Problem> {
+/// there are only so many, with the `new` ones of the same call.
+pub(super) fn claim(
+    app: &App,
+    access: &Access,
+    new: &mut NewDomains,
+    request: &mut CreateLink,
+) -> Result<(), Problem> {
     let claimed = access.claim(request);
     claimed.map_err(|error| Problem::invalid(&[("longUrl", error.to_string())]))?;
-    if app.domains.knows(&request.domain) {
+    if app.domains.knows(&request.domain) || new.0.contains(&request.domain) {
         return Ok(());
     }
     if !access.may_begin(&request.domain) {
@@ -68,10 +78,11 @@ pub(super) fn claim(app: &App, access: &Access, request: &mut CreateLink) -> Res
         return Err(Problem::forbidden_domain(&request.domain));
     }
     let domains_max = app.config.links.domains_max;
-    if app.domains.count() >= domains_max {
+    if app.domains.count() + new.0.len() >= domains_max {
         let why = format!("is a new domain, and there are {domains_max} already");
         return Err(Problem::invalid(&[("domain", why)]));
     }
+    new.0.insert(request.domain.clone());
     Ok(())
 }
 

@@ -40,7 +40,9 @@ pub struct LinksConfig {
     /// start and kept in the store. Never change it on a store with links: codes would repeat.
     pub codes_key: Option<SecretKey>,
     /// Most domains, the default one included. Default 10,000, which is 3 MB in memory, read every few seconds; a link that
-    /// would begin one more is refused. Raise it where more customers than that bring their own.
+    /// would begin one more is refused, also within a call that makes many. Calls at the same moment, here and on other
+    /// instances, don't know of each other: with each there may be as many more as it begins. Raise it where more customers
+    /// than that bring their own.
     pub domains_max: usize,
     /// Most tags on a link. Default 32.
     pub tags_max: usize,

@@ -260,3 +260,32 @@ async fn there_are_only_so_many_domains() {
         }
     }
 }
+
+#[tokio::test]
+async fn one_call_begins_no_more_domains_than_there_may_be() {
+    let server = Server::with(|config| config.links.domains_max = 3).await;
+    let names = ["a", "b", "c", "a", "d"];
+    let bulk: Vec<_> = names
+        .iter()
+        .map(|name| json!({ "longUrl": "https://example.com/", "domain": format!("{name}.example") }))
+        .collect();
+    let bulk = json!({ "shortUrls": bulk });
+    let file = |names: &[&str]| -> String {
+        let row = |name| format!("{name}.example,{name},https://example.com/\n");
+        "domain,shortCode,longUrl\n".to_owned() + &names.iter().map(row).collect::<String>()
+    };
+    let import = async |query: &str, file: String| -> Vec<Value> {
+        let headers = [("x-api-key", server.key.as_str()), ("content-type", "text/csv")];
+        let path = format!("/rest/v3/short-urls.csv?format=hoplog{query}");
+        let answer = server.call(Method::POST, &path, &headers, &file).await.json();
+        answer["results"].as_array().unwrap().iter().map(|row| row["result"].clone()).collect()
+    };
+    let imported = import("&dryRun=true", file(&names[..3])).await;
+    assert_eq!(imported, ["created", "created", "invalid"]);
+    let answer = server.api(Method::POST, "/rest/v3/short-urls/bulk", &bulk).await.json();
+    let statuses: Vec<_> =
+        answer["results"].as_array().unwrap().iter().map(|made| made["status"].clone()).collect();
+    assert_eq!(statuses, [201, 201, 400, 201, 400], "{answer}");
+    assert_eq!(answer["results"][2]["problem"]["invalidElements"], json!(["domain"]));
+    assert_eq!(import("", file(&names)).await, ["created", "created", "invalid", "unchanged", "invalid"]);
+}

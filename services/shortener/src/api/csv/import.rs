@@ -14,6 +14,7 @@ use super::row::RowReader;
 use super::{Format, parameter};
 use crate::access::Access;
 use crate::api::bulk::ITEMS_MAX;
+use crate::api::domains::NewDomains;
 use crate::api::names::other_domain;
 use crate::api::problem::Problem;
 use crate::api::short_urls::refused;
@@ -45,6 +46,7 @@ pub(super) async fn import(State(app): State<Arc<App>>, caller: Caller, request:
         hop,
         access: caller.access,
         foresight: dry_run.then(Foresight::default),
+        new: NewDomains::default(),
         results: Results::default(),
         failed: false,
     };
@@ -104,6 +106,8 @@ struct Import {
     access: Access,
     /// When nothing is to be written.
     foresight: Option<Foresight>,
+    /// Domains that rows begin which are not written yet.
+    new: NewDomains,
     results: Results,
     /// The store did not answer; what comes is not tried.
     failed: bool,
@@ -116,7 +120,8 @@ impl Import {
             rows.iter().for_each(|(row, _)| self.results.failed(*row));
             return Ok(());
         }
-        let read: Vec<_> = rows.iter().map(|(_, row)| reader.read(&file.header, row)).collect();
+        let read = rows.iter().map(|(_, row)| reader.read(&file.header, row, &mut self.new));
+        let read: Vec<_> = read.collect();
         // Those that can be made go together, the others keep their places.
         let requests: Vec<CreateLink> = read.iter().filter_map(|row| row.as_ref().ok().cloned()).collect();
         let fates = match self.fates(&requests).await {
@@ -158,6 +163,7 @@ impl Import {
             return Ok(Vec::new());
         }
         let made = self.app.create(&self.hop, requests, None).await?.all;
+        self.new = NewDomains::default();
         let taken = requests.iter().zip(&made).filter(|(_, made)| **made == Made::Taken);
         let names: Vec<_> =
             taken.map(|(request, _)| LinkRef { domain: &request.domain, code: request.slug() }).collect();

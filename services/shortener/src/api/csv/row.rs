@@ -13,7 +13,7 @@ use super::cells::unguard;
 use super::columns::{Column, Header};
 use super::tags;
 use crate::access::Access;
-use crate::api::domains;
+use crate::api::domains::{self, NewDomains};
 use crate::api::fields::parse_date;
 use crate::api::problem::Problem;
 use crate::api::short_urls::{read_creation, read_rules};
@@ -42,8 +42,13 @@ struct Name {
 }
 
 impl RowReader {
-    /// The link that a row asks for.
-    pub(super) fn read(&self, header: &Header, row: &csv::StringRecord) -> Result<CreateLink, Problem> {
+    /// The link that a row asks for; it may begin a domain.
+    pub(super) fn read(
+        &self,
+        header: &Header,
+        row: &csv::StringRecord,
+        new: &mut NewDomains,
+    ) -> Result<CreateLink, Problem> {
         let cell = |column| header.cell(row, column).map(|cell| text(header.format, cell));
         let mut object = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
@@ -70,7 +75,7 @@ impl RowReader {
         put("cacheLifetime", cell(Column::CacheLifetime).map(number));
         let mut request = read_creation(&self.app, object, None)?;
         // First, so that rules are of the domain that the link gets.
-        domains::claim(&self.app, &self.access, &mut request)?;
+        domains::claim(&self.app, &self.access, new, &mut request)?;
         let mut wrong = Vec::new();
         let mut time = |column, name: &'static str| {
             cell(column).and_then(|text| past(text).map_err(|why| wrong.push((name, why.to_owned()))).ok())

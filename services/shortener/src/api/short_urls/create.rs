@@ -45,7 +45,9 @@ pub(in crate::api) async fn create(
         Ok(request) => request,
         Err(problem) => return problem.answer(hop),
     };
-    if let Err(problem) = domains::claim(&app, &caller.access, &mut request) {
+    if let Err(problem) =
+        domains::claim(&app, &caller.access, &mut domains::NewDomains::default(), &mut request)
+    {
         return problem.answer(hop);
     }
     let outcome = match app.create(hop, slice::from_ref(&request), once).await {

@@ -32,7 +32,9 @@ pub(in crate::api) async fn shorten(
         Ok(request) => request,
         Err(problem) => return problem.answer(hop),
     };
-    if let Err(problem) = domains::claim(&app, &caller.access, &mut request) {
+    if let Err(problem) =
+        domains::claim(&app, &caller.access, &mut domains::NewDomains::default(), &mut request)
+    {
         return problem.answer(hop);
     }
     let made = match app.create(hop, slice::from_ref(&request), None).await {
