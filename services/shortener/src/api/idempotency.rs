@@ -24,16 +24,29 @@ pub(super) fn once(
     what: &'static str,
     payload: &Map<String, Value>,
 ) -> Result<Option<Once>, Problem> {
-    let Some(key) = key(headers)? else { return Ok(None) };
     // Objects are sorted by name, so order and space make no difference.
-    let payload = serde_json::to_vec(payload).unwrap_or_default();
+    let payload = || serde_json::to_vec(payload).unwrap_or_default();
+    Ok(key(headers)?.map(|key| once_of(key, caller, what, &payload())))
+}
+
+/// The same where each byte of the payload makes a difference.
+pub(super) fn once_of_bytes(
+    headers: &HeaderMap,
+    caller: Option<&ApiKey>,
+    what: &'static str,
+    payload: &[u8],
+) -> Result<Option<Once>, Problem> {
+    Ok(key(headers)?.map(|key| once_of(key, caller, what, payload)))
+}
+
+fn once_of(key: &str, caller: Option<&ApiKey>, what: &'static str, payload: &[u8]) -> Once {
     let mut hasher = blake3::Hasher::new_derive_key("hoplog idempotency v1");
-    hasher.update(what.as_bytes()).update(&[0]).update(&payload);
-    Ok(Some(Once {
+    hasher.update(what.as_bytes()).update(&[0]).update(payload);
+    Once {
         owner: caller.map(|key| key.owner.clone()).unwrap_or_default(),
         key: key.to_owned(),
         payload: *hasher.finalize().as_bytes(),
-    }))
+    }
 }
 
 /// The key of a request.

@@ -37,6 +37,16 @@ pub struct Once {
     pub payload: [u8; 32],
 }
 
+impl Once {
+    /// That of one part of a request that is made in several transactions; the first is 0.
+    #[must_use]
+    pub fn part(&self, number: usize) -> Self {
+        // No client's key has a space.
+        let key = if number == 0 { self.key.clone() } else { format!("{} {number}", self.key) };
+        Self { key, ..self.clone() }
+    }
+}
+
 /// What became of one of the links to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Made {

@@ -1,5 +1,6 @@
 //! `POST /rest/v3/short-urls.csv`: many links out of a file, chunk by chunk, each in one transaction, with a result for
-//! each row. The same file can be sent again: what is there already stays as it is, and nothing is made twice.
+//! each row. The same file can be sent again: what is there already stays as it is, and nothing is made twice. With an
+//! `Idempotency-Key` each chunk happens once, and says again what it said.
 
 use std::sync::Arc;
 
@@ -18,26 +19,16 @@ use crate::api::domains::NewDomains;
 use crate::api::names::other_domain;
 use crate::api::problem::Problem;
 use crate::api::short_urls::refused;
-use crate::api::{Caller, json};
+use crate::api::{Caller, idempotency, json};
 use crate::link::LinkRef;
-use crate::links::{CreateError, CreateLink, Made};
+use crate::links::{CreateError, CreateLink, Made, Once, Outcome};
 use crate::service::App;
 use emitter::Hop;
 
 pub(super) async fn import(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
     let hop = caller.hop.clone();
-    let (format, dry_run) = match asked(request.uri().query(), request.headers()) {
-        Ok(asked) => asked,
-        Err(problem) => return problem.answer(&hop),
-    };
-    let api = &app.config.api;
-    let body = json::read(request.into_body(), &app.config.limits, api.import_body_bytes_max).await;
-    let file = match body {
-        Ok(body) => File::open(body, format, api.import_rows_max).await,
-        Err(problem) => Err(problem),
-    };
-    let mut file = match file {
-        Ok(file) => file,
+    let (mut file, once, dry_run) = match opened(&app, &caller, request).await {
+        Ok(opened) => opened,
         Err(problem) => return problem.answer(&hop),
     };
     let reader = RowReader { app: Arc::clone(&app), access: caller.access.clone() };
@@ -46,21 +37,37 @@ pub(super) async fn import(State(app): State<Arc<App>>, caller: Caller, request:
         hop,
         access: caller.access,
         foresight: dry_run.then(Foresight::default),
+        once,
+        replayed: false,
+        wrote: false,
         new: NewDomains::default(),
         results: Results::default(),
         failed: false,
     };
-    loop {
+    for part in 0.. {
         let rows = match file.next(ITEMS_MAX) {
             Ok(rows) if rows.is_empty() => break,
             Ok(rows) => rows,
             Err(problem) => return problem.answer(&import.hop),
         };
-        if let Err(response) = import.chunk(&file, &reader, &rows).await {
+        if let Err(response) = import.chunk(&file, &reader, &rows, part).await {
             return response;
         }
     }
-    json::answer(StatusCode::OK, &import.results.document(&file.header, dry_run))
+    let answer = json::answer(StatusCode::OK, &import.results.document(&file.header, dry_run));
+    idempotency::mark(answer, import.replayed && !import.wrote)
+}
+
+/// The file, what makes its import happen once, and whether nothing is to be written: then nothing happens anyway.
+async fn opened(app: &App, caller: &Caller, request: Request) -> Result<(File, Option<Once>, bool), Problem> {
+    let (format, dry_run) = asked(request.uri().query(), request.headers())?;
+    let headers = request.headers().clone();
+    let api = &app.config.api;
+    let body = json::read(request.into_body(), &app.config.limits, api.import_body_bytes_max).await?;
+    let what = format.map_or("csv", Format::name);
+    let once = idempotency::once_of_bytes(&headers, caller.key.as_ref(), what, &body)?;
+    let file = File::open(body, format, api.import_rows_max).await?;
+    Ok((file, once.filter(|_| !dry_run), dry_run))
 }
 
 /// The format, where it is named, and whether nothing is to be written.
@@ -106,6 +113,11 @@ struct Import {
     access: Access,
     /// When nothing is to be written.
     foresight: Option<Foresight>,
+    once: Option<Once>,
+    /// An earlier try of the same request has written a chunk.
+    replayed: bool,
+    /// This one has.
+    wrote: bool,
     /// Domains that rows begin which are not written yet.
     new: NewDomains,
     results: Results,
@@ -115,7 +127,13 @@ struct Import {
 
 impl Import {
     /// Takes rows in. An error is the answer to the whole call: nothing was made, or nothing was to be.
-    async fn chunk(&mut self, file: &File, reader: &RowReader, rows: &[Numbered]) -> Result<(), Response> {
+    async fn chunk(
+        &mut self,
+        file: &File,
+        reader: &RowReader,
+        rows: &[Numbered],
+        part: usize,
+    ) -> Result<(), Response> {
         if self.failed {
             rows.iter().for_each(|(row, _)| self.results.failed(*row));
             return Ok(());
@@ -124,11 +142,11 @@ impl Import {
         let read: Vec<_> = read.collect();
         // Those that can be made go together, the others keep their places.
         let requests: Vec<CreateLink> = read.iter().filter_map(|row| row.as_ref().ok().cloned()).collect();
-        let fates = match self.fates(&requests).await {
+        let fates = match self.fates(&requests, part).await {
             Ok(fates) => fates,
             Err(error) => {
                 let response = refused(&self.hop, error);
-                if self.foresight.is_some() || self.results.len() == 0 {
+                if self.foresight.is_some() || !self.wrote {
                     return Err(response);
                 }
                 self.failed = true;
@@ -148,13 +166,14 @@ impl Import {
                     let domain = other_domain(&request.domain);
                     self.results.taken(*row, &Problem::slug_taken(request.slug(), domain, &free));
                 }
+                Ok(Some((_, Fate::Gone))) => self.results.invalid(*row, &Problem::deleted_since()),
                 Ok(None) => self.results.failed(*row),
             }
         }
         Ok(())
     }
 
-    async fn fates(&mut self, requests: &[CreateLink]) -> Result<Vec<Fate>, CreateError> {
+    async fn fates(&mut self, requests: &[CreateLink], part: usize) -> Result<Vec<Fate>, CreateError> {
         if let Some(foresight) = &mut self.foresight {
             let fates = foresight.fates(&self.app, &self.hop, &self.access, requests).await;
             return fates.map_err(CreateError::Store);
@@ -162,7 +181,9 @@ impl Import {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        let made = self.app.create(&self.hop, requests, None).await?.all;
+        let once = self.once.as_ref().map(|once| once.part(part));
+        let Outcome { all: made, replayed } = self.app.create(&self.hop, requests, once).await?;
+        (self.replayed, self.wrote) = (self.replayed || replayed, self.wrote || !replayed);
         self.new = NewDomains::default();
         let taken = requests.iter().zip(&made).filter(|(_, made)| **made == Made::Taken);
         let names: Vec<_> =
@@ -172,7 +193,8 @@ impl Import {
         let fate = |(request, made): (&CreateLink, Made)| match made {
             Made::New(link) => Fate::Created(Some(self.app.short_url(link.name()))),
             Made::Found(link) => Fate::Unchanged(Some(self.app.short_url(link.name()))),
-            Made::Taken | Made::Gone => known.fate(&self.app, request).unwrap_or(Fate::Taken),
+            Made::Gone => Fate::Gone,
+            Made::Taken => known.fate(&self.app, request).unwrap_or(Fate::Taken),
         };
         Ok(requests.iter().zip(made).map(fate).collect())
     }

@@ -22,6 +22,8 @@ pub(super) enum Fate {
     Unchanged(Option<String>),
     /// Another link has the name.
     Taken,
+    /// An earlier try of the same request made or found it, and it was deleted since.
+    Gone,
 }
 
 /// Links that are there already: their targets by domain and code. Out of reach of the key, nothing is said of them.
@@ -70,11 +72,6 @@ pub(super) struct Results {
 }
 
 impl Results {
-    /// Rows that have a result.
-    pub(super) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
     pub(super) fn created(&mut self, row: usize, short_url: Option<String>) {
         self.created += 1;
         self.push(row, 201, "created", short_url.map(|url| ("shortUrl", url.into())));

@@ -6,7 +6,7 @@ use shortener::keys::{self, NewKey, Role};
 use shortener::link::LinkRef;
 use shortener::store::Read;
 
-use super::{fates, import, links, on_each_store, send};
+use super::{PATH, fates, import, links, on_each_store, send};
 use crate::faulty::At;
 use crate::server::{Server, until};
 
@@ -164,6 +164,55 @@ async fn what_was_made_before_a_failure_stays_and_the_file_can_come_again() {
     server.store.fail_creates(false);
     let again = import(&server, "", &file).await;
     assert_eq!((&again["unchanged"], &again["created"]), (&json!(1_000), &json!(1_500)));
+}
+
+#[tokio::test]
+async fn with_an_idempotency_key_an_import_is_answered_as_at_first() {
+    for server in on_each_store(|_| {}).await {
+        an_import_happens_once(&server).await;
+    }
+}
+
+async fn an_import_happens_once(server: &Server) {
+    let sent = async |key: &str, query: &str, file: &str| {
+        let headers = [("x-api-key", &*server.key), ("content-type", "text/csv"), ("idempotency-key", key)];
+        server.call(Method::POST, &format!("{PATH}{query}"), &headers, file).await
+    };
+    let mut file = String::from("shortCode,longUrl\n,ftp://wrong.example/\n");
+    for number in 0..1_500 {
+        file += &format!("c{number},https://example.com/{number}\n");
+    }
+    assert_eq!(sent("a b", "", &file).await.status, 400);
+    assert_eq!(sent("k", "?dryRun=true", &file).await.json()["created"], 1_500, "nothing happens by that");
+    // The second chunk finds the store gone.
+    server.store.hold_creates(Some(At::Start));
+    let failing = async {
+        server.store.create_held().await;
+        let other = sent("k", "", &file).await;
+        assert_eq!((other.status.as_u16(), other.header("retry-after")), (409, "1"));
+        server.store.hold_creates(Some(At::End));
+        server.store.create_held().await;
+        server.store.fail_creates(true);
+        server.store.hold_creates(None);
+    };
+    let (first, ()) = tokio::join!(sent("k", "", &file), failing);
+    assert_eq!((&first.json()["created"], &first.json()["failed"]), (&json!(999), &json!(501)));
+    assert_eq!(sent("k", "", &file).await.status, 503, "this try has made nothing");
+    server.store.fail_creates(false);
+    let rest = sent("k", "", &file).await;
+    assert_eq!((&rest.json()["created"], rest.header("idempotency-replayed")), (&json!(1_500), ""));
+    let again = sent("k", "", &file).await;
+    assert_eq!((again.json(), again.header("idempotency-replayed")), (rest.json(), "true"));
+    assert_eq!(stored(server).await, 1_500);
+
+    assert_eq!(sent("k", "", &file.replace("c7,", "d7,")).await.status, 422);
+    assert_eq!(sent("k", "?format=hoplog", &file).await.status, 422);
+    let gone = server.api(Method::DELETE, "/rest/v3/short-urls/c7", &Value::Null).await;
+    assert_eq!(gone.status, 204);
+    let again = sent("k", "", &file).await.json();
+    assert_eq!((&again["created"], &again["invalid"]), (&json!(1_499), &json!(2)));
+    assert_eq!(again["results"][8]["status"], 404, "{}", again["results"][8]);
+    assert_eq!(stored(server).await, 1_499, "a link that was deleted is not made again");
 }
 
 #[tokio::test]
