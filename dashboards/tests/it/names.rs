@@ -37,6 +37,7 @@ const NOT_ON_ONE_MACHINE: [(&str, &[&str]); 3] = [
             "hoplog_requests_shed_total",
             "hoplog_requests_limited_total",
             "hoplog_requests_malformed_total",
+            "hoplog_connections_refused_total",
             "hoplog_statistics_errors_total",
             "hoplog_event_log_append_failures_total",
             "hoplog_collector_dead_letter_events_total",

@@ -82,6 +82,7 @@ pub(crate) const METRICS: &[Metric] = &[
     (Shortener, "hoplog_requests_in_flight", PLAIN, Gauge(1.0, 180.0)),
     (Shortener, "hoplog_connections_open", PLAIN, Gauge(40.0, 220.0)),
     (Shortener, "hoplog_connections_accepted_total", PLAIN, Counter(20.0, 90.0)),
+    (Shortener, "hoplog_connections_refused_total", &[&[("reason", "client")]], Counter(0.1, 0.2)),
     (Shortener, "hoplog_statistics_query_seconds", PLAIN, Histogram(STATISTICS_S, 3.0, (2e-2, 4e-2))),
     (Shortener, "hoplog_statistics_errors_total", &[&[("kind", "timeout")]], Counter(0.0, 0.5)),
     (Shortener, "hoplog_event_log_appended_events_total", PLAIN, Counter(100.0, 100.0)),
