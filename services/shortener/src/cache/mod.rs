@@ -122,9 +122,11 @@ pub struct Behind {
 /// The in-process cache in front of what instances share and the link store.
 pub struct LinkCache {
     links: Links,
-    // Apart, so that a scan of unknown codes evicts no link. The value is the id of a link that was deleted,
-    // or 0: an edit that comes late must not bring it back.
-    unknown: Cache<Box<str>, i64>,
+    // Apart, so that a scan of unknown codes evicts no link.
+    unknown: Cache<Box<str>, ()>,
+    // Ids of links that were deleted, for as long as somebody may still come with what was before: an edit that comes late,
+    // or a replica that is behind, must not bring them back.
+    gone: Cache<Box<str>, i64>,
     flights: Flights,
     store: Arc<dyn LinkStore>,
     shared: Arc<dyn SharedState>,
@@ -170,6 +172,10 @@ impl LinkCache {
                 unknown: Cache::builder()
                     .max_capacity(config.negative_entries_max)
                     .time_to_live(Duration::from_millis(config.negative_ms))
+                    .build(),
+                gone: Cache::builder()
+                    .max_capacity(config.negative_entries_max)
+                    .time_to_live(Duration::from_millis(config.fresh_ms))
                     .build(),
                 flights: Flights::default(),
                 store: behind.store,
@@ -226,7 +232,7 @@ impl LinkCache {
         let mut flights = self.flights.lock();
         // What is being read may be older than this: it reaches those who wait, and not the cache.
         flights.remove(&*key);
-        let deleted = self.unknown.get(&*key).is_some_and(|id| id >= link.id);
+        let deleted = self.gone.get(&*key).is_some_and(|id| id >= link.id);
         let newer = self.links.get(&*key).is_some_and(|cached| cached.order() > entry.order());
         if !deleted && !newer {
             self.unknown.invalidate(&*key);
@@ -245,7 +251,8 @@ impl LinkCache {
         // Its alias may have a newer link already.
         if self.links.get(code).is_none_or(|cached| cached.id <= id) {
             self.links.remove(code);
-            self.unknown.insert(code.into(), id);
+            self.unknown.insert(code.into(), ());
+            self.gone.insert(code.into(), id);
         }
         drop(flights);
         self.count_entries();

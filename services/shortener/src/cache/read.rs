@@ -25,7 +25,7 @@ const FIND: &str = "find";
 struct Want {
     /// Another instance's copy will do up to this age.
     age_max: Duration,
-    /// What memory has: nothing older replaces it unless the store insists.
+    /// What memory has, or knows to be gone: nothing older replaces it unless the store insists.
     known: Option<Version>,
     /// It is known to have changed: a replica may not know yet.
     read: Read,
@@ -44,7 +44,7 @@ impl LinkCache {
         let coalesced = flight.is_none();
         match flight {
             Some(flight) => {
-                self.fly(name, code, flight, self.want(cached.as_deref(), self.fresh_for()), None)
+                self.fly(name, code, flight, self.want(code, cached.as_deref(), self.fresh_for()), None)
             }
             None => _ = self.metrics.coalesced.inc(),
         }
@@ -91,18 +91,24 @@ impl LinkCache {
         }
         if let (_, Some(flight)) = self.flights.join(code) {
             self.metrics.refreshed.inc();
-            self.fly(name, code, flight, self.want(Some(link), Age::young(self.fresh_for())), Some(place));
+            self.fly(
+                name,
+                code,
+                flight,
+                self.want(code, Some(link), Age::young(self.fresh_for())),
+                Some(place),
+            );
         }
     }
 
-    fn want(&self, cached: Option<&CachedLink>, age_max: Duration) -> Want {
+    fn want(&self, code: &str, cached: Option<&CachedLink>, age_max: Duration) -> Want {
         // Messages may have been lost: what others read before that is no better than what is here.
         let sure_for = self.unsure().elapsed();
         let is_sure = self.unsure() == self.started;
         let outdated = cached.is_some_and(|link| link.age.is_outdated());
         Want {
             age_max: if is_sure { age_max } else { age_max.min(sure_for) },
-            known: cached.map(CachedLink::order),
+            known: cached.map(CachedLink::order).max(self.gone.get(code).map(Version::gone)),
             read: if outdated { Read::Latest } else { Read::Recent },
         }
     }
@@ -151,8 +157,7 @@ impl LinkCache {
             }
             copy => {
                 let read_at = Instant::now();
-                let seen = copy.as_ref().map(|copy| copy.version);
-                let known = want.known.max(seen);
+                let known = want.known.max(copy.as_ref().map(|copy| copy.version));
                 let found = self.read_store(name, want.read, known, &mut answer.waits).await;
                 answer.tier = Tier::Store;
                 match found {
@@ -162,7 +167,7 @@ impl LinkCache {
                     }
                     Ok(None) => {
                         // What was there has been deleted; what was never there may come at any time.
-                        let version = seen.map_or(Version::NOTHING, |seen| Version::gone(seen.id));
+                        let version = known.map_or(Version::NOTHING, |known| Version::gone(known.id));
                         // A deletion is remembered for as long as somebody may still write what was before it.
                         let keep = if version.id > 0 { self.fresh_for() } else { self.negative_for() };
                         gone = version.id;
@@ -186,7 +191,7 @@ impl LinkCache {
         }
         if let Some(Shared { link: None, version, .. }) = &copy
             && version.id > 0
-            && want.known.is_none_or(|known| *version > known)
+            && want.known.is_none_or(|known| *version >= known)
         {
             // It was deleted, as others know: what memory has is no better than nothing.
             (answer.outcome, answer.tier) = (Ok(None), Tier::Redis);
@@ -213,7 +218,10 @@ impl LinkCache {
             }
             Ok(None) => {
                 self.links.remove(code);
-                self.unknown.insert(code.into(), gone);
+                self.unknown.insert(code.into(), ());
+                if gone > 0 {
+                    self.gone.insert(code.into(), gone);
+                }
             }
             Err(_) => {}
         }

@@ -11,13 +11,14 @@ pub struct CacheConfig {
     /// Bytes that cached links may take. Default 67,108,864 (64 MiB, about 150,000 links).
     pub bytes_max: u64,
     /// Age up to which a link is served without asking. Default 60,000; an edit made by another process is seen after
-    /// it at the latest, should the message of it be lost. Links that are asked for are read again before.
+    /// it at the latest, should the message of it be lost, and with replicas by `store.postgres.replica_lag_ms_max` later. Links that are asked for are read again before.
     pub fresh_ms: u64,
     /// Age up to which a link is served when the store fails. Default 86,400 (a day).
     pub stale_s: u64,
     /// How long an unknown code stays unknown without asking the store. Default 2,000.
     pub negative_ms: u64,
-    /// Unknown codes remembered. Default 100,000, bounding what a scan of codes can take to some 20 MB.
+    /// Unknown codes remembered. Default 100,000, bounding what a scan of codes can take to some 20 MB. So many links that were
+    /// deleted are remembered besides, for `fresh_ms`.
     pub negative_entries_max: u64,
     /// After nobody could say whether a stale link still holds, how long it is served without asking again.
     /// Default 1,000.

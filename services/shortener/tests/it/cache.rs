@@ -67,6 +67,24 @@ async fn unknown_codes_are_remembered_until_they_are_made() {
 }
 
 #[tokio::test]
+async fn a_deleted_link_is_not_brought_back_by_a_replica_that_is_behind() {
+    use shortener::link::LinkRef;
+    use shortener::store::Read;
+    let server = Server::with(|config| config.cache.negative_ms = 1).await;
+    server.link(&json!({ "longUrl": "https://example.com/", "customSlug": "gone" })).await;
+    let before = server.store.inner.find(LinkRef::on_default("gone"), Read::Latest).await.unwrap().unwrap();
+    server.store.lag_behind(before);
+    server.api(Method::DELETE, "/rest/v3/short-urls/gone", &json!(null)).await;
+    // That the code is unknown is forgotten again and again, and then it is asked for.
+    let asked = server.store.find_count();
+    while server.store.find_count() < asked + 10 {
+        assert_eq!(server.get("/gone").await.status, 404);
+    }
+    server.link(&json!({ "longUrl": "https://example.com/2", "customSlug": "gone" })).await;
+    assert_eq!(server.get("/gone").await.header("location"), "https://example.com/2");
+}
+
+#[tokio::test]
 async fn known_links_are_served_while_the_store_is_down() {
     // Nothing stays fresh: each visit would ask the store.
     let server = Server::with(|config| config.cache.fresh_ms = 1).await;

@@ -31,6 +31,8 @@ pub(crate) struct FaultyStore {
     /// Calls of `index_texts`, failed ones included.
     indexes: watch::Sender<u64>,
     down: AtomicBool,
+    /// What a replica that is behind has.
+    behind: Mutex<Option<Link>>,
     held: watch::Sender<bool>,
     /// Calls of `lease`.
     leases: AtomicU64,
@@ -83,6 +85,7 @@ impl FaultyStore {
             takes: AtomicU64::new(0),
             indexes: watch::channel(0).0,
             down: AtomicBool::new(false),
+            behind: Mutex::default(),
             held: watch::channel(false).0,
             leases: AtomicU64::new(0),
             leases_held: watch::channel(None).0,
@@ -183,6 +186,11 @@ impl FaultyStore {
         self.down.store(down, Ordering::SeqCst);
     }
 
+    /// There is a replica, which is behind: it has this link, and goes on to.
+    pub(crate) fn lag_behind(&self, link: Link) {
+        *self.behind.lock().unwrap() = Some(link);
+    }
+
     /// `find` reads and then does not answer until it is let go.
     pub(crate) fn hold_finds(&self, held: bool) {
         self.held.send_replace(held);
@@ -258,7 +266,11 @@ impl LinkStore for FaultyStore {
         self.check()?;
         let finding = self.finding.fetch_add(1, Ordering::SeqCst) + 1;
         self.finding_max.fetch_max(finding, Ordering::SeqCst);
-        let found = self.inner.find(link, read).await;
+        let behind = self.behind.lock().unwrap().clone().filter(|behind| behind.name() == link);
+        let found = match behind.filter(|_| read == Read::Recent) {
+            Some(behind) => Ok(Some(behind)),
+            None => self.inner.find(link, read).await,
+        };
         self.finding.fetch_sub(1, Ordering::SeqCst);
         self.held.subscribe().wait_for(|held| !*held).await.expect("the store is there");
         found
