@@ -51,7 +51,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Whether it counts as a click: a GET that was redirected.
+    /// Whether it counts as a click: somebody was redirected, here by GET alone.
     pub(crate) fn is_click(&self) -> bool {
         self.route == 0 && self.outcome == Outcome::Ok
     }
