@@ -413,6 +413,16 @@ async fn while_clickhouse_is_away_what_was_known_is_given_and_marked() {
     // The link itself is another matter.
     assert!(read(&server, "/rest/v3/short-urls/unknown").await.get("visitsSummary").is_none());
     assert_eq!(server.get("/known").await.status, 302);
+    // A limit would begin with too few visits: nothing is changed.
+    for code in ["known", "unknown"] {
+        let edit = json!({ "title": "new", "maxVisits": 3 });
+        let answer = server.api(Method::PATCH, &format!("/rest/v3/short-urls/{code}"), &edit).await;
+        assert_eq!(answer.json()["type"], "urn:hoplog:error:statistics-unavailable");
+    }
+    let path = "/rest/v3/short-urls/known";
+    assert_eq!(read(&server, path).await["title"], Value::Null);
+    let edit = json!({ "title": "new", "maxVisits": null });
+    assert_eq!(server.api(Method::PATCH, path, &edit).await.status, 200, "no limit needs no count");
 
     engine.restart();
     put(&warehouse, &[Visit { ts: now() - 10, code: "known", ..CLICK }]).await;
@@ -422,6 +432,14 @@ async fn while_clickhouse_is_away_what_was_known_is_given_and_marked() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(total(&again), 2);
+    // Two visits are in the statistics: of three one is left.
+    assert_eq!(server.api(Method::PATCH, path, &json!({ "maxVisits": 3 })).await.status, 200);
+    assert_eq!(server.get("/known").await.status, 302);
+    assert_eq!(server.get("/known").await.status, 410);
+    // Now they are counted here.
+    assert_eq!(server.api(Method::PATCH, path, &json!({ "maxVisits": 4 })).await.status, 200);
+    assert_eq!(server.get("/known").await.status, 302);
+    assert_eq!(server.get("/known").await.status, 410);
 }
 
 /// What was declared complete is not changed by a click from before: it is not declared until all have arrived.
