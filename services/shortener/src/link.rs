@@ -89,11 +89,13 @@ pub struct LinkVersion {
     pub version: u32,
     /// Serialised target.
     pub target: String,
-    /// See [`Link::rules`]; `None` where they are not known: versions before schema 6 (PostgreSQL) and 5 (SQLite) were
-    /// kept without.
+    /// See [`Link::rules`]; `None` where they are not known: what was replaced before schema 6 (PostgreSQL) or 5 (SQLite)
+    /// was kept without.
     pub rules: Option<Vec<Rule>>,
     /// Since when it leads there.
     pub since: UnixSeconds,
+    /// Of a version from before those schemas: when they came. Until then it may have had other rules.
+    pub rules_since: Option<UnixSeconds>,
     /// [`crate::keys::ApiKey::owner`] of the key that set it.
     pub owner: Option<String>,
 }
@@ -296,7 +298,7 @@ pub struct LinkEdit {
     /// See [`Settings::max_visits`].
     pub max_visits: Option<Option<i64>>,
     /// Visits so far: where a limit begins that the link did not have.
-    pub visits: Option<i64>,
+    pub visits: Option<Visited>,
     /// See [`Settings::crawlable`].
     pub crawlable: Option<bool>,
     /// See [`Settings::forward_query`].
@@ -338,7 +340,9 @@ impl LinkEdit {
         }
         set(&mut link.rules, rules);
         if self.begins_limit(link) {
-            link.visits = link.visits.max(self.visits.unwrap_or(0));
+            let so_far =
+                self.visits.filter(|visited| visited.link_id == link.id).map_or(0, |visited| visited.visits);
+            link.visits = link.visits.max(so_far);
         }
         let settings = &mut link.settings;
         set(&mut settings.title, self.title.as_ref());
@@ -353,6 +357,15 @@ impl LinkEdit {
         link.visits_from = self.visits_from.or(link.visits_from);
         link.revision += 1;
     }
+}
+
+/// How many visits a link has had. It says which one: another may have the name by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Visited {
+    /// [`Link::id`].
+    pub link_id: i64,
+    /// How many.
+    pub visits: i64,
 }
 
 /// What to list. By default it is all links in the order of their creation, not counted; how many has to be said.

@@ -15,7 +15,7 @@ use crate::api::names::{LinkName, tell};
 use crate::api::problem::Problem;
 use crate::api::visits::put_summaries;
 use crate::api::{Caller, etag, json, statistics_scope, targets};
-use crate::link::LinkEdit;
+use crate::link::{LinkEdit, Visited};
 use crate::service::App;
 use crate::statistics::{Answer, Span, Visits};
 use crate::store::Changed;
@@ -65,16 +65,19 @@ async fn visits_so_far(
     hop: &Hop,
     name: &LinkName,
     edit: &LinkEdit,
-) -> Result<Option<i64>, Response> {
+) -> Result<Option<Visited>, Response> {
     if edit.max_visits.flatten().is_none() || !app.statistics.is_there() {
         return Ok(None);
     }
     let link = app.links.find(hop, name.link()).await.map_err(|error| Problem::store(hop, &error))?;
     let Some(link) = link.filter(|link| edit.begins_limit(link)) else { return Ok(None) };
+    let link_id = link.id;
     let scope = statistics_scope::of_link(link).scope;
     let visits = Visits { scope, span: Span::default(), exclude_bots: false };
     match app.statistics.counts(&visits).await.and_then(Answer::current) {
-        Ok(counts) => Ok(Some(i64::try_from(counts.total()).unwrap_or(i64::MAX))),
+        Ok(counts) => {
+            Ok(Some(Visited { link_id, visits: i64::try_from(counts.total()).unwrap_or(i64::MAX) }))
+        }
         Err(error) => Err(Problem::statistics(hop, &error)),
     }
 }

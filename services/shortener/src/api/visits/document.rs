@@ -26,13 +26,15 @@ pub(super) fn visit(app: &App, visit: &SingleVisit) -> Value {
     })
 }
 
-/// Where a link led visits, by version and the place of the rule that chose, 0 where none did.
-pub(super) type Targets = HashMap<(u32, u8), String>;
+/// Where a link led visits, by version and the place of the rule that chose, 0 where none did; and since when that is known.
+pub(super) type Targets = HashMap<(u32, u8), (String, UnixSeconds)>;
 
 /// A visit of one link, with where it was led; `null` where that is not known.
 pub(super) fn visit_of(app: &App, targets: &Targets, one: &SingleVisit) -> Value {
     let mut document = visit(app, one);
-    document["redirectUrl"] = targets.get(&(one.version, one.rule)).map(String::as_str).into();
+    let target =
+        targets.get(&(one.version, one.rule)).filter(|(_, since)| UnixSeconds::from(one.ts) >= *since);
+    document["redirectUrl"] = target.map(|(target, _)| target.as_str()).into();
     document
 }
 

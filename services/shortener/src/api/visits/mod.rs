@@ -110,8 +110,10 @@ async fn targets(app: &App, hop: &Hop, link_id: i64, visits: &[SingleVisit]) -> 
     let mut targets = Targets::new();
     for some in Vec::from_iter(versions).chunks(VERSIONS_AT_ONCE) {
         for version in app.links.versions(hop, link_id, some).await? {
-            let rules = version.rules.unwrap_or_default().into_iter().map(|rule| rule.target);
-            for (place, target) in (0..).zip(std::iter::once(version.target).chain(rules)) {
+            let since = version.rules_since.unwrap_or(UnixSeconds::MIN);
+            let rules = version.rules.unwrap_or_default().into_iter().map(|rule| (rule.target, since));
+            let all = std::iter::once((version.target, UnixSeconds::MIN)).chain(rules);
+            for (place, target) in (0..).zip(all) {
                 if served.contains(&(version.version, place)) {
                     targets.insert((version.version, place), target);
                 }

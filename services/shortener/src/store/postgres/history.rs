@@ -21,18 +21,28 @@ macro_rules! current {
     };
 }
 
+/// What is read of versions.
+macro_rules! select {
+    () => {
+        "SELECT version, target, rules, since, owner,
+                (SELECT value FROM settings WHERE name = 'rules_in_history_from' AND value > since) AS rules_since FROM ("
+    };
+}
+
 const NEWEST: &str = concat!(
+    select!(),
     current!("($2::bigint IS NULL OR version < $2)"),
     " UNION ALL
      (SELECT version, target, rules, since, owner FROM past_targets
       WHERE link_id = $1 AND ($2::bigint IS NULL OR version < $2) ORDER BY version DESC LIMIT $3)
-     ORDER BY version DESC LIMIT $3"
+     ORDER BY version DESC LIMIT $3) AS versions ORDER BY version DESC"
 );
 
 const THESE: &str = concat!(
+    select!(),
     current!("version = ANY ($2::bigint[])"),
     " UNION ALL SELECT version, target, rules, since, owner FROM past_targets
-     WHERE link_id = $1 AND version = ANY ($2::bigint[])"
+     WHERE link_id = $1 AND version = ANY ($2::bigint[])) AS versions"
 );
 
 const NOTE: &str = concat!(
@@ -79,6 +89,7 @@ fn version(row: &PgRow) -> Result<LinkVersion, sqlx::Error> {
         target: row.try_get("target")?,
         rules: rules.map(|Json(rules)| rules),
         since: row.try_get("since")?,
+        rules_since: row.try_get("rules_since")?,
         owner: row.try_get("owner")?,
     })
 }

@@ -11,6 +11,8 @@ macro_rules! versions {
     ($condition:literal) => {
         concat!(
             "SELECT past.version, past.target, past.since, past.owner,
+                    (SELECT value FROM settings
+                     WHERE name = 'rules_in_history_from' AND value > past.since) AS rules_since,
                     CASE WHEN past.version = links.version THEN coalesce(links.rules, '[]') ELSE past.rules END AS rules
              FROM link_targets AS past JOIN links ON links.id = past.link_id WHERE past.link_id = ?1 AND ",
             $condition
@@ -77,6 +79,7 @@ fn version(row: &SqliteRow) -> Result<LinkVersion, StoreError> {
         target: row.try_get("target").map_err(unavailable)?,
         rules: rules.map(serde_json::from_str).transpose().map_err(rows::corrupt)?,
         since: row.try_get("since").map_err(unavailable)?,
+        rules_since: row.try_get("rules_since").map_err(unavailable)?,
         owner: row.try_get("owner").map_err(unavailable)?,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shortener::link::{Link, LinkEdit, LinkRef};
+use shortener::link::{Link, LinkEdit, LinkRef, Visited};
 use shortener::rule::{Condition, Rule};
 use shortener::store::{Changed, Counted, LinkStore, Read, Selection};
 
@@ -98,7 +98,7 @@ async fn rules_go_into_the_history(store: Arc<dyn LinkStore>) {
             .collect()
     };
     let mut new = link("a");
-    new.rules = rules(1);
+    (new.rules, new.created_at) = (rules(1), Some(1_000));
     let made = create(&*store, &[new, link("b")]).await.remove(0);
     // Of several changes that are made at once there is one version.
     let both =
@@ -112,6 +112,9 @@ async fn rules_go_into_the_history(store: Arc<dyn LinkStore>) {
     let seen: Vec<_> = history.iter().map(|past| (past.version, past.rules.clone().unwrap())).collect();
     assert_eq!(seen, [(3, rules(0)), (2, rules(2)), (1, rules(1))]);
     assert_eq!((history[0].target.as_str(), history[0].owner.as_deref()), ("https://x.example/", Some("k2")));
+    // It was made before there was this history, as its creation says.
+    let known: Vec<_> = history.iter().map(|past| past.rules_since.is_some()).collect();
+    assert_eq!(known, [false, false, true]);
     // In part.
     assert_eq!(store.history(made.id, None, 2).await.unwrap(), history[..2]);
     assert_eq!(store.history(made.id, Some(3), 1).await.unwrap(), history[1..2]);
@@ -125,7 +128,11 @@ async fn rules_go_into_the_history(store: Arc<dyn LinkStore>) {
 
 async fn a_limit_begins_with_the_visits_so_far(store: Arc<dyn LinkStore>) {
     let made = create(&*store, &[link("a")]).await.remove(0);
-    let limit = |max, visits| LinkEdit { max_visits: Some(max), visits, ..LinkEdit::default() };
+    let limit = |max, visits: Option<i64>| LinkEdit {
+        max_visits: Some(max),
+        visits: visits.map(|visits| Visited { link_id: made.id, visits }),
+        ..LinkEdit::default()
+    };
     let edit = async |edit: LinkEdit| done(store.edit(made.name(), &edit).await.unwrap()).visits;
     let left = async || {
         let mut taken = 0;
@@ -144,6 +151,9 @@ async fn a_limit_begins_with_the_visits_so_far(store: Arc<dyn LinkStore>) {
     edit(limit(None, None)).await;
     assert_eq!(edit(limit(Some(8), Some(2))).await, 7);
     assert_eq!(left().await, 1);
+    edit(limit(None, None)).await;
+    let of_another = Visited { link_id: made.id - 1, visits: 99 };
+    assert_eq!(edit(LinkEdit { visits: Some(of_another), ..limit(Some(8), None) }).await, 8);
     edit(limit(None, None)).await;
     assert_eq!(edit(limit(Some(9), Some(50))).await, 50);
     assert_eq!(left().await, 0);
