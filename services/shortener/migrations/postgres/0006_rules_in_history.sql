@@ -7,4 +7,4 @@ SET LOCAL lock_timeout = '2s';
 -- As in links, '[]' where there were none. NULL: not known, since the target was replaced before this, or by the version before.
 ALTER TABLE past_targets ADD COLUMN rules json;
 
-INSERT INTO settings (name, value) VALUES ('rules_in_history_from', extract(epoch FROM now())::bigint);
+INSERT INTO settings (name, value) VALUES ('rules_in_history_from', floor(extract(epoch FROM now()))::bigint);
