@@ -51,15 +51,19 @@ pub struct PostgresConfig {
     /// misses of the caches alone keep the primary busy.
     ///
     /// Each URL is one server, whose changes come as the primary's log (streaming or log shipping), which says how far it is.
-    /// One that can't say so (a copy, a logical replica, some managed ones) is taken to be up to date, and warned of.
+    /// One that can't say so (a copy, a logical replica, some managed ones) is taken to be up to date, and warned of. One that was
+    /// promoted, or has the log of another primary than `url`'s, is warned of and not asked.
     pub replica_urls: Vec<SecretText>,
     /// How far a replica may be behind, ms; one that is further behind is not asked until it has caught up. Default 10,000;
-    /// 100 at least, as it is looked ten times in it. What another process has changed may be seen so much later than
-    /// `cache.fresh_ms` says, should the message of it be lost. Below `cache.fresh_ms`, the time for which caches remember what
-    /// was deleted. While the primary can't be reached, replicas are as far behind as they were last seen to be.
+    /// ten times `connect_ms_max` at least, as it is looked ten times in it. What another process has changed may be seen so much
+    /// later than `cache.fresh_ms` says, should the message of it be lost. Two thirds of `cache.fresh_ms` at most, the time for
+    /// which caches remember what was deleted: until it is seen that a replica is late, half as much again may pass.
+    /// While the primary refuses connections, replicas are as far behind as they were last seen to be; while it merely does
+    /// not answer in time, others may go on to write, and replicas get older.
     pub replica_lag_ms_max: u64,
     /// Connections at most, to the primary and to each replica. Default 16, of which calls of the API have half: visits
-    /// find one however slow these are. Times the number of instances it must stay below the server's `max_connections`.
+    /// find one however slow these are. Times the number of instances it must stay below the server's `max_connections`. With
+    /// replicas one more to each server, on which it is asked how far it is.
     pub connections_max: u32,
     /// How long a call waits for a connection, a free one or a new one. Default 500. Below `store.read_ms_max`, so that
     /// the error says that there was none.
@@ -86,8 +90,9 @@ impl Default for PostgresConfig {
     }
 }
 
-/// The shortest [`PostgresConfig::replica_lag_ms_max`].
-const REPLICA_LAG_MS: u64 = 100;
+/// The shortest [`PostgresConfig::replica_lag_ms_max`], in times of [`PostgresConfig::connect_ms_max`]: a look at how far replicas
+/// are behind may take a tenth of it, and may have to connect.
+const CONNECTS_IN_LAG: u64 = 10;
 
 impl PostgresConfig {
     fn check(&self, cache: &CacheConfig, wrong: &mut Wrong) {
@@ -102,9 +107,12 @@ impl PostgresConfig {
         if self.replica_urls.iter().any(is_wrong) {
             wrong.push(("store.postgres.replica_urls", "must be postgres:// URLs".to_owned()));
         }
-        let lag = REPLICA_LAG_MS..cache.fresh_ms;
+        let lag = self.connect_ms_max.saturating_mul(CONNECTS_IN_LAG)..=cache.fresh_ms / 3 * 2;
         if !self.replica_urls.is_empty() && !lag.contains(&self.replica_lag_ms_max) {
-            let why = format!("must be {REPLICA_LAG_MS} or more, and below cache.fresh_ms");
+            let why = format!(
+                "must be {CONNECTS_IN_LAG} times store.postgres.connect_ms_max at least, \
+                 and two thirds of cache.fresh_ms at most"
+            );
             wrong.push(("store.postgres.replica_lag_ms_max", why));
         }
     }
@@ -153,9 +161,13 @@ mod tests {
         };
         assert_eq!(named(&config, 10_000), [""; 0], "nobody is behind");
         config.postgres.replica_urls = vec![SecretText::new("postgres://replica/links")];
-        assert_eq!(named(&config, 10_001), [""; 0]);
-        assert_eq!(named(&config, 10_000), ["store.postgres.replica_lag_ms_max"]);
-        config.postgres.replica_lag_ms_max = 99;
-        assert_eq!(named(&config, 10_000), ["store.postgres.replica_lag_ms_max"]);
+        assert_eq!(named(&config, 15_000), [""; 0]);
+        assert_eq!(named(&config, 14_999), ["store.postgres.replica_lag_ms_max"]);
+        config.postgres.replica_lag_ms_max = 5_000;
+        assert_eq!(named(&config, 15_000), [""; 0]);
+        config.postgres.replica_lag_ms_max = 4_999;
+        assert_eq!(named(&config, 15_000), ["store.postgres.replica_lag_ms_max"], "no time to connect");
+        config.postgres.connect_ms_max = 499;
+        assert_eq!(named(&config, 15_000), [""; 0]);
     }
 }
