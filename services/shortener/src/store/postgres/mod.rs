@@ -14,6 +14,7 @@ mod create;
 mod domains;
 mod history;
 mod keys;
+mod line;
 mod links;
 mod list;
 mod matches;

@@ -79,6 +79,11 @@ impl Server {
         Ok(Lent(Some(Work { connection, place, closed, ends_within })))
     }
 
+    /// What a connection beside the pool is told.
+    pub(super) fn connect_options(&self) -> Arc<PgConnectOptions> {
+        self.pool.connect_options()
+    }
+
     /// Ends as soon as the server is to be closed.
     pub(super) fn close_event(&self) -> CloseEvent {
         self.pool.close_event()

@@ -275,6 +275,11 @@ async fn a_replica_that_is_too_far_behind_is_not_asked_until_it_has_caught_up() 
 
     tokio::task::block_in_place(|| replica.query(&replica_url, "SELECT pg_wal_replay_resume()"));
     until("it has caught up", async || lag_s() < 0.5).await;
+    // The primary hangs, which may be for us alone: others may go on to write.
+    tokio::task::block_in_place(|| primary.pause());
+    until("what it lacks is not known", async || lag_s() > 2.0).await;
+    tokio::task::block_in_place(|| primary.resume());
+    until("the primary answers", async || lag_s() < 0.5).await;
     // It is asked: nobody else is there. And it goes on to be, as nothing comes that it could lack.
     tokio::task::block_in_place(|| primary.kill());
     let since = Instant::now();
@@ -292,6 +297,72 @@ async fn a_replica_that_is_too_far_behind_is_not_asked_until_it_has_caught_up() 
     });
     until("nobody knows what it lacks", async || lag_s() > 2.0).await;
     assert_eq!(recent("edited").await.unwrap().revision, 2);
+
+    // Promoted, it is no replica any more.
+    tokio::task::block_in_place(|| replica.restart());
+    until("it is back", async || lag_s() < 0.5).await;
+    tokio::task::block_in_place(|| replica.query(&replica_url, "SELECT pg_promote()"));
+    until("it is not asked", async || lag_s().is_infinite()).await;
+    assert_eq!(recent("edited").await.unwrap().revision, 2);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_of_another_primary_is_not_asked() {
+    let (Some(primary), Some(other)) = (testbed::shared_postgres(), Postgres::start()) else { return };
+    let other_url = other.database();
+    let aside = PostgresStore::open(&postgres_at(&other_url)).unwrap();
+    aside.migrate().await.unwrap();
+    create(&aside, &[link("other")]).await;
+    let replica = other.start_replica();
+    let mut config = postgres_at(&primary.database());
+    let replica_url = other_url.replace(&other.address(), &replica.address());
+    config.postgres.replica_urls = vec![SecretText::new(replica_url)];
+    config.postgres.replica_lag_ms_max = 2_000;
+    let store = PostgresStore::open(&config).unwrap();
+    store.migrate().await.unwrap();
+    let since = Instant::now();
+    until("it was looked at", async || {
+        assert_eq!(store.find(LinkRef::on_default("other"), Read::Recent).await.unwrap(), None);
+        assert_eq!(store.replica_lag_s(), Some(f64::INFINITY));
+        since.elapsed() > Duration::from_secs(2)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_are_asked_while_the_primarys_connections_are_all_in_use() {
+    let Some(primary) = Postgres::start() else { return };
+    let url = primary.database();
+    let replica = primary.start_replica();
+    let mut config = postgres_at(&url);
+    let replica_url = url.replace(&primary.address(), &replica.address());
+    config.postgres.replica_urls = vec![SecretText::new(replica_url)];
+    config.postgres.replica_lag_ms_max = 2_000;
+    config.postgres.connections_max = 1;
+    let store = Arc::new(PostgresStore::open(&config).unwrap());
+    store.migrate().await.unwrap();
+    create(&*store, &[link("known")]).await;
+    let lag_s = || store.replica_lag_s().unwrap();
+    until("the replica has all of it", async || lag_s() < 0.5).await;
+
+    // The only connection waits for a lock.
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let mut lock = connection.begin().await.unwrap();
+    sqlx::query("LOCK TABLE links IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    let blocked = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.find(LinkRef::on_default("unknown"), Read::Latest).await.is_err() }
+    });
+    until("it is in use", async || store.pools()[0].busy == 1).await;
+    let since = Instant::now();
+    until("the bound is over", async || {
+        assert!(lag_s() < 2.0, "{}", lag_s());
+        since.elapsed() > Duration::from_millis(2_200)
+    })
+    .await;
+    lock.rollback().await.unwrap();
+    blocked.await.unwrap();
     store.close().await;
 }
 
