@@ -23,7 +23,8 @@ pub struct LinksConfig {
     pub own_hosts: Vec<String>,
     /// Schemes that targets may have, in lower case; all of them, so name `http` and `https`, too. Default these two; add
     /// `mailto`, `tel` or that of an app of yours where links shall open one. Schemes that run code, reach the visitor's
-    /// own machine or hide another URL (`javascript`, `data`, `file`, `intent`, …) can't be added. It is about new targets:
+    /// own machine or hide another URL (`javascript`, `data`, `file`, `intent`, …) can't be added where they are known; what
+    /// any other does is up to its handler, so add only those whose handler you trust with any URL. It is about new targets:
     /// links, rules and domain redirects that lead elsewhere since before go on as they are when the list is narrowed.
     pub schemes: Vec<String>,
     /// Longest target accepted, in bytes, as given and as serialised. Default 2,048, what every browser and

@@ -2,7 +2,8 @@
 //! nobody can allow. What an allowed one does at its visitors' is not known here.
 
 /// Schemes that stay refused whatever is configured: following such a link, or showing it, is an attack or useless to all but
-/// attackers.
+/// attackers. They are the known ones: every program that is installed may bring more, so nobody should allow a scheme whose
+/// handler he would not trust with any URL.
 const NEVER: &[&str] = &[
     // The URL is itself a program, or a page with one, which runs as part of who shows the link.
     "data",
@@ -14,26 +15,48 @@ const NEVER: &[&str] = &[
     // They name what is on the visitor's machine, or pages of the browser itself.
     "about",
     "blob",
+    "brave",
     "chrome",
     "chrome-extension",
+    "chrome-search",
+    "chrome-untrusted",
     "content",
     "devtools",
     "edge",
     "file",
     "filesystem",
     "moz-extension",
+    "opera",
     "res",
     "resource",
     "safari-web-extension",
-    // There is another URL in them, which nobody has checked: an `intent:` has its `browser_fallback_url`.
+    "vivaldi",
+    // There is another URL in them, which nobody has checked: an `intent:` has its `browser_fallback_url`, those of browsers
+    // and of Office the page or the document that is to be opened.
     "android-app",
     "feed",
+    "firefox",
+    "firefox-focus",
+    "googlechrome",
+    "googlechromes",
     "intent",
+    "itms-services",
     "jar",
     "microsoft-edge",
+    "ms-access",
+    "ms-excel",
+    "ms-infopath",
+    "ms-powerpoint",
+    "ms-project",
+    "ms-publisher",
+    "ms-spd",
+    "ms-visio",
+    "ms-word",
     "view-source",
     "wyciwyg",
-    // Tools of an operating system that links have made run commands.
+    "x-safari-http",
+    "x-safari-https",
+    // Tools of an operating system, or macros of an office program, that links have made run commands.
     "hcp",
     "its",
     "mk",
@@ -41,8 +64,11 @@ const NEVER: &[&str] = &[
     "ms-its",
     "ms-msdt",
     "ms-officecmd",
+    "search",
     "search-ms",
     "shell",
+    "vnd.libreoffice.command",
+    "vnd.sun.star.script",
 ];
 
 /// Why a scheme can't be allowed. The messages go to whoever configures it.
@@ -79,7 +105,9 @@ mod tests {
         {
             assert_eq!(check_scheme(scheme), Err(SchemeError::Invalid), "{scheme}");
         }
-        for scheme in NEVER {
+        let told =
+            ["chrome-untrusted", "firefox", "itms-services", "ms-word", "search", "vnd.sun.star.script"];
+        for scheme in NEVER.iter().chain(&told) {
             assert_eq!(check_scheme(scheme), Err(SchemeError::Never), "{scheme}");
         }
     }
