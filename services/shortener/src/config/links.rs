@@ -25,7 +25,9 @@ pub struct LinksConfig {
     /// `mailto`, `tel` or that of an app of yours where links shall open one. Schemes that run code, reach the visitor's
     /// own machine or hide another URL (`javascript`, `data`, `file`, `intent`, …) can't be added where they are known; what
     /// any other does is up to its handler, so add only those whose handler you trust with any URL. It is about new targets:
-    /// links, rules and domain redirects that lead elsewhere since before go on as they are when the list is narrowed.
+    /// links, rules and domain redirects that lead elsewhere since before go on as they are when the list is narrowed. Add to it
+    /// only when all instances run a version that knows it, and none is to go back: an earlier one takes a link whose target has
+    /// no host for corrupt, and answers 503.
     pub schemes: Vec<String>,
     /// Longest target accepted, in bytes, as given and as serialised. Default 2,048, what every browser and
     /// proxy takes; raise it for targets with long queries.
