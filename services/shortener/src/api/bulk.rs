@@ -40,7 +40,8 @@ pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, request:
     let mut new = NewDomains::default();
     let read = |item: &Value| -> Result<CreateLink, Problem> {
         let mut request = read_item(&app, item, owner.clone())?;
-        domains::claim(&app, &caller.access, &mut new, &mut request)?;
+        domains::claim(&app, &caller.access, &new, &mut request)?;
+        new.add(&app, &request);
         Ok(request)
     };
     let read: Vec<_> = items.iter().map(read).collect();

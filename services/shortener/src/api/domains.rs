@@ -60,12 +60,21 @@ pub(super) async fn set_redirects(State(app): State<Arc<App>>, caller: Caller, r
 #[derive(Debug, Default)]
 pub(super) struct NewDomains(HashSet<String>);
 
+impl NewDomains {
+    /// Takes in the domain of a link that will be made.
+    pub(super) fn add(&mut self, app: &App, request: &CreateLink) {
+        if !app.domains.knows(&request.domain) && !self.0.contains(&request.domain) {
+            self.0.insert(request.domain.clone());
+        }
+    }
+}
+
 /// Makes a creation one of the key's, see [`Access::claim`], if it may go where it goes: not every key may begin a domain, and
 /// there are only so many, with the `new` ones of the same call.
 pub(super) fn claim(
     app: &App,
     access: &Access,
-    new: &mut NewDomains,
+    new: &NewDomains,
     request: &mut CreateLink,
 ) -> Result<(), Problem> {
     let claimed = access.claim(request);
@@ -82,7 +91,6 @@ pub(super) fn claim(
         let why = format!("is a new domain, and there are {domains_max} already");
         return Err(Problem::invalid(&[("domain", why)]));
     }
-    new.0.insert(request.domain.clone());
     Ok(())
 }
 

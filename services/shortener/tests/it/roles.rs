@@ -282,6 +282,14 @@ async fn one_call_begins_no_more_domains_than_there_may_be() {
     };
     let imported = import("&dryRun=true", file(&names[..3])).await;
     assert_eq!(imported, ["created", "created", "invalid"]);
+    // A row that makes no link begins no domain.
+    let wrong = "domain,shortCode,longUrl,createdAt\n\
+                 x.example,x,https://example.com/,2999-01-01\n\
+                 y.example,y,https://example.com/,2999-01-01\n\
+                 a.example,a,https://example.com/,\n\
+                 b.example,b,https://example.com/,\n";
+    let imported = import("&dryRun=true", wrong.to_owned()).await;
+    assert_eq!(imported, ["invalid", "invalid", "created", "created"]);
     let answer = server.api(Method::POST, "/rest/v3/short-urls/bulk", &bulk).await.json();
     let statuses: Vec<_> =
         answer["results"].as_array().unwrap().iter().map(|made| made["status"].clone()).collect();

@@ -94,6 +94,7 @@ impl RowReader {
         }
         request.created_at = created_at;
         request.visits_from = created_at.and(self.counts_from(header.format, visits_from));
+        new.add(&self.app, &request);
         Ok(request)
     }
 

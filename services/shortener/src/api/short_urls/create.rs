@@ -45,8 +45,7 @@ pub(in crate::api) async fn create(
         Ok(request) => request,
         Err(problem) => return problem.answer(hop),
     };
-    if let Err(problem) =
-        domains::claim(&app, &caller.access, &mut domains::NewDomains::default(), &mut request)
+    if let Err(problem) = domains::claim(&app, &caller.access, &domains::NewDomains::default(), &mut request)
     {
         return problem.answer(hop);
     }
