@@ -263,15 +263,15 @@ impl App {
         to_the_end(work).await
     }
 
-    /// Makes links, as [`App::edit`] changes one.
+    /// Makes links, as [`App::edit`] changes one: [`crate::links::Links::create`].
     pub(crate) async fn create(
         self: &Arc<Self>,
         hop: &Hop,
-        requests: &[CreateLink],
+        items: Vec<Option<CreateLink>>,
         once: Option<Once>,
     ) -> Result<Outcome, CreateError> {
-        let (app, hop, requests) = (Arc::clone(self), hop.clone(), requests.to_vec());
-        to_the_end(async move { app.links.create(&hop, &requests, once).await }).await
+        let (app, hop) = (Arc::clone(self), hop.clone());
+        to_the_end(async move { app.links.create(&hop, &items, once).await }).await
     }
 
     /// The public URL of a link. All domains have the scheme of the default one.

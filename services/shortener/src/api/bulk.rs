@@ -46,20 +46,13 @@ pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, request:
     };
     let read: Vec<_> = items.iter().map(read).collect();
     // Those that can be made go together, the others keep their places.
-    let requests: Vec<CreateLink> = read.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
-    let outcome = match app.create(hop, &requests, once).await {
+    let requests = read.iter().map(|item| item.as_ref().ok().cloned()).collect();
+    let outcome = match app.create(hop, requests, once).await {
         Ok(outcome) => outcome,
         Err(error) => return refused(hop, error),
     };
-    let mut results = results(&app, hop, &requests, outcome.all).await.into_iter();
-    let all: Vec<Value> = read
-        .into_iter()
-        .map(|item| match item {
-            Ok(_) => results.next().unwrap_or_default(),
-            Err(problem) => problem_result(&problem),
-        })
-        .collect();
-    let answer = json::answer(StatusCode::OK, &json!({ "results": all }));
+    let results = results(&app, hop, &read, outcome.all).await;
+    let answer = json::answer(StatusCode::OK, &json!({ "results": results }));
     idempotency::mark(answer, outcome.replayed)
 }
 
@@ -82,21 +75,23 @@ fn read_item(app: &App, item: &Value, owner: Option<String>) -> Result<CreateLin
     }
 }
 
-async fn results(app: &App, hop: &Hop, requests: &[CreateLink], all: Vec<Made>) -> Vec<Value> {
-    let taken = requests.iter().zip(&all).filter(|(_, made)| **made == Made::Taken);
-    let asked: Vec<_> = taken.map(|(request, _)| request).collect();
+async fn results(app: &App, hop: &Hop, items: &[Result<CreateLink, Problem>], all: Vec<Made>) -> Vec<Value> {
+    let taken = items.iter().zip(&all).filter(|(_, made)| **made == Made::Taken);
+    let asked: Vec<_> = taken.filter_map(|(item, _)| item.as_ref().ok()).collect();
     let free = app.links.suggestions(hop, &asked, app.config.links.slug_bytes_max).await;
     let mut free = free.into_iter();
-    let result = |(request, made): (&CreateLink, Made)| match made {
-        Made::New(link) => json!({ "status": 201, "shortUrl": document(app, &link) }),
-        Made::Found(link) => json!({ "status": 200, "shortUrl": document(app, &link) }),
-        Made::Gone => problem_result(&Problem::deleted_since()),
-        Made::Taken => {
+    let result = |(item, made): (&Result<CreateLink, Problem>, Made)| match (made, item) {
+        (Made::New(link), _) => json!({ "status": 201, "shortUrl": document(app, &link) }),
+        (Made::Found(link), _) => json!({ "status": 200, "shortUrl": document(app, &link) }),
+        (Made::Gone, _) => problem_result(&Problem::deleted_since()),
+        (Made::Taken | Made::Refused, Err(problem)) => problem_result(problem),
+        (Made::Refused, Ok(_)) => problem_result(&Problem::invalid_before()),
+        (Made::Taken, Ok(request)) => {
             let (slug, free) = (request.slug(), free.next().unwrap_or_default());
             problem_result(&Problem::slug_taken(slug, other_domain(&request.domain), &free))
         }
     };
-    requests.iter().zip(all).map(result).collect()
+    items.iter().zip(all).map(result).collect()
 }
 
 fn problem_result(problem: &Problem) -> Value {

@@ -317,6 +317,13 @@ impl Problem {
         Self::plain(StatusCode::NOT_FOUND, "deleted_since", detail)
     }
 
+    /// An earlier try of the same request was settled without it, and it could be made by now.
+    pub(crate) fn invalid_before() -> Self {
+        let detail = "An earlier try of this request found this to be invalid and made nothing of it. \
+                      To make it, send it with another Idempotency-Key.";
+        Self::plain(StatusCode::BAD_REQUEST, "invalid_before", detail)
+    }
+
     /// The short URL can't be drawn.
     pub(crate) fn no_qr_code(detail: &str) -> Self {
         Self::plain(StatusCode::UNPROCESSABLE_ENTITY, "qr_too_long", detail)

@@ -58,6 +58,8 @@ pub enum Made {
     Taken,
     /// It was made or found by an earlier try of the same request, and deleted since.
     Gone,
+    /// It can be no link, or could be none when an earlier try of the same request was settled.
+    Refused,
 }
 
 /// What became of all of them.
@@ -80,33 +82,37 @@ impl From<Created> for Made {
 }
 
 impl Links {
-    /// Makes links, all of them in one transaction, each unless its alias is taken. With `once`, an earlier try of the
-    /// same request is answered for instead.
+    /// Makes links, all of them in one transaction, each unless its alias is taken; an item without a request can be none.
+    /// With `once`, an earlier try of the same request is answered for instead: item by item, whatever they could be by now.
     pub async fn create(
         &self,
         hop: &Hop,
-        requests: &[CreateLink],
+        items: &[Option<CreateLink>],
         once: Option<Once>,
     ) -> Result<Outcome, CreateError> {
+        let requests: Vec<&CreateLink> = items.iter().flatten().collect();
         let Some(once) = once else {
-            return Ok(Outcome { all: self.create_now(hop, requests, None).await?, replayed: false });
+            let made = self.create_now(hop, &requests, None).await?;
+            return Ok(Outcome { all: placed(items, made), replayed: false });
         };
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(CreateError::Random)?;
-        let claim = Claim { owner: once.owner, key: once.key, payload: once.payload, nonce };
+        let refused = items.iter().enumerate().filter(|(_, item)| item.is_none());
+        let refused = refused.map(|(place, _)| place).collect();
+        let claim = Claim { owner: once.owner, key: once.key, payload: once.payload, nonce, refused };
         let claimed = self.timed(hop, "claim", self.store.claim(&claim, CLAIM_LEASE_S)).await;
         match claimed.map_err(CreateError::Store)? {
             Claimed::InFlight => Err(CreateError::InFlight),
             Claimed::Mismatch => Err(CreateError::OtherPayload),
-            Claimed::Done(settled) if settled.len() != requests.len() => Err(CreateError::OtherPayload),
+            Claimed::Done(settled) if settled.len() != items.len() => Err(CreateError::OtherPayload),
             Claimed::Done(settled) => Ok(Outcome { all: self.settled(hop, &settled).await?, replayed: true }),
             Claimed::Ours => {
-                let made = self.create_now(hop, requests, Some(&claim)).await;
+                let made = self.create_now(hop, &requests, Some(&claim)).await;
                 if made.is_err() && self.timed(hop, "unclaim", self.store.unclaim(&claim)).await.is_err() {
                     // The lease ends by itself.
                     tracing::debug!("a claim could not be given up");
                 }
-                Ok(Outcome { all: made?, replayed: false })
+                Ok(Outcome { all: placed(items, made?), replayed: false })
             }
         }
     }
@@ -114,7 +120,7 @@ impl Links {
     async fn create_now(
         &self,
         hop: &Hop,
-        requests: &[CreateLink],
+        requests: &[&CreateLink],
         claim: Option<&Claim>,
     ) -> Result<Vec<Made>, CreateError> {
         if let ([CreateLink { unless: Some(by), target, .. }], None) = (requests, claim) {
@@ -173,6 +179,7 @@ impl Links {
             Settled::New(id) => links.get(id).cloned().map_or(Made::Gone, Made::New),
             Settled::Found(id) => links.get(id).cloned().map_or(Made::Gone, Made::Found),
             Settled::Taken => Made::Taken,
+            Settled::Refused => Made::Refused,
         };
         Ok(settled.iter().map(made).collect())
     }
@@ -222,6 +229,13 @@ impl Links {
     pub(crate) async fn index_texts(&self) -> Result<u64, StoreError> {
         self.timed(&Hop::detached(), "index_texts", self.store.index_texts()).await
     }
+}
+
+/// What became of the items, when `made` is what became of those with a request.
+fn placed(items: &[Option<CreateLink>], made: Vec<Made>) -> Vec<Made> {
+    let mut made = made.into_iter();
+    let place = |item: &Option<CreateLink>| item.as_ref().and_then(|_| made.next()).unwrap_or(Made::Refused);
+    items.iter().map(place).collect()
 }
 
 impl CreateLink {

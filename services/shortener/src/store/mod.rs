@@ -148,6 +148,19 @@ pub struct Claim {
     pub payload: [u8; 32],
     /// Tells one try from another: random.
     pub nonce: [u8; 16],
+    /// Places of its items that this try makes no link of, in their order: they are settled, too.
+    pub refused: Vec<usize>,
+}
+
+impl Claim {
+    /// What is stored of it with the outcome of its links: each item in its place, as [`Settled::to_stored`] has it.
+    pub(crate) fn settled(&self, outcome: &[Created]) -> Vec<Option<i64>> {
+        let mut settled: Vec<_> = outcome.iter().map(|created| Settled::from(created).to_stored()).collect();
+        for place in &self.refused {
+            settled.insert(settled.len().min(*place), Settled::Refused.to_stored());
+        }
+        settled
+    }
 }
 
 /// What is known of a claim.
@@ -157,13 +170,13 @@ pub enum Claimed {
     Ours,
     /// Another try is under way.
     InFlight,
-    /// It was done: what became of its links, in their order.
+    /// It was done: what became of its items, in their order.
     Done(Vec<Settled>),
     /// The key was used for something else.
     Mismatch,
 }
 
-/// What became of one of the links of a claim that was done.
+/// What became of one of the items of a claim that was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// This link was created.
@@ -172,6 +185,8 @@ pub enum Settled {
     Found(i64),
     /// The alias was taken.
     Taken,
+    /// It could be no link.
+    Refused,
 }
 
 impl From<&Created> for Settled {
@@ -186,18 +201,20 @@ impl From<&Created> for Settled {
 
 impl Settled {
     /// As it is stored: the id of a link that was created, minus the id of one that was found, nothing for an alias
-    /// that was taken. Ids are positive.
+    /// that was taken, 0 for what could be no link. Ids are positive.
     pub(crate) fn to_stored(self) -> Option<i64> {
         match self {
             Self::New(id) => Some(id),
             Self::Found(id) => Some(-id),
             Self::Taken => None,
+            Self::Refused => Some(0),
         }
     }
 
     /// What [`Settled::to_stored`] gave.
     pub(crate) fn from_stored(stored: Option<i64>) -> Self {
         match stored {
+            Some(0) => Self::Refused,
             Some(id) if id < 0 => Self::Found(-id),
             Some(id) => Self::New(id),
             None => Self::Taken,
@@ -208,7 +225,7 @@ impl Settled {
     pub fn link_id(&self) -> Option<i64> {
         match self {
             Self::New(id) | Self::Found(id) => Some(*id),
-            Self::Taken => None,
+            Self::Taken | Self::Refused => None,
         }
     }
 }

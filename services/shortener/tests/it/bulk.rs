@@ -122,6 +122,29 @@ async fn a_bulk_creation_with_a_key_happens_once() {
     assert_eq!(server.store.inner.count(None).await.unwrap(), 2);
 }
 
+#[tokio::test]
+async fn another_try_says_what_the_first_one_did_though_an_item_is_invalid_by_now() {
+    let server = Server::start().await;
+    let send = async |body: &Value| {
+        let headers = [("x-api-key", server.key.as_str()), ("idempotency-key", "batch-1")];
+        server.call(Method::POST, PATH, &headers, &body.to_string()).await
+    };
+    // The second makes a domain ours that the others lead to.
+    let body = json!({ "shortUrls": [
+        { "longUrl": "https://new.example/1", "customSlug": "a" },
+        { "longUrl": "https://example.com/", "customSlug": "b", "domain": "new.example" },
+        { "longUrl": "https://new.example/2", "customSlug": "a" },
+        { "longUrl": "https://example.com/", "customSlug": "c" },
+    ] });
+    let (first, again) = (send(&body).await, send(&body).await);
+    assert_eq!(statuses(&first), [201, 201, 409, 201]);
+    assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (200, "true"));
+    assert_eq!(statuses(&again), [201, 201, 400, 201], "what is not there says why it can't be now");
+    for at in [0, 1, 3] {
+        assert_eq!(first.json()["results"][at], again.json()["results"][at]);
+    }
+}
+
 fn statuses(answer: &Answer) -> Vec<u64> {
     let document = answer.json();
     document["results"].as_array().unwrap().iter().map(|result| result["status"].as_u64().unwrap()).collect()

@@ -29,23 +29,24 @@ struct Foreseen {
 }
 
 impl Foresight {
-    /// What would become of links to be made.
+    /// What would become of links to be made; a row without a request can be none.
     pub(super) async fn fates(
         &mut self,
         app: &App,
         hop: &Hop,
         access: &Access,
-        requests: &[CreateLink],
+        requests: &[Option<&CreateLink>],
     ) -> Result<Vec<Fate>, StoreError> {
-        let names = requests.iter().filter(|request| !request.slug().is_empty());
+        let names = requests.iter().flatten().filter(|request| !request.slug().is_empty());
         let names: Vec<_> =
             names.map(|request| LinkRef { domain: &request.domain, code: request.slug() }).collect();
         let known = Known::of(app, hop, access, &names).await?;
         let mut fates = Vec::with_capacity(requests.len());
         for request in requests {
-            fates.push(match &request.alias {
-                Alias::Custom { slug, .. } => self.named(app, &known, request, slug),
-                Alias::Generated { .. } => self.generated(app, hop, request).await?,
+            fates.push(match request.map(|request| (request, &request.alias)) {
+                Some((request, Alias::Custom { slug, .. })) => self.named(app, &known, request, slug),
+                Some((request, Alias::Generated { .. })) => self.generated(app, hop, request).await?,
+                None => Fate::Refused,
             });
         }
         Ok(fates)

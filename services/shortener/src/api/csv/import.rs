@@ -141,7 +141,7 @@ impl Import {
         let read = rows.iter().map(|(_, row)| reader.read(&file.header, row, &mut self.new));
         let read: Vec<_> = read.collect();
         // Those that can be made go together, the others keep their places.
-        let requests: Vec<CreateLink> = read.iter().filter_map(|row| row.as_ref().ok().cloned()).collect();
+        let requests: Vec<Option<&CreateLink>> = read.iter().map(|row| row.as_ref().ok()).collect();
         let fates = match self.fates(&requests, part).await {
             Ok(fates) => fates,
             Err(error) => {
@@ -155,54 +155,62 @@ impl Import {
             }
         };
         let mut free = self.suggestions(&requests, &fates).await.into_iter();
-        let mut fates = requests.iter().zip(fates);
-        for ((row, _), read) in rows.iter().zip(&read) {
-            match read.as_ref().map(|_| fates.next()) {
-                Err(problem) => self.results.invalid(*row, problem),
-                Ok(Some((_, Fate::Created(url)))) => self.results.created(*row, url),
-                Ok(Some((_, Fate::Unchanged(url)))) => self.results.unchanged(*row, url),
-                Ok(Some((request, Fate::Taken))) => {
+        for (((row, _), read), fate) in rows.iter().zip(&read).zip(fates) {
+            match (fate, read) {
+                (Fate::Created(url), _) => self.results.created(*row, url),
+                (Fate::Unchanged(url), _) => self.results.unchanged(*row, url),
+                (Fate::Gone, _) => self.results.invalid(*row, &Problem::deleted_since()),
+                (Fate::Taken | Fate::Refused, Err(problem)) => self.results.invalid(*row, problem),
+                (Fate::Refused, Ok(_)) => self.results.invalid(*row, &Problem::invalid_before()),
+                (Fate::Taken, Ok(request)) => {
                     let free = free.next().unwrap_or_default();
                     let domain = other_domain(&request.domain);
                     self.results.taken(*row, &Problem::slug_taken(request.slug(), domain, &free));
                 }
-                Ok(Some((_, Fate::Gone))) => self.results.invalid(*row, &Problem::deleted_since()),
-                Ok(None) => self.results.failed(*row),
             }
         }
         Ok(())
     }
 
-    async fn fates(&mut self, requests: &[CreateLink], part: usize) -> Result<Vec<Fate>, CreateError> {
+    /// What becomes of rows, each in its place.
+    async fn fates(
+        &mut self,
+        requests: &[Option<&CreateLink>],
+        part: usize,
+    ) -> Result<Vec<Fate>, CreateError> {
         if let Some(foresight) = &mut self.foresight {
             let fates = foresight.fates(&self.app, &self.hop, &self.access, requests).await;
             return fates.map_err(CreateError::Store);
         }
-        if requests.is_empty() {
-            return Ok(Vec::new());
+        // That none could be made is settled, too.
+        if self.once.is_none() && requests.iter().all(Option::is_none) {
+            return Ok(vec![Fate::Refused; requests.len()]);
         }
         let once = self.once.as_ref().map(|once| once.part(part));
-        let Outcome { all: made, replayed } = self.app.create(&self.hop, requests, once).await?;
+        let items = requests.iter().map(|request| request.cloned()).collect();
+        let Outcome { all: made, replayed } = self.app.create(&self.hop, items, once).await?;
         (self.replayed, self.wrote) = (self.replayed || replayed, self.wrote || !replayed);
         self.new = NewDomains::default();
         let taken = requests.iter().zip(&made).filter(|(_, made)| **made == Made::Taken);
+        let taken = taken.filter_map(|(request, _)| *request);
         let names: Vec<_> =
-            taken.map(|(request, _)| LinkRef { domain: &request.domain, code: request.slug() }).collect();
+            taken.map(|request| LinkRef { domain: &request.domain, code: request.slug() }).collect();
         let known = Known::of(&self.app, &self.hop, &self.access, &names).await;
         let known = known.map_err(CreateError::Store)?;
-        let fate = |(request, made): (&CreateLink, Made)| match made {
+        let fate = |(request, made): (&Option<&CreateLink>, Made)| match made {
             Made::New(link) => Fate::Created(Some(self.app.short_url(link.name()))),
             Made::Found(link) => Fate::Unchanged(Some(self.app.short_url(link.name()))),
             Made::Gone => Fate::Gone,
-            Made::Taken => known.fate(&self.app, request).unwrap_or(Fate::Taken),
+            Made::Refused => Fate::Refused,
+            Made::Taken => request.and_then(|request| known.fate(&self.app, request)).unwrap_or(Fate::Taken),
         };
         Ok(requests.iter().zip(made).map(fate).collect())
     }
 
     /// Free slugs for those that are taken, in their order.
-    async fn suggestions(&self, requests: &[CreateLink], fates: &[Fate]) -> Vec<Vec<String>> {
+    async fn suggestions(&self, requests: &[Option<&CreateLink>], fates: &[Fate]) -> Vec<Vec<String>> {
         let taken = requests.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Taken);
-        let asked: Vec<_> = taken.map(|(request, _)| request).collect();
+        let asked: Vec<_> = taken.filter_map(|(request, _)| *request).collect();
         self.app.links.suggestions(&self.hop, &asked, self.app.config.links.slug_bytes_max).await
     }
 }

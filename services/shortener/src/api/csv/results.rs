@@ -13,7 +13,7 @@ use crate::service::App;
 use crate::store::StoreError;
 use emitter::Hop;
 
-/// What became of a row that may be a link. With the short URL, where its code is known already.
+/// What became of a row. With the short URL, where its code is known already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     /// The link was made.
@@ -24,6 +24,8 @@ pub(super) enum Fate {
     Taken,
     /// An earlier try of the same request made or found it, and it was deleted since.
     Gone,
+    /// It can be no link, or could be none when an earlier try of the same request was settled.
+    Refused,
 }
 
 /// Links that are there already: their targets by domain and code. Out of reach of the key, nothing is said of them.

@@ -1,7 +1,6 @@
 //! `POST /rest/v3/short-urls`.
 //! What a field may be is said by [`super::super::fields`]; whether an alias is free, by the store.
 
-use std::slice;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -49,7 +48,7 @@ pub(in crate::api) async fn create(
     {
         return problem.answer(hop);
     }
-    let outcome = match app.create(hop, slice::from_ref(&request), once).await {
+    let outcome = match app.create(hop, vec![Some(request.clone())], once).await {
         Ok(outcome) => outcome,
         Err(error) => return refused(hop, error),
     };
@@ -74,6 +73,7 @@ pub(in crate::api) async fn create(
             etag::answer(StatusCode::OK, &link, &document)
         }
         Some(Made::Gone) => Problem::deleted_since().answer(hop),
+        Some(Made::Refused) => Problem::invalid_before().answer(hop),
         Some(Made::Taken) | None => {
             let free = app.links.suggestions(hop, &[&request], app.config.links.slug_bytes_max).await;
             Problem::slug_taken(request.slug(), other_domain(&request.domain), &free.concat()).answer(hop)

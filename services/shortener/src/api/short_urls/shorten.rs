@@ -1,7 +1,6 @@
 //! `GET /rest/v3/short-urls/shorten`: a short URL by nothing but an address, as scripts and bookmarklets ask Shlink for it,
 //! which has it deprecated. The key is in the query, here and nowhere else; nothing tells of queries.
 
-use std::slice;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -36,7 +35,7 @@ pub(in crate::api) async fn shorten(
     {
         return problem.answer(hop);
     }
-    let made = match app.create(hop, slice::from_ref(&request), None).await {
+    let made = match app.create(hop, vec![Some(request)], None).await {
         Ok(outcome) => outcome.all.into_iter().next(),
         Err(error) => return refused(hop, error),
     };

@@ -71,7 +71,7 @@ pub(super) async fn finish(
     claim: &Claim,
     outcome: &[Created],
 ) -> Result<bool, StoreError> {
-    let settled: Vec<_> = outcome.iter().map(|created| Settled::from(created).to_stored()).collect();
+    let settled = claim.settled(outcome);
     let done = sqlx::query(
         "UPDATE claims SET done = $4 WHERE owner = $1 AND key = $2 AND nonce = $3 AND done IS NULL",
     )

@@ -84,7 +84,7 @@ pub(super) async fn finish(
     claim: &Claim,
     outcome: &[Created],
 ) -> Result<bool, StoreError> {
-    let settled: Vec<_> = outcome.iter().map(|created| Settled::from(created).to_stored()).collect();
+    let settled = claim.settled(outcome);
     let done = serde_json::to_string(&settled).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let updated =
         sqlx::query("UPDATE claims SET done = ? WHERE owner = ? AND key = ? AND nonce = ? AND done IS NULL")

@@ -1,10 +1,14 @@
 //! Imports: each row has its result, nothing is made twice, and what was made stays made.
 
+use std::time::{Duration, Instant};
+
 use http::Method;
 use serde_json::{Value, json};
 use shortener::keys::{self, NewKey, Role};
 use shortener::link::LinkRef;
 use shortener::store::Read;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{PATH, fates, import, links, on_each_store, send};
 use crate::faulty::At;
@@ -213,6 +217,51 @@ async fn an_import_happens_once(server: &Server) {
     assert_eq!((&again["created"], &again["invalid"]), (&json!(1_499), &json!(2)));
     assert_eq!(again["results"][8]["status"], 404, "{}", again["results"][8]);
     assert_eq!(stored(server).await, 1_499, "a link that was deleted is not made again");
+}
+
+#[tokio::test]
+async fn another_try_says_of_each_row_what_the_first_one_did() {
+    for server in on_each_store(|_| {}).await {
+        each_row_is_settled_once(&server).await;
+    }
+}
+
+async fn each_row_is_settled_once(server: &Server) {
+    let sent = async |key: &str, file: &str| {
+        let headers = [("x-api-key", &*server.key), ("content-type", "text/csv"), ("idempotency-key", key)];
+        server.call(Method::POST, PATH, &headers, file).await
+    };
+    // What is too far ahead for a clock now, and not in some seconds.
+    let (started, ahead) = (Instant::now(), Duration::from_secs(5));
+    let soon = OffsetDateTime::now_utc() + Duration::from_secs(300) + ahead;
+    let soon = soon.format(&Rfc3339).unwrap();
+    // The row `a` makes a domain ours that `b` leads to.
+    let file = format!(
+        "domain,shortCode,longUrl,createdAt\n\
+         new.example,a,https://example.com/a,\n\
+         ,b,https://new.example/,\n\
+         ,c,https://example.com/c,{soon}\n\
+         ,d,https://example.com/d,\n"
+    );
+    let none = format!("shortCode,longUrl,createdAt\ne,https://example.com/e,{soon}\n");
+    let (first, nothing) = (sent("k", &file).await.json(), sent("n", &none).await.json());
+    assert_eq!(fates(&first), ["created", "created", "invalid", "created"]);
+    assert_eq!(fates(&nothing), ["invalid"]);
+    let again = sent("k", &file).await;
+    assert_eq!((again.json(), again.header("idempotency-replayed")), (first.clone(), "true"));
+
+    tokio::time::sleep((ahead + Duration::from_secs(1)).saturating_sub(started.elapsed())).await;
+    let (again, nothing) = (sent("k", &file).await.json(), sent("n", &none).await.json());
+    assert_eq!(fates(&again), fates(&first));
+    for at in [0, 1, 3] {
+        assert_eq!(again["results"][at], first["results"][at]);
+    }
+    for settled in [&again["results"][2], &nothing["results"][0]] {
+        let why = settled["problem"]["detail"].as_str().unwrap();
+        assert!(why.starts_with("An earlier try of this request found this to be invalid"), "{why}");
+    }
+    assert_eq!(stored(server).await, 3);
+    assert_eq!(sent("another", &file).await.json()["results"][2]["result"], "created");
 }
 
 #[tokio::test]

@@ -14,11 +14,18 @@ super::of_each_store!(
 );
 
 fn claim(key: &str, payload: u8, nonce: u8) -> Claim {
-    Claim { owner: "k1".to_owned(), key: key.to_owned(), payload: [payload; 32], nonce: [nonce; 16] }
+    Claim {
+        owner: "k1".to_owned(),
+        key: key.to_owned(),
+        payload: [payload; 32],
+        nonce: [nonce; 16],
+        refused: Vec::new(),
+    }
 }
 
 async fn a_claim_is_done_with_its_effect(store: Arc<dyn LinkStore>) {
-    let (ours, again) = (claim("a", 1, 1), claim("a", 1, 2));
+    let (mut ours, again) = (claim("a", 1, 1), claim("a", 1, 2));
+    ours.refused = vec![0, 2, 4];
     assert_eq!(store.claim(&ours, 60).await.unwrap(), Claimed::Ours);
     assert_eq!(store.claim(&again, 60).await.unwrap(), Claimed::InFlight);
     assert_eq!(store.claim(&claim("a", 2, 2), 60).await.unwrap(), Claimed::Mismatch);
@@ -28,10 +35,12 @@ async fn a_claim_is_done_with_its_effect(store: Arc<dyn LinkStore>) {
     let links = [link("x"), link("x")];
     let Creation::Done(made) = store.create(&links, Some(&ours)).await.unwrap() else { panic!() };
     let shortener::store::Created::New(made) = &made[0] else { panic!() };
+    let (none, new) = (Settled::Refused, Settled::New(made.id));
     for claim in [&again, &ours] {
         assert_eq!(
             store.claim(claim, 60).await.unwrap(),
-            Claimed::Done(vec![Settled::New(made.id), Settled::Taken])
+            Claimed::Done(vec![none, new, none, Settled::Taken, none]),
+            "each in its place"
         );
     }
     assert_eq!(store.claim(&claim("a", 2, 2), 60).await.unwrap(), Claimed::Mismatch);

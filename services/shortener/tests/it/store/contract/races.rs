@@ -110,6 +110,7 @@ async fn one_of_many_claims_a_request(store: Arc<dyn LinkStore>) {
                 key: "request".to_owned(),
                 payload: [7; 32],
                 nonce: [at; 16],
+                refused: Vec::new(),
             };
             store.claim(&claim, 60).await.unwrap()
         }
