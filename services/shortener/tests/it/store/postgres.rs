@@ -28,22 +28,16 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 /// The store's connections, as its server counts them.
 async fn connections(url: &str) -> i64 {
-    count(
-        url,
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hoplog'
-         AND datname = current_database()",
-    )
-    .await
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hoplog'
+               AND datname = current_database()";
+    count(url, sql).await
 }
 
 /// Those of them that its server works for, or that wait for a lock.
 async fn active(url: &str) -> i64 {
-    count(
-        url,
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hoplog'
-         AND datname = current_database() AND state = 'active'",
-    )
-    .await
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hoplog'
+               AND datname = current_database() AND state = 'active'";
+    count(url, sql).await
 }
 
 async fn count(url: &str, counted: &'static str) -> i64 {
