@@ -1,21 +1,32 @@
 //! Real shared state that one instance can be cut off from, while the others go on.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use shortener::shared::{Bucket, Change, Entry, SharedError, SharedState, Taken};
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::TryRecvError;
 
 pub(crate) struct FaultyShared {
     inner: Arc<dyn SharedState>,
     down: AtomicBool,
+    heard: Mutex<broadcast::Receiver<Change>>,
+    hears: AtomicBool,
 }
 
 impl FaultyShared {
+    /// Of what has just been opened.
     pub(crate) fn new(inner: Arc<dyn SharedState>) -> Self {
-        Self { inner, down: AtomicBool::new(false) }
+        let heard = Mutex::new(inner.changes());
+        Self { inner, down: AtomicBool::new(false), heard, hears: AtomicBool::new(false) }
+    }
+
+    /// Whether it hears what others say: a subscription begins with saying that messages may have been lost.
+    pub(crate) fn hears(&self) -> bool {
+        let anything = !matches!(self.heard.lock().unwrap().try_recv(), Err(TryRecvError::Empty));
+        self.hears.fetch_or(anything, Ordering::SeqCst) || anything
     }
 
     /// Every call fails from now on, or works again. What others say is heard all the time.

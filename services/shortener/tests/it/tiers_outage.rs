@@ -166,6 +166,8 @@ async fn after_lost_messages_links_are_read_again_a_few_at_a_time() {
     }
     let reads = two.store.find_count();
     redis.kill();
+    // Nor does it tell of it when Redis is back: the other has to find out by itself.
+    one.shared.set_down(true);
     let edit = json!({ "longUrl": "https://new.example/" });
     one.api(http::Method::PATCH, "/rest/v3/short-urls/k7", &edit).await;
     two.events().await;
