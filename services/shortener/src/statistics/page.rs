@@ -27,7 +27,7 @@ pub struct VisitsQuery {
 }
 
 /// A visit. Columns of an answer have names of their own: those of a table would stand for it in conditions, too.
-#[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Row, Deserialize)]
 pub struct SingleVisit {
     /// When, in seconds since the Unix epoch.
     #[serde(rename = "visit_ts")]

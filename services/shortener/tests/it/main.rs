@@ -56,6 +56,7 @@ mod store;
 mod tags;
 mod tiers;
 mod tiers_outage;
+mod visit_pages;
 mod visitors;
 mod visits_scope;
 mod wrong_keys;

@@ -259,15 +259,17 @@ impl Page {
 
     fn answer(&self, document: impl Fn(&SingleVisit) -> Value) -> Response {
         let Self { asked, answer, .. } = self;
-        let total = answer.value.total;
+        // With a cursor it is the number of those that it leaves.
+        let total = asked.page.map(|_| answer.value.total);
         let mut visits = json!({
             "data": self.visits().iter().map(document).collect::<Vec<_>>(),
             "pagination": {
                 "currentPage": asked.page,
-                "pagesCount": numbers::pages(total, u64::from(asked.per_page)),
+                "pagesCount": total.map(|total| numbers::pages(total, u64::from(asked.per_page))),
                 "itemsPerPage": asked.per_page,
                 "itemsInCurrentPage": self.visits().len(),
                 "totalItems": total,
+                "nextCursor": asked.next(&answer.value),
             },
             // Of more links than one question may be about, the newest are counted.
             "linksCut": self.cut,
