@@ -24,7 +24,8 @@ schemathesis.openapi.format("authority", st.sampled_from(DOMAINS))
 schemathesis.openapi.format("slug", SLUGS)
 schemathesis.openapi.format("slug-prefix", st.sampled_from(["", "p", "p/", "p/q-"]))
 schemathesis.openapi.format("tag", st.sampled_from(["one", "two", "three", "Four Five", "größe"]))
-# Cursors are opaque: an empty one begins a list. Real ones are followed by shortener's tests/it/cursors.rs.
+# Cursors are opaque: an empty one begins a list. Real ones are followed by shortener's
+# tests/it/cursors.rs and visit_pages.rs.
 schemathesis.openapi.format("cursor", st.just(""))
 # Text that is no CSV is refused: the shortener's tests have what there is of that.
 ROWS = st.lists(st.tuples(URLS, SEGMENT), min_size=1, max_size=5)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use shortener::config::StatisticsConfig;
 use shortener::metrics::Metrics;
-use shortener::statistics::{Interval, Scope, Span, Statistics, Visits, VisitsQuery};
+use shortener::statistics::{Begin, Interval, Scope, Span, Statistics, Visits, VisitsQuery};
 use shortener::store::Counted;
 use warehouse::Warehouse;
 
@@ -162,7 +162,7 @@ async fn ask(statistics: &Statistics, scope: Scope, kind: Kind) -> Result<()> {
             statistics.visitors(&of(Some(days))).await?;
         }
         Kind::Page { number } => {
-            let query = VisitsQuery { visits: of(None), offset: number * 1_000, limit: 1_000 };
+            let query = VisitsQuery { visits: of(None), begin: Begin::Skip(number * 1_000), limit: 1_000 };
             statistics.page(&query).await?;
         }
     }

@@ -3,6 +3,7 @@
 //! Without ClickHouse there are no statistics ([`StatisticsError::Absent`]), which is something else than zero. While it
 //! is away, the last known answer is given and marked ([`Answer::stale_since`]).
 
+mod after;
 mod by_link;
 mod complete;
 mod dimensions;
@@ -29,8 +30,9 @@ use crate::config::StatisticsConfig;
 use crate::link::UnixSeconds;
 use crate::metrics::Metrics;
 
+pub use after::Given;
 pub use dimensions::{Dimension, Tally};
-pub use page::{SingleVisit, VisitsPage, VisitsQuery};
+pub use page::{Begin, SingleVisit, VisitsPage, VisitsQuery};
 pub use reader::{Answer, StatisticsError};
 pub use scope::{OrphanKind, Scope, Span, Visits};
 pub use series::{ALL_VISITORS_DAYS_MAX, Interval, Point, SERIES_POINTS_MAX, Series, VISITORS_DAYS_MAX};

@@ -1,8 +1,7 @@
 //! Pages of single visits, the newest first.
 //!
 //! The rollup by hour says in which hours a page lies, so a deep page reads as much as the first: the visits of those
-//! hours, and not all before it. Of all visits that links ever had, `clicks_by_link` first says in which days, since hours lie in
-//! as many places as there are months.
+//! hours, and not all before it. Of all visits that links ever had, `clicks_by_link` first says in which days.
 
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use serde::Deserialize;
 use super::reader::Reader;
 use super::scope::{By, Grain};
 use super::sql::Sql;
-use super::{Answer, Scope, Span, Statistics, StatisticsError, Visits};
+use super::{Answer, Given, Scope, Span, Statistics, StatisticsError, Visits};
 use crate::link::UnixSeconds;
 
 /// Which page of which visits.
@@ -20,10 +19,19 @@ use crate::link::UnixSeconds;
 pub struct VisitsQuery {
     /// Which visits.
     pub visits: Visits,
-    /// Visits to skip.
-    pub offset: u64,
+    /// Where the page begins.
+    pub begin: Begin,
     /// Visits at most.
     pub limit: u32,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// After so many visits, all of which are counted.
+    Skip(u64),
+    /// After a place, or with the newest. Nothing is counted.
+    After(Option<Given>),
 }
 
 /// A visit. Columns of an answer have names of their own: those of a table would stand for it in conditions, too.
@@ -70,20 +78,35 @@ pub struct SingleVisit {
 /// Some of the visits asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VisitsPage {
+    /// Those that were read, the newest first, …
+    pub(super) rows: Arc<Vec<SingleVisit>>,
+    /// … of which so many are on the page.
+    pub(super) shown: usize,
+    /// How many there are in all, if they were counted.
+    pub total: Option<u64>,
+    /// The place after these, where pages begin after one, unless nothing comes after.
+    pub next: Option<Given>,
+}
+
+impl VisitsPage {
     /// The newest first.
-    pub visits: Arc<Vec<SingleVisit>>,
-    /// How many there are in all.
-    pub total: u64,
+    pub fn visits(&self) -> &[SingleVisit] {
+        &self.rows[..self.shown]
+    }
+
+    fn of(rows: Arc<Vec<SingleVisit>>, total: u64) -> Self {
+        Self { shown: rows.len(), rows, total: Some(total), next: None }
+    }
 }
 
 /// In which hours, or days, a page lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Row, Deserialize)]
-struct Place {
-    total: i64,
+pub(super) struct Place {
+    pub(super) total: i64,
     /// The hour of its first visit.
     newest: u32,
     /// The hour of its last one.
-    oldest: u32,
+    pub(super) oldest: u32,
     /// Visits that are newer than the first hour.
     before: i64,
 }
@@ -101,34 +124,44 @@ impl Statistics {
     /// # Errors
     /// See [`StatisticsError`].
     pub async fn page(&self, query: &VisitsQuery) -> Result<Answer<VisitsPage>, StatisticsError> {
-        let reader = self.reader()?;
-        if query.visits.are_none() {
-            return Ok(Answer::default());
+        let VisitsQuery { visits, begin, limit } = query;
+        match begin {
+            Begin::Skip(_) if visits.are_none() => Ok(Answer::default().map(|rows| VisitsPage::of(rows, 0))),
+            Begin::After(_) if visits.are_none() => Ok(Answer::default()),
+            Begin::Skip(offset) => self.numbered(visits, *offset, *limit).await,
+            Begin::After(given) => self.after(visits, *given, *limit).await,
         }
-        let offset = i64::try_from(query.offset).unwrap_or(i64::MAX / 2);
-        let visits = &query.visits;
-        let is_of_links_ever = matches!(visits.scope, Scope::Links(_)) && visits.span == Span::default();
-        let grain = if is_of_links_ever { Grain::Day } else { Grain::Hour };
+    }
+
+    async fn numbered(
+        &self,
+        visits: &Visits,
+        skipped: u64,
+        limit: u32,
+    ) -> Result<Answer<VisitsPage>, StatisticsError> {
+        let reader = self.reader()?;
+        let mut offset = i64::try_from(skipped).unwrap_or(i64::MAX).min(i64::MAX / 2);
+        let grain = if is_of_links_ever(visits) { Grain::Day } else { Grain::Hour };
         let counts = self.counts_of(visits, By::Hour).await?;
-        let mut place = locate(reader, counts, grain, offset, query.limit).await?;
+        let mut place = locate(reader, counts, grain, None, offset, limit).await?;
         let Some(found) = place.value.filter(|found| found.total > 0) else {
-            return Ok(place.map(|_| VisitsPage { visits: Arc::default(), total: 0 }));
+            return Ok(place.map(|_| VisitsPage::of(Arc::default(), 0)));
         };
         let total = u64::try_from(found.total).unwrap_or(0);
-        if query.offset >= total || query.limit == 0 {
-            return Ok(place.map(|_| VisitsPage { visits: Arc::default(), total }));
+        if skipped >= total || limit == 0 {
+            return Ok(place.map(|_| VisitsPage::of(Arc::default(), total)));
         }
         let (mut from, mut to) = found.within(grain);
-        let mut offset = offset - found.before;
+        offset -= found.before;
         if grain == Grain::Day {
             let mut counts = Sql::default();
             let span = Span { from: Some(from), to: Some(to) };
             Visits { span, ..visits.clone() }.counts(&mut counts, By::Hour);
-            let hours = locate(reader, counts, Grain::Hour, offset, query.limit).await?;
+            let hours = locate(reader, counts, Grain::Hour, None, offset, limit).await?;
             // Tables are filled beside each other: where the hours have fewer visits, the days are read to their ends.
             if let Some(found) = hours.value.filter(|found| found.total > offset) {
                 let (begin, end) = found.within(Grain::Hour);
-                if found.total >= offset + i64::from(query.limit) {
+                if found.total >= offset + i64::from(limit) {
                     from = begin;
                 }
                 if found.before > 0 {
@@ -138,16 +171,24 @@ impl Statistics {
             }
             place = place.and(hours).map(|(place, _)| place);
         }
-        let rows = reader.ask::<SingleVisit>(&rows(query, from, to, offset)).await?;
-        Ok(place.and(rows).map(|(_, visits)| VisitsPage { visits, total }))
+        let rows = reader.ask::<SingleVisit>(&rows(visits, from, to, offset, limit)).await?;
+        Ok(place.and(rows).map(|(_, rows)| VisitsPage::of(rows, total)))
     }
 }
 
-/// Where the visits lie between these two, counted from the newest; their counts are those of [`Visits::counts`] by hour.
-async fn locate(
+/// Whether it is about all visits that links ever had: then days say first where they lie, since hours lie in as many
+/// places as there are months.
+pub(super) fn is_of_links_ever(visits: &Visits) -> bool {
+    matches!(visits.scope, Scope::Links(_)) && visits.span == Span::default()
+}
+
+/// Where the visits lie between these two, counted from the newest, or the newest before a time; their counts are those of
+/// [`Visits::counts`] by hour.
+pub(super) async fn locate(
     reader: &Reader,
     counts: Sql,
     grain: Grain,
+    end: Option<UnixSeconds>,
     offset: i64,
     limit: u32,
 ) -> Result<Answer<Option<Place>>, StatisticsError> {
@@ -157,15 +198,17 @@ async fn locate(
     sql.push("), min(at))) AS oldest, sumIf(c, reached <= ").number(offset);
     sql.push(") AS before FROM (SELECT at, c, sum(c) OVER (ORDER BY at DESC ROWS UNBOUNDED PRECEDING) AS reached FROM (SELECT ");
     sql.push(if grain == Grain::Day { "toStartOfDay(hour)" } else { "hour" });
-    sql.push(" AS at, sum(n) AS c FROM (").append(counts);
-    sql.push(") GROUP BY at HAVING c > 0))");
+    sql.push(" AS at, sum(n) AS c FROM (").append(counts).push(")");
+    if let Some(end) = end {
+        sql.push(" WHERE toUnixTimestamp(hour) < ").number(end);
+    }
+    sql.push(" GROUP BY at HAVING c > 0))");
     let places = reader.ask::<Place>(&sql).await?;
     Ok(places.map(|places| places.first().copied()))
 }
 
 /// The visits from a time on and before another, but for so many of the newest.
-fn rows(query: &VisitsQuery, from: UnixSeconds, to: UnixSeconds, offset: i64) -> Sql {
-    let visits = &query.visits;
+pub(super) fn rows(visits: &Visits, from: UnixSeconds, to: UnixSeconds, offset: i64, limit: u32) -> Sql {
     let mut sql = Sql::default();
     sql.push("SELECT toUInt32(ts) AS visit_ts, toString(domain) AS visit_domain, ");
     sql.push(if visits.is_orphans() {
@@ -190,8 +233,7 @@ fn rows(query: &VisitsQuery, from: UnixSeconds, to: UnixSeconds, offset: i64) ->
     // alike in all that is told nobody sees. For all but links only columns of that projection, or it could not answer.
     sql.push(" ORDER BY ts DESC, ").push(if visits.is_orphans() { "path, kind" } else { "code" });
     sql.push(", domain, referrer_host, browser, os, country, device, bot");
-    sql.push(if is_of_links { ", link_version, rule LIMIT " } else { " LIMIT " })
-        .number(i64::from(query.limit));
+    sql.push(if is_of_links { ", link_version, rule LIMIT " } else { " LIMIT " }).number(i64::from(limit));
     sql.push(" OFFSET ").number(offset.max(0));
     sql
 }
@@ -252,8 +294,7 @@ mod tests {
     async fn paged(warehouse: &Warehouse, visits: &Visits, settings: &[(&str, &str)]) -> Vec<SingleVisit> {
         let mut all = Vec::new();
         loop {
-            let query = VisitsQuery { visits: visits.clone(), offset: all.len() as u64, limit: 7 };
-            let sql = rows(&query, HOUR, HOUR + HOUR_S, i64::try_from(all.len()).unwrap());
+            let sql = rows(visits, HOUR, HOUR + HOUR_S, i64::try_from(all.len()).unwrap(), 7);
             let page = sql.query(warehouse, settings).fetch_all::<SingleVisit>().await.unwrap();
             if page.is_empty() {
                 return all;

@@ -170,7 +170,8 @@ impl Grain {
         if self == Self::Day { "toStartOfDay(ts)" } else { "toStartOfHour(ts)" }
     }
 
-    fn floor(self, time: UnixSeconds) -> UnixSeconds {
+    /// Where the hour, or the day, of a time begins.
+    pub(super) fn floor(self, time: UnixSeconds) -> UnixSeconds {
         time - time.rem_euclid(self.seconds())
     }
 }

@@ -34,7 +34,10 @@ async fn every_visit_is_on_one_page() {
             ..CLICK
         })
         .collect();
-    put(&warehouse, &visits).await;
+    let orphans: Vec<_> = (0..9)
+        .map(|n| Visit { kind: "base_url", code: "orphan", ts: start + n / 2 * 900, ..CLICK })
+        .collect();
+    put(&warehouse, &[&visits[..], &orphans].concat()).await;
     let created = |code: &str| links.iter().find(|(name, _)| *name == code).unwrap().1;
     let of = |tell: &dyn Fn(&Visit<'_>) -> bool| {
         let told = visits.iter().filter(|visit| tell(visit));
@@ -53,16 +56,31 @@ async fn every_visit_is_on_one_page() {
             assert_eq!(followed(&server, path, length).await, expected, "{path} by {length}");
         }
     }
+    assert_eq!(followed(&server, "visits/orphan?", 2).await.len(), orphans.len());
+    assert_eq!(followed(&server, "visits/orphan?type=regular_404&", 2).await, []);
+    let (from, to) = (start + 1_000, start + 2 * 86_400 + 4_000);
+    let path = format!("visits/non-orphan?startDate={}&endDate={}&", rfc3339(from), rfc3339(to));
+    let within = of(&|visit| (from..=to).contains(&visit.ts));
+    assert_eq!(pages(&server, &path, within.len()).await, within);
+    assert_eq!(followed(&server, &path, 3).await, within);
+    // A place after its end is none in it.
+    let page = read(&server, &format!("/rest/v3/{path}cursor={}-3", to + 9)).await;
+    assert_eq!(page["visits"]["data"].as_array().unwrap().len(), within.len());
     // What ends before a link begins to count has nothing of it, also nothing that would have to be taken off.
-    let end = time::OffsetDateTime::from_unix_timestamp(start + 86_400 - 1).unwrap();
-    let end = end.format(&time::format_description::well_known::Rfc3339).unwrap();
-    let stats = read(&server, &format!("/rest/v3/tags/t/stats?endDate={}", end.replace('+', "%2B"))).await;
+    let end = rfc3339(start + 86_400 - 1);
+    let stats = read(&server, &format!("/rest/v3/tags/t/stats?endDate={end}")).await;
     assert_eq!(stats["stats"]["total"], of(&|visit| counted(visit) && visit.ts < start + 86_400).len());
 
     warehouse.execute("TRUNCATE TABLE clicks_by_hour").await.unwrap();
     let expected = of(&|visit| visit.code == "paged");
     let seen = pages(&server, "short-urls/paged/visits?", expected.len()).await;
     assert_eq!(seen, expected, "the days are enough");
+    assert_eq!(followed(&server, "short-urls/paged/visits?", 7).await, expected, "so they are");
+}
+
+fn rfc3339(time: i64) -> String {
+    let time = time::OffsetDateTime::from_unix_timestamp(time).unwrap();
+    time.format(&time::format_description::well_known::Rfc3339).unwrap()
 }
 
 fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
@@ -119,24 +137,60 @@ fn told(seen: &[Value]) -> Vec<(i64, String, String)> {
 async fn what_comes_in_meanwhile_moves_no_page() {
     let warehouse = shared("statistics_cursors").await;
     let server = Server::with_warehouse(warehouse.clone(), |_| {}).await;
-    let start = now() - 5_000;
+    let start = now() / 3_600 * 3_600 - 7_200;
     link(&server, "busy", start).await;
-    let visits: Vec<_> = (0..12).map(|n| click("", "busy", start + n / 3)).collect();
+    let countries = ["AT", "BE", "CH"];
+    let visits: Vec<_> = (0..12)
+        .map(|n: i64| Visit { country: countries[n as usize % 3], ..click("", "busy", start + n / 4) })
+        .collect();
     put(&warehouse, &visits).await;
-    let (mut seen, mut path) = (0, "/rest/v3/short-urls/busy/visits?itemsPerPage=2".to_owned());
-    loop {
+    let mut expected: Vec<_> =
+        visits.iter().map(|visit| (visit.ts, visit.code.to_owned(), visit.country.to_owned())).collect();
+    expected.sort();
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    for later in 100.. {
+        let path = format!("/rest/v3/short-urls/busy/visits?itemsPerPage=2&cursor={cursor}");
         let answer = read(&server, &path).await;
-        let data = answer["visits"]["data"].as_array().unwrap();
-        seen += data.len();
+        seen.extend(answer["visits"]["data"].as_array().unwrap().clone());
         let Some(next) = answer["visits"]["pagination"]["nextCursor"].as_str() else { break };
-        path = format!("/rest/v3/short-urls/busy/visits?itemsPerPage=2&cursor={next}");
-        // As many as are on a page: by numbers every page would be the same.
-        put(&warehouse, &[click("", "busy", start + 100), click("", "busy", start + 101)]).await;
+        cursor = next.to_owned();
+        // As many as are on a page: by numbers every page would be the same. And, since tables are filled beside each
+        // other, far more that are not counted yet.
+        put(&warehouse, &[click("", "busy", start + later), click("", "busy", start + later)]).await;
+        let uncounted = format!(
+            "INSERT INTO clicks (ts, code, visitor) SELECT toDateTime({}), 'busy', number FROM numbers(50)",
+            start + later
+        );
+        warehouse.execute(&uncounted).await.unwrap();
     }
-    assert_eq!(seen, visits.len());
-    let first = read(&server, "/rest/v3/short-urls/busy/visits?itemsPerPage=2&page=1").await;
-    assert_eq!(total(&first), 12 + 2 * 5);
-    assert!(first["visits"]["pagination"]["nextCursor"].is_string());
-    let second = read(&server, "/rest/v3/short-urls/busy/visits?itemsPerPage=2&page=2").await;
-    assert!(second["visits"]["pagination"]["nextCursor"].is_null());
+    assert_eq!(told(&seen), expected);
+}
+
+#[tokio::test]
+async fn what_is_counted_and_not_kept_ends_no_list() {
+    let warehouse = shared("statistics_gaps").await;
+    let server = Server::with_warehouse(warehouse.clone(), |_| {}).await;
+    let start = now() / 3_600 * 3_600 - 40 * 3_600;
+    link(&server, "gap", start).await;
+    let visits: Vec<_> = (0..50).map(|n: i64| click("", "gap", start + n / 10 * 7 * 3_600 + n)).collect();
+    put(&warehouse, &visits).await;
+    let lists = [
+        "short-urls/gap/visits?",
+        "tags/t/visits?",
+        "visits/non-orphan?",
+        "visits/non-orphan?startDate=2020-01-01&",
+    ];
+    for (gone, left) in [(2, 40), (4, 30), (0, 20)] {
+        let from = start + gone * 7 * 3_600;
+        let delete = format!(
+            "ALTER TABLE clicks DELETE WHERE ts >= toDateTime({from}) AND ts < toDateTime({}) SETTINGS mutations_sync = 2",
+            from + 3_600
+        );
+        warehouse.execute(&delete).await.unwrap();
+        for path in lists {
+            for length in [1, 3, 10, 15, 100] {
+                assert_eq!(followed(&server, path, length).await.len(), left, "{path} by {length}");
+            }
+        }
+    }
 }

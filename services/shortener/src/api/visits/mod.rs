@@ -242,7 +242,7 @@ struct Page {
 
 async fn read(app: &App, hop: &Hop, asked: Asked, named: Named) -> Result<Page, Response> {
     let query = VisitsQuery {
-        offset: asked.offset(),
+        begin: asked.begin(),
         limit: asked.per_page,
         visits: Visits { scope: named.scope, span: asked.span, exclude_bots: asked.exclude_bots },
     };
@@ -254,13 +254,12 @@ async fn read(app: &App, hop: &Hop, asked: Asked, named: Named) -> Result<Page, 
 
 impl Page {
     fn visits(&self) -> &[SingleVisit] {
-        &self.answer.value.visits
+        self.answer.value.visits()
     }
 
     fn answer(&self, document: impl Fn(&SingleVisit) -> Value) -> Response {
         let Self { asked, answer, .. } = self;
-        // With a cursor it is the number of those that it leaves.
-        let total = asked.page.map(|_| answer.value.total);
+        let VisitsPage { total, next, .. } = answer.value;
         let mut visits = json!({
             "data": self.visits().iter().map(document).collect::<Vec<_>>(),
             "pagination": {
@@ -269,7 +268,7 @@ impl Page {
                 "itemsPerPage": asked.per_page,
                 "itemsInCurrentPage": self.visits().len(),
                 "totalItems": total,
-                "nextCursor": asked.next(&answer.value),
+                "nextCursor": next.map(query::cursor),
             },
             // Of more links than one question may be about, the newest are counted.
             "linksCut": self.cut,
