@@ -13,6 +13,10 @@ use crate::link::UnixSeconds;
 /// The last second of ClickHouse's `DateTime`.
 const END: UnixSeconds = u32::MAX as UnixSeconds;
 
+/// How many times as many as are wanted are counted to know how far back to read, one after the other while too few of them
+/// are there; at last everything is read.
+const COUNTED: [Option<u32>; 4] = [Some(1), Some(16), Some(256), None];
+
 /// A place in a list of visits, the newest first: after all that are newer than a second, and some of that second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Given {
@@ -20,6 +24,13 @@ pub struct Given {
     pub second: u32,
     /// Visits of that second that were given.
     pub of_it: u32,
+}
+
+/// How far back to read.
+struct Reach {
+    from: UnixSeconds,
+    /// Whether there is more before that, as far as is counted.
+    is_cut: bool,
 }
 
 impl Statistics {
@@ -38,51 +49,59 @@ impl Statistics {
         let skipped = given.map_or(0, |given| given.of_it.into());
         // One more says that there are more.
         let wanted = limit.saturating_add(1);
-        let begin = visits.span.from.unwrap_or(0);
-        let counted = self.hour_with(reader, visits, given, wanted).await?;
-        let from = counted.value.unwrap_or(begin);
-        let mut found = reader.ask::<SingleVisit>(&rows(visits, from, end, skipped, wanted)).await?;
-        if found.value.len() < wanted as usize && from > begin {
-            // Some are counted that are not there, and may never be; older ones are.
-            found = reader.ask::<SingleVisit>(&rows(visits, begin, end, skipped, wanted)).await?;
+        let mut read = Answer::default();
+        for counted in COUNTED {
+            let reach = match counted {
+                Some(times) => self.reach(reader, visits, given, wanted.saturating_mul(times)).await?,
+                None => Reach { from: visits.span.from.unwrap_or(0), is_cut: false },
+            };
+            read = reader.ask::<SingleVisit>(&rows(visits, reach.from, end, skipped, wanted)).await?;
+            // Else some are counted that are not there, and may never be; older ones are.
+            if read.value.len() >= wanted as usize || !reach.is_cut {
+                break;
+            }
         }
-        Ok(counted.and(found).map(|(_, rows)| {
+        Ok(read.map(|rows| {
             let shown = rows.len().min(limit as usize);
             let next = if rows.len() > shown { Given::after(given, &rows[..shown]) } else { None };
             VisitsPage { rows, shown, total: None, next }
         }))
     }
 
-    /// The hour, or day, from which on so many visits are counted before the hour of a place. That hour itself is not: of what
-    /// comes in meanwhile the rollup may have more than is there, or less. None where so many are not counted.
-    async fn hour_with(
+    /// From when on so many visits are counted before the hour of a place. That hour itself is not: of what comes in
+    /// meanwhile the rollup may have more than is there, or less.
+    async fn reach(
         &self,
         reader: &Reader,
         visits: &Visits,
         given: Option<Given>,
         wanted: u32,
-    ) -> Result<Answer<Option<UnixSeconds>>, StatisticsError> {
+    ) -> Result<Reach, StatisticsError> {
         let hour = given.map(|given| Grain::Hour.floor(given.second.into()));
         let mut span = Span { to: hour.or(visits.span.to), ..visits.span };
-        let mut day = Answer::default();
+        let mut is_cut = false;
+        // Without any, there is nothing before that hour.
+        let mut from = hour.unwrap_or(END);
         if is_of_links_ever(visits) {
+            from = Grain::Day.floor(from);
             let counts = self.counts_of(visits, By::Hour).await?;
-            let before = hour.map(|hour| Grain::Day.floor(hour));
-            let place = locate(reader, counts, Grain::Day, before, 0, wanted).await?;
-            day = place.map(|place| {
-                place.filter(|place| place.total >= i64::from(wanted)).map(|place| place.oldest.into())
-            });
-            if day.value.is_none() {
-                return Ok(day);
+            let days = locate(reader, counts, Grain::Day, hour.map(|_| from), 0, wanted).await?;
+            if let Some(days) = days.value.filter(|days| days.total > 0) {
+                (from, is_cut) = (days.oldest.into(), days.total >= i64::from(wanted));
             }
-            span.from = day.value;
+            span.from = Some(from);
         }
         let mut counts = Sql::default();
         Visits { span, ..visits.clone() }.counts(&mut counts, By::Hour);
-        let place = locate(reader, counts, Grain::Hour, None, 0, wanted).await?;
-        Ok(day.and(place).map(|(day, place)| {
-            place.filter(|place| place.total >= i64::from(wanted)).map(|place| place.oldest.into()).or(day)
-        }))
+        let hours = locate(reader, counts, Grain::Hour, None, 0, wanted).await?;
+        // Tables are filled beside each other: where the hours have fewer visits than the days, the days hold.
+        Ok(match hours.value.filter(|hours| hours.total > 0) {
+            Some(hours) if hours.total >= i64::from(wanted) => {
+                Reach { from: hours.oldest.into(), is_cut: true }
+            }
+            Some(hours) => Reach { from: from.min(hours.oldest.into()), is_cut },
+            None => Reach { from, is_cut },
+        })
     }
 }
 

@@ -124,6 +124,7 @@ impl Statistics {
     /// # Errors
     /// See [`StatisticsError`].
     pub async fn page(&self, query: &VisitsQuery) -> Result<Answer<VisitsPage>, StatisticsError> {
+        self.reader()?;
         let VisitsQuery { visits, begin, limit } = query;
         match begin {
             Begin::Skip(_) if visits.are_none() => Ok(Answer::default().map(|rows| VisitsPage::of(rows, 0))),

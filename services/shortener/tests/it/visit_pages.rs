@@ -56,6 +56,7 @@ async fn every_visit_is_on_one_page() {
             assert_eq!(followed(&server, path, length).await, expected, "{path} by {length}");
         }
     }
+    assert_eq!(followed(&server, "visits/non-orphan?domain=other.example&", 2).await, []);
     assert_eq!(followed(&server, "visits/orphan?", 2).await.len(), orphans.len());
     assert_eq!(followed(&server, "visits/orphan?type=regular_404&", 2).await, []);
     let (from, to) = (start + 1_000, start + 2 * 86_400 + 4_000);
@@ -140,8 +141,9 @@ async fn what_comes_in_meanwhile_moves_no_page() {
     let start = now() / 3_600 * 3_600 - 7_200;
     link(&server, "busy", start).await;
     let countries = ["AT", "BE", "CH"];
+    let mut countries = countries.into_iter().cycle();
     let visits: Vec<_> = (0..12)
-        .map(|n: i64| Visit { country: countries[n as usize % 3], ..click("", "busy", start + n / 4) })
+        .map(|n: i64| Visit { country: countries.next().unwrap(), ..click("", "busy", start + n / 4) })
         .collect();
     put(&warehouse, &visits).await;
     let mut expected: Vec<_> =

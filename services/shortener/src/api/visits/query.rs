@@ -7,6 +7,9 @@ use crate::statistics::{Begin, Given, OrphanKind, Span};
 /// Visits on a page at most, and where the request does not say: Shlink gives all, and its web client asks for so many.
 const ITEMS_MAX: u32 = 5_000;
 
+/// Visits of one second at most that a cursor leaves behind: who makes one up would have ClickHouse put more in order.
+const OF_A_SECOND_MAX: u32 = 1_000_000;
+
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -38,7 +41,7 @@ fn parse_cursor(text: &str) -> Result<Given, &'static str> {
     let parts = text
         .split_once('-')
         .and_then(|(second, of_it)| Some(Given { second: second.parse().ok()?, of_it: of_it.parse().ok()? }));
-    parts.ok_or("is no cursor of a list of visits")
+    parts.filter(|given| given.of_it <= OF_A_SECOND_MAX).ok_or("is no cursor of a list of visits")
 }
 
 /// Reads it; every wrong parameter is named.
@@ -122,7 +125,9 @@ mod tests {
         let place = Given { second: 8, of_it: 2 };
         assert_eq!(begin(&format!("cursor={}&page=7", cursor(place))), Begin::After(Some(place)));
         assert_eq!(begin("cursor="), Begin::After(None));
-        for wrong in ["8", "-", "8-", "-2", "8--2", "x-2", "8-x", "4294967296-1", "8-4294967296", "8-2-2"] {
+        for wrong in
+            ["8", "-", "8-", "-2", "8--2", "x-2", "8-x", "4294967296-1", "8-1000001", "8-4294967296", "8-2-2"]
+        {
             let wrong = parse(Some(&format!("cursor={wrong}"))).unwrap_err();
             assert_eq!(wrong, [("cursor", "is no cursor of a list of visits".to_owned())]);
         }
